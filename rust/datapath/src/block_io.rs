@@ -1,0 +1,65 @@
+//! The one shape of every block floor, from member to volume.
+//!
+//! Contract, checked for every implementation by `member::contract`:
+//!
+//! - Offsets and lengths are bytes and multiples of 512; the door above has checked them, so a range
+//!   outside `size_bytes` is a broken invariant and may panic.
+//! - A read after a completed write, from whatever thread, returns what was written.
+//! - A completed write is durable only after a later `flush` has completed. Before that a power cut
+//!   may lose it, keep it or tear it at 512-byte borders, independently of other writes.
+//! - After a completed `discard` or `write_zeroes` the range reads as zeros; `discard` also gives
+//!   the space back where the floor below can. Neither is durable before a `flush`.
+//! - Overlapping calls in flight at the same time have no order among them.
+//! - A failed write leaves its range undefined (old, new or torn), and nothing else.
+//! - Futures are driven to their end. Dropping one stands for a power cut, nothing less: no caller
+//!   cancels I/O.
+//!
+//! Buffers are owned by the call until it returns them, as completion-based I/O requires. Futures
+//! need not be `Send`: they stay on the thread that made them, the objects are shared by all.
+
+use std::future::Future;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::error::IoError;
+
+/// What a read gives back: the outcome, and the buffer it was lent (filled when `Ok`).
+pub type ReadResult = (Result<(), IoError>, BytesMut);
+
+/// Random access to a fixed number of bytes.
+pub trait BlockIo: Send + Sync + 'static {
+    /// The size in bytes; a multiple of 512. It only ever grows.
+    fn size_bytes(&self) -> u64;
+
+    /// Fills `buffer`, whole, from `offset_bytes`. Nothing is said of the bytes after a failure.
+    fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> impl Future<Output = ReadResult>;
+
+    /// Writes all of `data` at `offset_bytes`.
+    fn write_at(&self, offset_bytes: u64, data: Bytes)
+    -> impl Future<Output = Result<(), IoError>>;
+
+    /// Makes every write, discard and zeroing that completed before this call durable.
+    fn flush(&self) -> impl Future<Output = Result<(), IoError>>;
+
+    /// Zeroes a range and gives its space back where possible.
+    fn discard(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> impl Future<Output = Result<(), IoError>>;
+
+    /// Zeroes a range.
+    fn write_zeroes(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> impl Future<Output = Result<(), IoError>>;
+}
+
+/// A range that can be made longer: the space of an exception store.
+pub trait Growable: BlockIo {
+    /// Adds at least `additional_bytes` at the end and returns the new size in bytes. The new size
+    /// is durable, and the new part reads as zeros, when this returns. `IoError::NoSpace` where the
+    /// pool, or the limit that was set, has no room.
+    fn grow(&self, additional_bytes: u64) -> impl Future<Output = Result<u64, IoError>>;
+}

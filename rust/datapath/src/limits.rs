@@ -1,0 +1,23 @@
+//! Every bound of the data path, with its reason.
+
+/// Smallest unit of every floor's I/O: what disks write whole, by contract of `BlockIo`.
+pub const SECTOR_BYTES: u64 = 512;
+
+/// Chunks smaller than this cost more in records than they save in copying.
+pub const CHUNK_BYTES_MIN: u64 = 4 << 10;
+/// Chunks larger than this make a 4 KiB write copy a megabyte and more.
+pub const CHUNK_BYTES_MAX: u64 = 1 << 20;
+/// The default chunk: QEMU's cluster, a fair trade between copying and records.
+pub const CHUNK_BYTES_DEFAULT: u64 = 64 << 10;
+/// Chunks of a volume are counted in 32 bits, so that a map entry stays small.
+pub const CHUNKS_PER_VOLUME_MAX: u64 = 1 << 32;
+
+/// Live snapshots of one volume; each costs a record in the catalog, none costs a write more.
+pub const SNAPSHOTS_PER_VOLUME_MAX: usize = 4096;
+/// Volumes of one pool: the catalog is written whole at each change.
+pub const VOLUMES_PER_POOL_MAX: usize = 4096;
+/// Characters of a pool's, volume's or snapshot's name.
+pub const NAME_CHARS_MAX: usize = 128;
+
+/// Chunks of one volume being preserved at the same time; each holds a buffer of a chunk's size.
+pub const PRESERVING_CHUNKS_MAX: usize = 64;

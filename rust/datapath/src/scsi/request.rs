@@ -1,0 +1,53 @@
+//! A command on its way down and its outcome on the way up; no transport is known here.
+
+use bytes::{Bytes, BytesMut};
+
+/// An I_T nexus: one initiator port with one target port (SAM-5, 4.7). Unique while it lives and
+/// not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NexusId(pub u64);
+
+/// Task attributes (SAM-5, 8.6), with the codes of RFC 7143, 11.3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskAttribute {
+    /// No attribute given; handled as SIMPLE.
+    Untagged = 0,
+    /// SIMPLE.
+    Simple = 1,
+    /// ORDERED.
+    Ordered = 2,
+    /// HEAD OF QUEUE.
+    HeadOfQueue = 3,
+    /// ACA.
+    Aca = 4,
+}
+
+/// A SCSI command with its whole Data-Out buffer.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where it comes from.
+    pub nexus: NexusId,
+    /// The eight LUN bytes as they came (SAM-5, 4.6).
+    pub lun: u64,
+    /// The CDB; bytes past the operation code's own length are whatever the initiator sent.
+    pub cdb: Bytes,
+    /// The task attribute.
+    pub attribute: TaskAttribute,
+    /// What the initiator sent: as many bytes as it announced, or fewer.
+    pub data_out: Bytes,
+    /// How many bytes of Data-In the initiator has room for.
+    pub data_in_room_bytes: u32,
+}
+
+/// The outcome of a command.
+#[derive(Debug, Default)]
+pub struct Completion {
+    /// The status code (SAM-5, 5.3): 00h GOOD, 02h CHECK CONDITION …
+    pub status: u8,
+    /// Sense data, empty where the status has none.
+    pub sense: Bytes,
+    /// The Data-In buffer, already cut to the allocation length, not to the initiator's room.
+    pub data_in: BytesMut,
+    /// How many bytes of Data-Out the CDB asked for; the transport derives residuals from it.
+    pub data_out_wanted_bytes: u64,
+}
