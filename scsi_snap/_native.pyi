@@ -38,7 +38,7 @@ class Runtime:
     def __init__(self, threads: int) -> None: ...
     @property
     def driver(self) -> str:
-        """"io_uring" or "polling"."""
+        """ "io_uring" or "polling"."""
     def stop(self) -> None: ...
 
 @final
@@ -83,7 +83,7 @@ class Pool:
         """(first byte, length in bytes), ascending, merged. Until None: the volume as it is now."""
     def device(self, volume: str, snapshot: str | None) -> Device: ...
     def check(self, volume: str) -> str:
-        """{problems: [text, ...]}: every invariant of the formats; an empty list is a clean bill."""
+        """{problems: [text, ...]}: every invariant of the formats; empty where all hold."""
     def events(self) -> str:
         """What happened since the last call: [{kind, volume | null, snapshot | null, message}]
         with kind "store-threshold", "snapshot-dropped" or "member-failed"."""
@@ -153,7 +153,5 @@ class Target:
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """The gate; nexus None is every nexus."""
-    def adopt(
-        self, fd: int, nexus: int, parameters: SessionParameters, received: bytes
-    ) -> Session:
+    def adopt(self, fd: int, nexus: int, parameters: SessionParameters, received: bytes) -> Session:
         """Takes the file descriptor over."""

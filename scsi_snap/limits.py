@@ -1,4 +1,4 @@
-"""Bounds of the control plane, with their reasons. Those of the data path are in Rust's `limits`."""
+"""Bounds of the control plane, with their reasons; the data path has its own, in Rust."""
 
 NAME_CHARS_MAX = 128
 """Of a pool's, volume's or snapshot's name: the bound of the pool's own catalog."""
@@ -7,7 +7,7 @@ ISCSI_NAME_BYTES_MAX = 223
 """RFC 7143, 4.2.7.1: an iSCSI name has at most 223 bytes."""
 
 CHAP_USER_BYTES_MAX = 255
-"""A CHAP_N value must fit a text key's value (RFC 7143, 6.1: 255 bytes where not said otherwise)."""
+"""A CHAP_N value must fit a text key's value (RFC 7143, 6.1: 255 bytes by default)."""
 
 CHAP_SECRET_BYTES_MIN = 12
 """RFC 7143, 9.2.1: a secret shorter than 96 bits must not be used without IPsec."""
