@@ -3,18 +3,6 @@
 NAME_CHARS_MAX = 128
 """Of a pool's, volume's or snapshot's name: the bound of the pool's own catalog."""
 
-ISCSI_NAME_BYTES_MAX = 223
-"""RFC 7143, 4.2.7.1: an iSCSI name has at most 223 bytes."""
-
-CHAP_USER_BYTES_MAX = 255
-"""A CHAP_N value must fit a text key's value (RFC 7143, 6.1: 255 bytes by default)."""
-
-CHAP_SECRET_BYTES_MIN = 12
-"""RFC 7143, 9.2.1: a secret shorter than 96 bits must not be used without IPsec."""
-
-CHAP_SECRET_BYTES_MAX = 255
-"""As for the name; longer secrets add nothing to a 16- or 32-byte digest."""
-
 POOLS_MAX = 64
 """Each holds its members open and its maps in memory."""
 

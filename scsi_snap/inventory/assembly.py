@@ -21,7 +21,6 @@ from uuid import UUID
 from scsi_snap.errors import ScsiSnapError
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.exporter import Exporter, Unit
-from scsi_snap.inventory.identity import identity_of
 from scsi_snap.inventory.native import DataPath, translated
 from scsi_snap.inventory.pools import PoolHandle, Pools
 from scsi_snap.inventory.records import LunRecord, PoolRecord
@@ -55,7 +54,7 @@ class Assembly:
         return notes
 
     def stop(self) -> list[Note]:
-        """Closes everything; what cannot be closed cleanly is noted and does not hinder the rest."""
+        """Closes everything; what cannot be closed cleanly is noted, and the rest goes on."""
         notes = []
         for name in self.catalog.state.targets:
             self.exporter.remove_target(name)
@@ -100,9 +99,8 @@ class Assembly:
             return None
         volume, snapshot = found
         device = handle.device(volume, snapshot)
-        identity = identity_of(UUID(record.snapshot_id or record.volume_id))
         name = f"{handle.name}/{volume}" + (f"@{snapshot}" if snapshot else "")
-        return Unit(name, device, identity)
+        return Unit(name, device, UUID(record.snapshot_id or record.volume_id))
 
     def _start_pool(self, record: PoolRecord) -> list[Note]:
         try:
@@ -111,7 +109,7 @@ class Assembly:
             if record.phase == "present":
                 self.pools.set_unavailable(record.name, error.message)
                 return [Note("pool-unavailable", f"pool {record.name}: {error.message}")]
-            return [self._forget(record, "its members hold no pool")]
+            return [self._forget(record, f"its members hold no pool ({error.message})")]
         if record.phase == "creating" and handle.name != record.name:
             handle.close()
             return [self._forget(record, f"its members belong to pool {handle.name}")]

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
-from scsi_snap.inventory.identity import UnitIdentity
 from scsi_snap.inventory.native import NativeDevice
 from scsi_snap.inventory.records import TargetRecord
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A logical unit to be: its backing's name, its device, and what initiators know it by."""
+    """A logical unit to be. `uuid` is that of its volume or snapshot, and all that initiators know
+    it by derives from it: the same in every controller that imports the pool, after every restart;
+    and a snapshot never appears as its origin (multipath would join the two)."""
 
     backing: str
     device: NativeDevice
-    identity: UnitIdentity
+    uuid: UUID
 
 
 @dataclass(frozen=True)

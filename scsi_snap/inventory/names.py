@@ -16,13 +16,10 @@ from dataclasses import dataclass
 
 from scsi_snap import limits
 from scsi_snap.errors import InvalidArgument
+from scsi_snap.iscsi.errors import InvalidName
+from scsi_snap.iscsi.names import normalise
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_IQN = re.compile(
-    r"iqn\.[0-9]{4}-(0[1-9]|1[0-2])\.[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[^\s\x00-\x1f]+)?"
-)
-_EUI = re.compile(r"eui\.[0-9a-f]{16}")
-_NAA = re.compile(r"naa\.([0-9a-f]{16}|[0-9a-f]{32})")
 
 
 @dataclass(frozen=True, order=True)
@@ -88,15 +85,10 @@ def part(kind: str, text: str) -> str:
 
 
 def iscsi_name(text: str) -> str:
-    """`text` as an iSCSI name, in lower case as RFC 3722 prepares it."""
-    name = text.lower()
-    if len(name.encode()) > limits.ISCSI_NAME_BYTES_MAX:
+    """`text` as an iSCSI name in its canonical spelling."""
+    try:
+        return normalise(text)
+    except InvalidName as error:
         raise InvalidArgument(
-            f"an iSCSI name has at most {limits.ISCSI_NAME_BYTES_MAX} bytes (RFC 7143, 4.2.7.1)"
-        )
-    if not any(form.fullmatch(name) for form in (_IQN, _EUI, _NAA)):
-        raise InvalidArgument(
-            f"{text!r} is not an iSCSI name",
-            "write it like iqn.2026-11.org.example:disk (iqn.YEAR-MONTH.REVERSED-DOMAIN:NAME)",
-        )
-    return name
+            str(error), "write it like iqn.2026-11.org.example:disk (iqn.YEAR-MONTH.DOMAIN:NAME)"
+        ) from error
