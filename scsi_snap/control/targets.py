@@ -1,13 +1,11 @@
 """Verbs on targets, who may log in to them, and their LUNs.
 
 The record is written first, then the exporter is told: what is acknowledged survives a crash, and
-what initiators see never runs ahead of the record. `_lock` keeps the two in the same order when
-verbs run at once; pools' locks are taken before it, the catalog's own lock inside.
+what initiators see never runs ahead of the record.
 """
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +28,7 @@ class TargetVerbs:
         self._assembly = assembly
         self._catalog = assembly.catalog
         self._exporter = assembly.exporter
-        self._lock = threading.Lock()
+        self._lock = assembly.exports_lock
 
     def list(self) -> list[views.Target]:
         return [self._view(target) for _, target in sorted(self._catalog.state.targets.items())]

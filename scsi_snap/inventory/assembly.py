@@ -15,6 +15,7 @@ Records and pools are written one after the other, never at once. What a crash i
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -35,13 +36,18 @@ class Note:
 
 
 class Assembly:
-    """The controller's things, built: `catalog`, `pools`, `exporter`, `data_path`."""
+    """The controller's things, built: `catalog`, `pools`, `exporter`, `data_path`.
+
+    `exports_lock` keeps the records of targets and the exporter in the same order. It is taken
+    inside a pool's lock and outside the catalog's own.
+    """
 
     def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporter) -> None:
         self.catalog = catalog
         self.data_path = data_path
         self.exporter = exporter
         self.pools = Pools()
+        self.exports_lock = threading.RLock()
 
     def start(self) -> list[Note]:
         notes: list[Note] = []
@@ -74,23 +80,25 @@ class Assembly:
 
     def attach(self, handle: PoolHandle) -> list[Note]:
         """Brings up every recorded unit whose backing is in this pool."""
-        notes = []
-        for target in self.catalog.state.targets.values():
-            for record in target.luns:
-                if record.pool_id != handle.id:
-                    continue
-                try:
-                    unit = self.unit(handle, record)
-                except ScsiSnapError as error:
-                    text = f"{target.name} LUN {record.lun} ({record.backing}): {error.message}"
-                    notes.append(Note("lun-unavailable", text))
-                    continue
-                if unit is None:
-                    text = f"{target.name} LUN {record.lun}: {record.backing} does not exist"
-                    notes.append(Note("lun-missing", text))
-                else:
-                    self.exporter.map(target.name, record.lun, unit)
-        return notes
+        with self.exports_lock:
+            return [
+                note
+                for target in self.catalog.state.targets.values()
+                for record in target.luns
+                if record.pool_id == handle.id
+                for note in self._attach_lun(handle, target.name, record)
+            ]
+
+    def _attach_lun(self, handle: PoolHandle, target: str, record: LunRecord) -> list[Note]:
+        label = f"{target} LUN {record.lun} ({record.backing})"
+        try:
+            unit = self.unit(handle, record)
+        except ScsiSnapError as error:
+            return [Note("lun-unavailable", f"{label}: {error.message}")]
+        if unit is None:
+            return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
+        self.exporter.map(target, record.lun, unit)
+        return []
 
     def unit(self, handle: PoolHandle, record: LunRecord) -> Unit | None:
         """The unit that `record` stands for; None where its volume or snapshot is not there."""
