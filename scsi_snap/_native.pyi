@@ -121,7 +121,6 @@ class SessionParameters:
         cid: int,
         target_portal_group_tag: int,
         cmd_sn: int,
-        exp_stat_sn: int,
         stat_sn: int,
         header_digest: bool,
         data_digest: bool,

@@ -47,10 +47,11 @@ def _scaled(number: str, unit_bytes: int, text: str) -> int:
     whole, _, fraction = number.partition(".")
     if len(whole) > 19 or len(fraction) > 19:
         raise InvalidArgument(f"{text[:60]!r} has too many digits")
+    scale: int = 10 ** len(fraction)
     parts = int(fraction or "0") * unit_bytes
-    if parts % 10 ** len(fraction):
+    if parts % scale:
         raise InvalidArgument(f"{text!r} is not a whole number of bytes")
-    return int(whole) * unit_bytes + parts // 10 ** len(fraction)
+    return int(whole) * unit_bytes + parts // scale
 
 
 def format_size(size_bytes: int) -> str:

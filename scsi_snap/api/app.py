@@ -26,7 +26,13 @@ from scsi_snap.api.snapshot_routes import snapshot_router
 from scsi_snap.api.target_routes import target_router
 from scsi_snap.api.volume_routes import volume_router
 from scsi_snap.control.service import Service
-from scsi_snap.errors import InternalError, InvalidArgument, NotFound, Refused, ScsiSnapError
+from scsi_snap.errors import (
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    Refused,
+    ScsiSnapError,
+)
 
 _log = logging.getLogger("scsi_snap.api")
 
@@ -39,6 +45,7 @@ def make_app(service: Service) -> FastAPI:
         responses={"default": {"model": ErrorBody, "description": "the verb failed"}},
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     for make_router in (pool_router, volume_router, snapshot_router, target_router, daemon_router):
         app.include_router(make_router(service))

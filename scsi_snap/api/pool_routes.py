@@ -5,7 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from scsi_snap.api.rendering import deleted_body, outcome_body
-from scsi_snap.api.schema import DeletedBody, MemberFail, OutcomeBody, PoolCreate, PoolImport
+from scsi_snap.api.schema import (
+    DeletedBody,
+    MemberFail,
+    OutcomeBody,
+    PoolCreate,
+    PoolImport,
+)
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
 
@@ -16,7 +22,7 @@ def pool_router(service: Service) -> APIRouter:
 
     @router.get("")
     def list_pools() -> list[views.Pool]:
-        return pools.list()
+        return pools.all()
 
     @router.post("")
     def create_pool(body: PoolCreate, response: Response) -> OutcomeBody[views.Pool]:

@@ -6,7 +6,12 @@ from fastapi import APIRouter, Response
 
 from scsi_snap import limits
 from scsi_snap.api.rendering import deleted_body, outcome_body
-from scsi_snap.api.schema import DeletedBody, OutcomeBody, SnapshotsCreate, SnapshotToCreate
+from scsi_snap.api.schema import (
+    DeletedBody,
+    OutcomeBody,
+    SnapshotsCreate,
+    SnapshotToCreate,
+)
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
 from scsi_snap.control.snapshots import SnapshotToMake
@@ -20,7 +25,7 @@ def snapshot_router(service: Service) -> APIRouter:
     @router.get("")
     def list_snapshots(pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
         """`volume` is a name within `pool`."""
-        return snapshots.list(pool, volume)
+        return snapshots.all(pool, volume)
 
     @router.post("")
     def create_snapshots(

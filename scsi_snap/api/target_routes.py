@@ -18,7 +18,7 @@ def target_router(service: Service) -> APIRouter:
 
     @router.get("/targets")
     def list_targets() -> list[views.Target]:
-        return targets.list()
+        return targets.all()
 
     @router.post("/targets")
     def create_target(body: TargetCreate, response: Response) -> OutcomeBody[views.Target]:

@@ -17,7 +17,7 @@ def volume_router(service: Service) -> APIRouter:
 
     @router.get("/volumes")
     def list_volumes(pool: str | None = None) -> list[views.Volume]:
-        return volumes.list(pool)
+        return volumes.all(pool)
 
     @router.post("/volumes")
     def create_volume(body: VolumeCreate, response: Response) -> OutcomeBody[views.Volume]:

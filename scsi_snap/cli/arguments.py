@@ -11,7 +11,7 @@ from scsi_snap.errors import InvalidArgument
 from scsi_snap.units import parse_block_range, parse_size
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """`64KiB`, `10GiB`, `4096`, in bytes."""
 
     name = "size"
@@ -20,7 +20,7 @@ class Size(click.ParamType):
         return value if isinstance(value, int) else parse_size(value)
 
 
-class BlockRange(click.ParamType):
+class BlockRange(click.ParamType[tuple[int, int]]):
     """`LBA+COUNT`."""
 
     name = "lba+count"

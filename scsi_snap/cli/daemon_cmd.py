@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from scsi_snap.cli import completion, render
-from scsi_snap.cli.context import client, json_option, print_json, socket_option, socket_path
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+    socket_path,
+)
 from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
 
 
@@ -21,7 +27,7 @@ from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
 def daemon(state: Path, listen: str, threads: int | None) -> None:
     """Run the controller until SIGTERM."""
     # Imported here: the web framework and the data path would slow every other command.
-    from scsi_snap.control.daemon import run
+    from scsi_snap.api.daemon import run
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     control_socket = socket_path(click.get_current_context())

@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 
 from scsi_snap.cli import completion, render
-from scsi_snap.cli.context import client, json_option, print_json, print_outcome, socket_option
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
 
 
 @click.group()

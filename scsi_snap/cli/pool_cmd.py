@@ -8,7 +8,13 @@ import click
 
 from scsi_snap.cli import completion, render
 from scsi_snap.cli.arguments import Size, absolute, member
-from scsi_snap.cli.context import client, json_option, print_json, print_outcome, socket_option
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
 
 
 @click.group()

@@ -11,7 +11,14 @@ import click
 
 from scsi_snap.cli import completion, map_picture, render
 from scsi_snap.cli.arguments import BlockRange
-from scsi_snap.cli.context import client, json_option, print_json, print_outcome, socket_option
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
+from scsi_snap.inventory.names import SnapshotName
 
 
 @click.group()
@@ -160,10 +167,9 @@ def _diff_pages(since: str, until: str | None) -> Iterator[Any]:
 
 
 def _parts(name: str) -> tuple[str, str, str]:
-    """The parts as the API's paths have them; an empty part is refused there."""
-    origin, _, snapshot_name = name.partition("@")
-    pool, _, volume = origin.partition("/")
-    return pool, volume, snapshot_name
+    """As the API's paths have them."""
+    parsed = SnapshotName.parse(name)
+    return parsed.pool, parsed.volume, parsed.snapshot
 
 
 def _range(one: Any) -> str:

@@ -6,7 +6,14 @@ import click
 
 from scsi_snap.cli import completion, render
 from scsi_snap.cli.arguments import Size
-from scsi_snap.cli.context import client, json_option, print_json, print_outcome, socket_option
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
+from scsi_snap.inventory.names import VolumeName
 
 
 @click.group()
@@ -78,7 +85,7 @@ def list_(pool: str | None, as_json: bool) -> None:
 @socket_option
 def show(name: str, as_json: bool) -> None:
     """Show a volume."""
-    found = client().get("volumes", *name.split("/", 1))
+    found = client().get("volumes", *_parts(name))
     if as_json:
         return print_json(found)
     store = f"{render.size(found['store_used_bytes'])} used"
@@ -107,5 +114,11 @@ def show(name: str, as_json: bool) -> None:
 @socket_option
 def delete(name: str, snapshots: bool) -> None:
     """Delete a volume and give its space back."""
-    client().delete("volumes", *name.split("/", 1), with_snapshots=snapshots)
+    client().delete("volumes", *_parts(name), with_snapshots=snapshots)
     click.echo(f"deleted volume {name}")
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """As the API's paths have them."""
+    parsed = VolumeName.parse(name)
+    return parsed.pool, parsed.volume

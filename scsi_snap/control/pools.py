@@ -10,7 +10,14 @@ from scsi_snap import limits, units
 from scsi_snap.control import views
 from scsi_snap.control.event_log import EventLog
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
-from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, NotFound, ScsiSnapError
+from scsi_snap.errors import (
+    Busy,
+    Exists,
+    InvalidArgument,
+    LimitReached,
+    NotFound,
+    ScsiSnapError,
+)
 from scsi_snap.inventory import names
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.native import translated
@@ -31,7 +38,7 @@ class PoolVerbs:
         self._pools = assembly.pools
         self._events = events
 
-    def list(self) -> list[views.Pool]:
+    def all(self) -> list[views.Pool]:
         return [self.show(name) for name in self._pools.names()]
 
     def show(self, name: str) -> views.Pool:

@@ -1,9 +1,9 @@
 """The controller's verbs, each once, by noun. Every face calls these and adds no rule.
 
-    pools      list show create import_ export destroy fail_member
-    volumes    list show create delete check check_all
-    snapshots  list show create delete diff map
-    targets    list show create delete set_chap allow deny allow_any
+    pools      all show create import_ export destroy fail_member
+    volumes    all show create delete check check_all
+    snapshots  all show create delete diff map
+    targets    all show create delete set_chap allow deny allow_any
                luns map unmap sessions close_session
     events     after;  status
 

@@ -32,7 +32,7 @@ class SnapshotVerbs:
         self._catalog = assembly.catalog
         self._pools = assembly.pools
 
-    def list(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
+    def all(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
         """Of one volume, of one pool, or all; in the order they were taken."""
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
         state = self._catalog.state

@@ -15,11 +15,11 @@ from scsi_snap.control import views
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, NotFound
 from scsi_snap.inventory import names
+from scsi_snap.inventory.access import credentials_of
 from scsi_snap.inventory.assembly import Assembly, backing_of
 from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.pools import PoolHandle
 from scsi_snap.inventory.records import ChapRecord, LunRecord, State, TargetRecord
-from scsi_snap.iscsi.chap import ChapCredentials
 from scsi_snap.iscsi.errors import InvalidCredentials
 
 
@@ -30,7 +30,7 @@ class TargetVerbs:
         self._exporter = assembly.exporter
         self._lock = assembly.exports_lock
 
-    def list(self) -> list[views.Target]:
+    def all(self) -> list[views.Target]:
         return [self._view(target) for _, target in sorted(self._catalog.state.targets.items())]
 
     def show(self, name: str) -> views.Target:
@@ -224,13 +224,3 @@ def _check_chap(chap: ChapRecord) -> None:
         credentials_of(chap)
     except InvalidCredentials as error:
         raise InvalidArgument(str(error)) from error
-
-
-def credentials_of(chap: ChapRecord) -> ChapCredentials:
-    """As the login asks for them. Raises `InvalidCredentials`."""
-    return ChapCredentials(
-        user=chap.user,
-        secret=chap.secret.encode(),
-        mutual_user=chap.mutual_user or None,
-        mutual_secret=chap.mutual_secret.encode() or None,
-    )

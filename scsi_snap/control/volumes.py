@@ -21,7 +21,7 @@ class VolumeVerbs:
         self._catalog = assembly.catalog
         self._pools = assembly.pools
 
-    def list(self, pool: str | None = None) -> list[views.Volume]:
+    def all(self, pool: str | None = None) -> list[views.Volume]:
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
         state = self._catalog.state
         return [
@@ -81,7 +81,7 @@ class VolumeVerbs:
         return views.CheckResult(str(name), tuple(handle.check(name.volume)))
 
     def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
-        return [self.check(VolumeName.parse(one.name)) for one in self.list(pool)]
+        return [self.check(VolumeName.parse(one.name)) for one in self.all(pool)]
 
 
 def view(pool: str, volume: VolumeView, state: State) -> views.Volume:

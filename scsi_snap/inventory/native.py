@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from scsi_snap.errors import InternalError, error_of
+from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.scsi.target import Target
 
 Point = tuple["NativePool", str, str, tuple[int, int] | None]
 """(pool, volume, snapshot, (first LBA, blocks) or None for the whole volume)."""
@@ -56,8 +58,27 @@ class NativePool(Protocol):
     def events(self) -> str: ...
 
 
+class NativeSession(Protocol):
+    """A normal session in full-feature phase."""
+
+    def close(self) -> None: ...
+    def closed(self) -> bool: ...
+    def wait_closed(self, timeout_s: float) -> bool: ...
+    def logout_request(self) -> None: ...
+    def counters(self) -> str: ...
+
+
+class NativeTarget(Protocol):
+    """The fast path of one target; it is the command set's gate."""
+
+    def map(self, lun: int, device: NativeDevice) -> None: ...
+    def unmap(self, lun: int) -> None: ...
+    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None: ...
+
+
 class DataPath(Protocol):
-    """Makes pools; one per process. Every call may raise `error`, whose `code` is stable."""
+    """Makes pools and targets; one per process. A call may raise `error`, whose `code` is
+    stable."""
 
     error: type[Exception]
     driver: str
@@ -68,6 +89,17 @@ class DataPath(Protocol):
     ) -> NativePool: ...
     def open_pool(self, members: list[str]) -> NativePool: ...
     def create_snapshots(self, points: list[Point]) -> None: ...
+    def make_target(self, command_set: Target) -> NativeTarget: ...
+    def adopt(
+        self,
+        target: NativeTarget,
+        descriptor: int,
+        nexus: int,
+        parameters: SessionParameters,
+        received: bytes,
+    ) -> NativeSession:
+        """Takes the connection's file descriptor over."""
+
     def stop(self) -> None: ...
 
 

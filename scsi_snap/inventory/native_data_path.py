@@ -1,11 +1,14 @@
-"""`DataPath` by the extension module; with `portal_exporter`, the only importers of `_native`."""
+"""`DataPath` by the extension module: the only importer of `_native`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import cast
 
 from scsi_snap import _native
-from scsi_snap.inventory.native import NativePool, Point
+from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
+from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.scsi.target import Target
 
 
 class NativeDataPath:
@@ -27,9 +30,27 @@ class NativeDataPath:
         return _native.Pool.open(self.runtime, members)
 
     def create_snapshots(self, points: list[Point]) -> None:
+        # Pools and targets given to this class were made by it: each cast is of its own object.
         _native.Pool.create_snapshots(
-            [(cast(_native.Pool, pool), *rest) for pool, *rest in points]  # type: ignore[misc]
+            [
+                (cast(_native.Pool, pool), volume, snapshot, block_range)
+                for pool, volume, snapshot, block_range in points
+            ]
         )
+
+    def make_target(self, command_set: Target) -> NativeTarget:
+        return cast(NativeTarget, _native.Target(self.runtime, command_set))
+
+    def adopt(
+        self,
+        target: NativeTarget,
+        descriptor: int,
+        nexus: int,
+        parameters: SessionParameters,
+        received: bytes,
+    ) -> NativeSession:
+        native_parameters = _native.SessionParameters(**asdict(parameters))
+        return cast(_native.Target, target).adopt(descriptor, nexus, native_parameters, received)
 
     def stop(self) -> None:
         self.runtime.stop()

@@ -145,7 +145,7 @@ class TargetRecord:
             initiators=tuple(entry.texts("initiators")),
             luns=tuple(
                 LunRecord.from_json(lun, f"{where}.luns[{index}]")
-                for index, lun in enumerate(entry.list("luns"))
+                for index, lun in enumerate(entry.items("luns"))
             ),
         )
 
@@ -180,11 +180,11 @@ class State:
         entry = _Fields(value, "state")
         pools = [
             PoolRecord.from_json(pool, f"pools[{index}]")
-            for index, pool in enumerate(entry.list("pools"))
+            for index, pool in enumerate(entry.items("pools"))
         ]
         targets = [
             TargetRecord.from_json(target, f"targets[{index}]")
-            for index, target in enumerate(entry.list("targets"))
+            for index, target in enumerate(entry.items("targets"))
         ]
         state = cls({pool.name: pool for pool in pools}, {t.name: t for t in targets})
         if len(state.pools) != len(pools) or len(state.targets) != len(targets):
@@ -218,14 +218,14 @@ class _Fields:
             raise ValueError(f"{self._where}.{key} is not a count")
         return value
 
-    def list(self, key: str) -> list[object]:
+    def items(self, key: str) -> list[object]:
         value = self.value(key)
         if not isinstance(value, list):
             raise ValueError(f"{self._where}.{key} is not a list")
         return value
 
     def texts(self, key: str) -> list[str]:
-        values = self.list(key)
+        values = self.items(key)
         if not all(isinstance(value, str) for value in values):
             raise ValueError(f"{self._where}.{key} is not a list of strings")
         return cast("list[str]", values)
