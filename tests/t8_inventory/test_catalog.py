@@ -104,8 +104,8 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
     written(tmp_path, OLD, NEW)
-    for name in os.listdir(tmp_path):
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600, name
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
 @pytest.mark.parametrize("before", [None, OLD])
