@@ -1,6 +1,6 @@
 """PEP 517 backend: setuptools' own, after a look at the Rust toolchain.
 
-Without it, a missing toolchain shows as setuptools-rust's message in the middle of a trace. An sdist
+Without it, a missing toolchain shows as setuptools-rust's message amid a trace. An sdist
 is made of sources and is not held up.
 """
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 READY_SECONDS = 60
 STOP_SECONDS = 60
@@ -39,7 +39,7 @@ class Daemon:
         self.log_path = directory / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Daemon":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
