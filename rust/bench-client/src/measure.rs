@@ -7,13 +7,14 @@ use serde::Serialize;
 use std::io;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Stalls listed at most: enough to see a pattern, and bounded.
-const STALLS_MAX: usize = 1000;
+/// Stalls listed at most: a minute's at a few thousand a second, and bounded.
+const STALLS_MAX: usize = 200_000;
 
 #[derive(Serialize)]
 struct Report {
+    started_unix_ms: f64,
     commands: u64,
     bytes: u64,
     seconds: f64,
@@ -221,7 +222,10 @@ fn report(options: &Options, started: Instant, tallies: &[Tally]) -> io::Result<
     let quantile = |part: usize| {
         latencies.get((latencies.len() * part / 100).min(latencies.len().max(1) - 1)).copied()
     };
+    let since_start = started.elapsed();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
     let report = Report {
+        started_unix_ms: now.saturating_sub(since_start).as_secs_f64() * 1e3,
         commands,
         bytes: commands * options.block,
         seconds,

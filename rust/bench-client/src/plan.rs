@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn each_address_is_visited_once_a_round() {
         let plan = Plan::new(100, Some(7), 200, 65536, 512);
-        let mut round = |_| {
+        let round = |_| {
             let mut seen: Vec<u64> =
                 (0..100).map(|_| plan.next().expect("within the plan")).collect();
             let in_order = seen.is_sorted();
