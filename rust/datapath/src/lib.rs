@@ -19,4 +19,5 @@ pub mod checksum;
 pub mod error;
 pub mod limits;
 pub mod scsi;
+pub mod transport;
 pub mod units;

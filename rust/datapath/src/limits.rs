@@ -21,3 +21,39 @@ pub const NAME_CHARS_MAX: usize = 128;
 
 /// Chunks of one volume being preserved at the same time; each holds a buffer of a chunk's size.
 pub const PRESERVING_CHUNKS_MAX: usize = 64;
+
+/// Data of one command. Longer ones are not solicited and not read: it bounds what a single CDB can
+/// make us hold, and is what the Block Limits page reports as MAXIMUM TRANSFER LENGTH.
+pub const TRANSFER_BYTES_MAX: u32 = 16 << 20;
+
+/// Commands of one session in progress (MaxCmdSN - ExpCmdSN + 1 when none is): deep enough for one
+/// initiator's queue, small enough that a session's tasks fit in a cache.
+pub const COMMAND_WINDOW: u32 = 128;
+/// Immediate commands of one session in progress: they bypass the window, so they need their own.
+pub const IMMEDIATE_COMMANDS_MAX: u32 = 32;
+/// Data-Out that one session may have solicited or buffered; a command beyond it waits for its R2T.
+pub const DATA_OUT_BYTES_PER_SESSION_MAX: u64 = 32 << 20;
+/// Data-In of one session that is being read; a command beyond it waits to be started.
+pub const DATA_IN_BYTES_PER_SESSION_MAX: u64 = 32 << 20;
+/// Bytes that wait for a peer to read them. Past it nothing is read from that peer and no command
+/// of its is started.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// The longest data segment that a session may have declared to take (MaxRecvDataSegmentLength).
+pub const RECEIVE_SEGMENT_BYTES_MAX: u32 = 1 << 20;
+/// The longest unsolicited burst that a session may have agreed to (FirstBurstLength): the window's
+/// worth of it is what a peer can make us hold without being asked.
+pub const FIRST_BURST_BYTES_MAX: u32 = 256 << 10;
+/// R2Ts outstanding for one command; the protocol allows 65535, more than a few gain nothing.
+pub const OUTSTANDING_R2T_MAX: u16 = 16;
+/// Text of one negotiation sequence in full-feature phase: twice the PDU that every node must take.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Bytes received at a time: some 64 commands of 4 KiB with their data would be more than a socket
+/// buffer usually gives, and the buffer stays in a core's second-level cache.
+pub const RECEIVE_BYTES: usize = 128 << 10;
+/// Buffers kept for reuse by one session.
+pub const POOLED_BYTES_PER_SESSION_MAX: usize = 8 << 20;
+
+/// Silence of a peer after which it is sent a NOP-In ping.
+pub const PING_AFTER_S: u64 = 15;
+/// Silence after a ping, or answers left unread, after which the connection is closed.
+pub const PEER_GONE_AFTER_S: u64 = 30;
