@@ -23,4 +23,6 @@ pub mod member;
 pub mod scsi;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod snapmap;
+pub mod snapshot;
 pub mod units;

@@ -21,3 +21,21 @@ pub const NAME_CHARS_MAX: usize = 128;
 
 /// Chunks of one volume being preserved at the same time; each holds a buffer of a chunk's size.
 pub const PRESERVING_CHUNKS_MAX: usize = 64;
+
+/// Chunks that one write preserves together; longer writes go in pieces, so that one cannot take
+/// all of [`PRESERVING_CHUNKS_MAX`].
+pub const PRESERVING_CHUNKS_PER_WRITE_MAX: usize = 16;
+/// Log blocks beyond twice a compact log's need before a checkpoint is due: 4 MiB of log.
+pub const LOG_SLACK_BLOCKS: u64 = 1024;
+/// Slots that only the log may take, so that a store full of data can still record it.
+pub const LOG_RESERVED_SLOTS: u64 = 2;
+/// A store grows by a quarter of its size, within these bounds: few steps, little waste.
+pub const STORE_GROWTH_BYTES_MIN: u64 = 4 << 20;
+/// See [`STORE_GROWTH_BYTES_MIN`].
+pub const STORE_GROWTH_BYTES_MAX: u64 = 1 << 30;
+/// Slots of a store are counted in 32 bits; the highest number means "all zeros".
+pub const STORE_SLOTS_MAX: u64 = u32::MAX as u64;
+/// Per cent of a store's limit at which an event tells that it fills.
+pub const STORE_THRESHOLDS_PERCENT: [u8; 4] = [50, 75, 90, 95];
+/// Events of a pool that wait to be fetched; beyond it the oldest are lost.
+pub const EVENTS_MAX: usize = 1024;
