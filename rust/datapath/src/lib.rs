@@ -20,7 +20,9 @@ pub mod checksum;
 pub mod error;
 pub mod limits;
 pub mod member;
+pub mod pool;
 pub mod scsi;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod stripe;
 pub mod units;

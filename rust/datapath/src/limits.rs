@@ -21,3 +21,21 @@ pub const NAME_CHARS_MAX: usize = 128;
 
 /// Chunks of one volume being preserved at the same time; each holds a buffer of a chunk's size.
 pub const PRESERVING_CHUNKS_MAX: usize = 64;
+
+/// Members of one stripe set: a journal record names each in one sector.
+pub const MEMBERS_MAX: usize = 24;
+/// The smallest member: the metadata area takes 1 MiB, and volumes need some granules of room.
+pub const MEMBER_BYTES_MIN: u64 = 8 << 20;
+/// Strips smaller than a page would split every request.
+pub const STRIP_BYTES_MIN: u64 = 4 << 10;
+/// Strips larger than this leave most requests on one member.
+pub const STRIP_BYTES_MAX: u64 = 1 << 20;
+/// The default strip: most requests stay on one member, large ones use several.
+pub const STRIP_BYTES_DEFAULT: u64 = 64 << 10;
+/// Extents are multiples of this, or of the next full stripe.
+pub const EXTENT_GRANULE_BYTES: u64 = 1 << 20;
+/// Regions with a write intent at one time; more, and a checkpoint clears them all. It bounds what
+/// is compared after a crash.
+pub const DIRTY_REGIONS_MAX: usize = 256;
+/// Events of a pool that nobody has fetched; the oldest give way.
+pub const POOL_EVENTS_MAX: usize = 256;
