@@ -20,9 +20,12 @@ pub mod checksum;
 pub mod error;
 pub mod limits;
 pub mod member;
+pub mod pool;
 pub mod scsi;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod snapmap;
 pub mod snapshot;
+pub mod stripe;
 pub mod units;
+pub mod volume;

@@ -48,7 +48,18 @@ impl<S: Growable> ExceptionStore<S> {
         })
     }
 
-    fn compare(&self, on_disk: &UnverifiedMap, tail: &super::log::Tail, problems: &mut Vec<String>) {
+    /// The map on disk in words; see [`dump`].
+    pub async fn dump(&self) -> Result<String, MapError> {
+        let _still = self.log.lock().await;
+        dump(&*self.space, self.chunk, self.id).await
+    }
+
+    fn compare(
+        &self,
+        on_disk: &UnverifiedMap,
+        tail: &super::log::Tail,
+        problems: &mut Vec<String>,
+    ) {
         if on_disk.tail() != *tail {
             problems.push("the log on disk does not end where it ends in memory".into());
         }
@@ -131,7 +142,13 @@ pub async fn dump<S: Growable>(space: &S, chunk: ChunkSize, id: Uuid) -> Result<
             block.remaining
         );
         for record in &block.records {
-            let _ = writeln!(text, "  {} {:?} crc {:08x}", describe(record), record.place, record.data_crc);
+            let _ = writeln!(
+                text,
+                "  {} {:?} crc {:08x}",
+                describe(record),
+                record.place,
+                record.data_crc
+            );
         }
     }
     Ok(text)

@@ -90,7 +90,7 @@ impl Batch {
     pub fn answer(self, outcome: &Result<(), IoError>) {
         for follower in self.followers {
             // A follower that is gone lost power; there is nobody to tell.
-            drop(follower.send(Turn::Done(outcome.clone())));
+            let _ = follower.send(Turn::Done(outcome.clone()));
         }
     }
 }

@@ -21,7 +21,8 @@ impl<S: Growable> ExceptionStore<S> {
     pub async fn allocate(&self) -> Result<Slot, IoError> {
         let (slot, free) = self.take_data_slot();
         if let Some(slot) = slot {
-            let low = free < PRESERVING_CHUNKS_MAX as u64 && !self.exhausted.load(Ordering::Relaxed);
+            let low =
+                free < PRESERVING_CHUNKS_MAX as u64 && !self.exhausted.load(Ordering::Relaxed);
             if low && let Ok(_growing) = self.growing.try_lock() {
                 // This slot is there already: whether the next will be is for the next to find out.
                 drop(self.grow().await);

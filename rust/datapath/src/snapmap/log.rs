@@ -87,11 +87,8 @@ impl<S: Growable> ExceptionStore<S> {
         self.map.for_each(|record| records.push(record));
         records.sort_unstable_by_key(|record| (record.chunk, record.tag));
         let head = self.take_log_slot().ok_or(IoError::StoreFull)?;
-        let start = Tail {
-            sequence: log.tail.sequence,
-            checksum: 0,
-            next_address: self.address_of(head),
-        };
+        let start =
+            Tail { sequence: log.tail.sequence, checksum: 0, next_address: self.address_of(head) };
         let written = match self.write_chain(start, log.root.life, &records, false).await {
             Ok(written) => written,
             Err(error) => {

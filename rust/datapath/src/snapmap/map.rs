@@ -185,13 +185,10 @@ mod tests {
         map.insert(&record(7, 5, 11));
         map.insert(&record(8, 1, 12));
         let found = |epoch| map.find(ChunkIndex(7), Epoch(epoch)).map(|found| found.tag.0);
-        assert_eq!([found(1), found(2), found(3), found(5), found(6)], [
-            Some(2),
-            Some(2),
-            Some(5),
-            Some(5),
-            None
-        ]);
+        assert_eq!(
+            [found(1), found(2), found(3), found(5), found(6)],
+            [Some(2), Some(2), Some(5), Some(5), None]
+        );
     }
 
     #[test]

@@ -243,11 +243,7 @@ pub async fn data_is_sound<S: Growable>(
 }
 
 /// The valid commit slot with the higher sequence.
-async fn read_root<S: Growable>(
-    space: &S,
-    chunk: ChunkSize,
-    id: Uuid,
-) -> Result<Commit, MapError> {
+async fn read_root<S: Growable>(space: &S, chunk: ChunkSize, id: Uuid) -> Result<Commit, MapError> {
     if space.size_bytes() < HEAD_BYTES + chunk.bytes() {
         return Err(damaged("the space is too small"));
     }

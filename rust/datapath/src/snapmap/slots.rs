@@ -91,8 +91,7 @@ mod tests {
     #[test]
     fn every_slot_is_taken_once_and_comes_back() {
         let mut slots = SlotMap::new(70);
-        let taken: std::collections::BTreeSet<Slot> =
-            std::iter::from_fn(|| slots.take()).collect();
+        let taken: std::collections::BTreeSet<Slot> = std::iter::from_fn(|| slots.take()).collect();
         assert_eq!((taken.len(), slots.free()), (70, 0));
         slots.release(Slot(3));
         assert_eq!((slots.take(), slots.take()), (Some(Slot(3)), None));

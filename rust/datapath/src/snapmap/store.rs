@@ -88,13 +88,13 @@ impl<S: Growable> ExceptionStore<S> {
         let tail = Tail { sequence: 0, checksum: 0, next_address: head_address };
         let log = Log { root, tail, slots: vec![head], blocks: 0, in_doubt: false };
         let map = ExceptionMap::new();
-        let store = Self::assemble(space, chunk, id, options, Recovered {
-            log,
-            map,
-            slots,
-            highest_tag: Epoch(0),
-            live: LiveSet::default(),
-        });
+        let store = Self::assemble(
+            space,
+            chunk,
+            id,
+            options,
+            Recovered { log, map, slots, highest_tag: Epoch(0), live: LiveSet::default() },
+        );
         store.commit_present_root(|_| {}).await?;
         Ok(store)
     }

@@ -27,12 +27,14 @@ use super::tags::Tags;
 use crate::block_io::{BlockIo, Growable, ReadResult};
 use crate::error::IoError;
 use crate::limits::{PRESERVING_CHUNKS_MAX, PRESERVING_CHUNKS_PER_WRITE_MAX};
-use crate::snapmap::{CheckReport, ExceptionStore, LiveSet, StoreUse};
+use crate::snapmap::{CheckReport, ExceptionStore, LiveSet, MapError, StoreUse};
 use crate::units::{ChunkIndex, ChunkSize, Epoch};
 
 /// What an engine is opened with.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
+    /// The size of the volume; its device may be larger.
+    pub size_bytes: u64,
     /// What happens when a chunk cannot be preserved.
     pub policy: FullPolicy,
     /// Bytes that the store may take; thresholds are counted against it.
@@ -87,13 +89,13 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         options: EngineOptions,
     ) -> Self {
         let chunk = store.chunk();
-        let tags = Tags::new(origin.size_bytes().div_ceil(chunk.bytes()));
+        let tags = Tags::new(options.size_bytes.div_ceil(chunk.bytes()));
         store.for_each(|record| tags.raise(record.chunk, record.tag));
         let after_tags = Epoch(store.highest_tag().0.saturating_add(1));
         let live = options.points.into_iter().map(|point| (point, Ended::default())).collect();
         let next_epoch = options.next_epoch.max(after_tags);
         let engine = Self {
-            origin: Origin::new(origin),
+            origin: Origin::new(origin, options.size_bytes),
             store,
             ledger,
             chunk,
@@ -252,6 +254,11 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     /// Verifies every invariant of the map, and the data of every exception.
     pub async fn check(&self) -> Result<CheckReport, IoError> {
         self.store.check(self.origin.size_bytes().div_ceil(self.chunk.bytes())).await
+    }
+
+    /// The snapshot map on disk in words.
+    pub async fn dump(&self) -> Result<String, MapError> {
+        self.store.dump().await
     }
 
     /// What happened since the last call.

@@ -117,7 +117,7 @@ impl Drop for Held<'_> {
         gate.held.store(false, Ordering::SeqCst);
         for opened in waiting.drain(..) {
             // Whoever is gone does not wait.
-            drop(opened.send(()));
+            let _ = opened.send(());
         }
     }
 }

@@ -65,7 +65,8 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
         if let Some(place) = self.find(first) {
             return (Some(place), length_bytes.min(end_of(first.0) - offset_bytes));
         }
-        let preserved = (first.0..=last.0).skip(1).find(|index| self.find(ChunkIndex(*index)).is_some());
+        let preserved =
+            (first.0..=last.0).skip(1).find(|index| self.find(ChunkIndex(*index)).is_some());
         match preserved {
             Some(index) => (None, chunk.offset_of(ChunkIndex(index)) - offset_bytes),
             None => (None, length_bytes),

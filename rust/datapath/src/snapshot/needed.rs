@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn a_snapshot_of_the_largest_volume_ends_at_its_end() {
         let (first, last) = (ChunkIndex(0), ChunkIndex(u32::MAX));
-        let needed = Needed::of_live(&LiveSet::new(vec![LivePoint { epoch: Epoch(3), first, last }]));
+        let needed =
+            Needed::of_live(&LiveSet::new(vec![LivePoint { epoch: Epoch(3), first, last }]));
         assert_eq!([needed.of(first), needed.of(last), needed.highest()], [Epoch(3); 3]);
     }
 }

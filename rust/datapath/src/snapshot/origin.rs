@@ -43,16 +43,18 @@ impl Change {
 /// The volume's own data.
 pub struct Origin<O> {
     device: Arc<O>,
+    size_bytes: u64,
 }
 
 impl<O: BlockIo> Origin<O> {
-    /// Puts `device` behind the permit.
-    pub fn new(device: Arc<O>) -> Self {
-        Self { device }
+    /// Puts the first `size_bytes` of `device` behind the permit.
+    pub fn new(device: Arc<O>, size_bytes: u64) -> Self {
+        assert!(size_bytes <= device.size_bytes(), "the origin is larger than its device");
+        Self { device, size_bytes }
     }
 
     pub fn size_bytes(&self) -> u64 {
-        self.device.size_bytes()
+        self.size_bytes
     }
 
     pub async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
