@@ -57,3 +57,46 @@ pub const POOLED_BYTES_PER_SESSION_MAX: usize = 8 << 20;
 pub const PING_AFTER_S: u64 = 15;
 /// Silence after a ping, or answers left unread, after which the connection is closed.
 pub const PEER_GONE_AFTER_S: u64 = 30;
+
+/// Chunks that one write preserves together; longer writes go in pieces, so that one cannot take
+/// all of [`PRESERVING_CHUNKS_MAX`].
+pub const PRESERVING_CHUNKS_PER_WRITE_MAX: usize = 16;
+/// Log blocks beyond twice a compact log's need before a checkpoint is due: 4 MiB of log.
+pub const LOG_SLACK_BLOCKS: u64 = 1024;
+/// Slots that only the log may take, so that a store full of data can still record it.
+pub const LOG_RESERVED_SLOTS: u64 = 2;
+/// A store grows by a quarter of its size, within these bounds: few steps, little waste.
+pub const STORE_GROWTH_BYTES_MIN: u64 = 4 << 20;
+/// See [`STORE_GROWTH_BYTES_MIN`].
+pub const STORE_GROWTH_BYTES_MAX: u64 = 1 << 30;
+/// Slots of a store are counted in 32 bits; the highest number means "all zeros".
+pub const STORE_SLOTS_MAX: u64 = u32::MAX as u64;
+/// Per cent of a store's limit at which an event tells that it fills.
+pub const STORE_THRESHOLDS_PERCENT: [u8; 4] = [50, 75, 90, 95];
+/// Events of a pool that wait to be fetched; beyond it the oldest are lost.
+pub const EVENTS_MAX: usize = 1024;
+
+/// Members of one stripe set: a journal record names each in one sector.
+pub const MEMBERS_MAX: usize = 24;
+/// The smallest member: the metadata area takes 1 MiB, and volumes need some granules of room.
+pub const MEMBER_BYTES_MIN: u64 = 8 << 20;
+/// Strips smaller than a page would split every request.
+pub const STRIP_BYTES_MIN: u64 = 4 << 10;
+/// Strips larger than this leave most requests on one member.
+pub const STRIP_BYTES_MAX: u64 = 1 << 20;
+/// The default strip: most requests stay on one member, large ones use several.
+pub const STRIP_BYTES_DEFAULT: u64 = 64 << 10;
+/// Extents are multiples of this, or of the next full stripe.
+pub const EXTENT_GRANULE_BYTES: u64 = 1 << 20;
+/// Regions with a write intent at one time; more, and a checkpoint clears them all. It bounds what
+/// is compared after a crash.
+pub const DIRTY_REGIONS_MAX: usize = 256;
+/// Events of a pool that nobody has fetched; the oldest give way.
+pub const POOL_EVENTS_MAX: usize = 256;
+
+/// A new exception store: room for some chunks, without a cost for volumes that see no snapshot.
+pub const STORE_BYTES_INITIAL: u64 = 4 << 20;
+/// The fewest chunks that an exception store must have room for, commit slots and log included.
+pub const STORE_CHUNKS_MIN: u64 = 8;
+/// Snapshots of one consistent point: all of its volumes are held at once.
+pub const GROUP_SNAPSHOTS_MAX: usize = 256;
