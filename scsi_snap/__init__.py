@@ -1,0 +1,1 @@
+"""scsi_snap: a SCSI target with copy-before-write snapshots."""
