@@ -104,6 +104,7 @@ class ChapTarget:
 
     @property
     def done(self) -> bool:
+        """Whether the initiator has proved who it is."""
         return self._state is _State.DONE
 
     def handle(self, pairs: Pairs) -> Pairs:

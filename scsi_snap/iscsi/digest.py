@@ -22,6 +22,7 @@ _TABLE = _table()
 
 
 def crc32c(data: bytes) -> int:
+    """The checksum as a number."""
     remainder = 0xFFFFFFFF
     for byte in data:
         remainder = remainder >> 8 ^ _TABLE[(remainder ^ byte) & 0xFF]

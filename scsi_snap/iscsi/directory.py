@@ -7,6 +7,7 @@ question is answered at once, from memory: a login never waits for it.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,14 @@ class PortalAddress:
     port: int
     portal_group_tag: int = 1
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every address of the machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port},{self.portal_group_tag}"
@@ -38,13 +47,20 @@ class TargetDescription:
     portals: tuple[PortalAddress, ...] = ()
 
     def in_portal_group(self, tag: int) -> bool:
+        """Whether it may be reached through a portal of the group `tag`."""
         return not self.portals or any(portal.portal_group_tag == tag for portal in self.portals)
 
 
 class TargetDirectory(Protocol):
-    def find(self, target_name: str) -> TargetDescription | None: ...
+    """The targets of this controller, and who may do what with them."""
 
-    def may_log_in(self, initiator_name: str, target_name: str) -> bool: ...
+    def find(self, target_name: str) -> TargetDescription | None:
+        """The target of that name."""
+        ...
+
+    def may_log_in(self, initiator_name: str, target_name: str) -> bool:
+        """Whether the target's access control lets that initiator in, once authenticated."""
+        ...
 
     def visible_to(self, initiator_name: str) -> Iterable[TargetDescription]:
         """The targets that `initiator_name` may log in to."""

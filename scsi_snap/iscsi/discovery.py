@@ -86,6 +86,7 @@ class DiscoverySession:
         self._negotiation = Negotiation(discovery=True)
 
     def receive(self, data: bytes) -> bytes:
+        """Takes bytes off the connection; returns those to send."""
         self._reader.receive(data)
         sent = []
         # Ends: each round takes a PDU out of the buffer or finishes.
@@ -126,9 +127,9 @@ class DiscoverySession:
             case LogoutRequest():
                 return self._logout(pdu)
             case OtherPdu():
-                return self._reject(_REJECT_COMMAND_NOT_SUPPORTED, pdu.header)
+                return self._reject(_REJECT_COMMAND_NOT_SUPPORTED)
             case _:
-                return self._reject(_REJECT_PROTOCOL_ERROR, pdu.encode_header())
+                return self._reject(_REJECT_PROTOCOL_ERROR)
 
     def _ping(self, request: NopOut) -> NopIn | None:
         if request.initiator_task_tag == NO_TASK_TAG:
@@ -158,20 +159,19 @@ class DiscoverySession:
         )
 
     def _text(self, request: TextRequest) -> TextResponse | Reject:
-        header = request.encode_header()
         if request.target_transfer_tag == NO_TASK_TAG:
             # A new request ends whatever was under way (RFC 7143, 11.10.4).
             self._forget_exchange()
         elif request.target_transfer_tag != _OUR_TRANSFER_TAG or not self._under_way:
-            return self._reject(_REJECT_INVALID_PDU_FIELD, header)
+            return self._reject(_REJECT_INVALID_PDU_FIELD)
         try:
             self._take_text(request)
         except ProtocolError:
             self._forget_exchange()
-            return self._reject(_REJECT_PROTOCOL_ERROR, header)
+            return self._reject(_REJECT_PROTOCOL_ERROR)
         if len(self._unsent_text) > MAX_DISCOVERY_TEXT_BYTES:
             self._forget_exchange()
-            return self._reject(_REJECT_OUT_OF_RESOURCES, header)
+            return self._reject(_REJECT_OUT_OF_RESOURCES)
         return self._send_part(request)
 
     def _take_text(self, request: TextRequest) -> None:
@@ -241,17 +241,18 @@ class DiscoverySession:
 
     def _reachable(self, address: PortalAddress) -> PortalAddress:
         """A wildcard address says nothing to an initiator: it gets the one it has reached."""
-        if address.host in ("0.0.0.0", "::"):
+        if address.is_wildcard:
             return replace(address, host=self._connected_to.host)
         return address
 
-    def _reject(self, reason: int, header: bytes) -> Reject:
+    def _reject(self, reason: int) -> Reject:
+        """Rejects the PDU at hand, giving its header back."""
         return Reject(
             reason=reason,
             stat_sn=self._next_stat_sn(),
             exp_cmd_sn=self._exp_cmd_sn,
             max_cmd_sn=self._exp_cmd_sn,
-            data=header,
+            data=self._reader.last_header,
         )
 
     def _next_stat_sn(self) -> int:

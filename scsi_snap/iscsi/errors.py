@@ -1,3 +1,4 @@
+# ruff: noqa: N818  (the names say what happened)
 """What may fail on this floor.
 
     IscsiError                  has a stable `code`
@@ -22,14 +23,20 @@ class IscsiError(Exception):
 
 
 class InvalidName(IscsiError):
+    """A malformed iSCSI name; the message says in what way."""
+
     code = "invalid-name"
 
 
 class InvalidCredentials(IscsiError):
+    """A CHAP user or secret that must not be used; the message says why."""
+
     code = "invalid-credentials"
 
 
 class ProtocolError(IscsiError):
+    """The peer broke the protocol."""
+
     code = "protocol-error"
 
 

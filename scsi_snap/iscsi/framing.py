@@ -39,6 +39,8 @@ class PduReader:
         self._header_digest = header_digest
         self._data_digest = data_digest
         self._buffer = bytearray(received)
+        self.last_header = b""
+        """The BHS of the PDU returned last, as it was received."""
 
     @property
     def trailing_data(self) -> bytes:
@@ -46,9 +48,11 @@ class PduReader:
         return bytes(self._buffer)
 
     def receive(self, data: bytes) -> None:
+        """Stores bytes off the connection."""
         self._buffer += data
 
     def next_pdu(self) -> Pdu | None:
+        """One PDU, or None when it is not all there; ProtocolError when it cannot be read."""
         if len(self._buffer) < BHS_BYTES:
             return None
         header = bytes(self._buffer[:BHS_BYTES])
@@ -73,6 +77,7 @@ class PduReader:
         if has_data_digest:
             self._check("data", padded, bytes(self._buffer[padded_end:end]))
         del self._buffer[:end]
+        self.last_header = header
         return decode(header, padded[:data_bytes])
 
     @staticmethod

@@ -14,6 +14,8 @@ from enum import Enum, Flag, auto
 
 
 class ValueType(Enum):
+    """The form of a value (RFC 7143, 6.1)."""
+
     TEXT = "text"
     NAME = "iSCSI name"
     BOOLEAN = "boolean"
@@ -47,6 +49,8 @@ class Use(Flag):
 
 
 class Sender(Flag):
+    """Who may send a key unasked."""
+
     INITIATOR = auto()
     TARGET = auto()
 
@@ -80,6 +84,7 @@ class Key:
 
     @property
     def declarative(self) -> bool:
+        """Whether it states a fact and gets no answer."""
         return self.result is Result.DECLARED
 
 

@@ -48,6 +48,8 @@ from scsi_snap.iscsi.text import Pairs, TextAssembler, encode_text
 
 
 class State(Enum):
+    """Where a login is; the module's head says what each means."""
+
     START = "START"
     SECURITY = "SECURITY"
     OPERATIONAL = "OPERATIONAL"
@@ -132,6 +134,7 @@ class Login:
 
     @property
     def discovery(self) -> bool:
+        """Whether a discovery session is asked for."""
         return self._negotiation.discovery
 
     @property

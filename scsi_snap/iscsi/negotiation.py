@@ -123,9 +123,11 @@ class Negotiation:
         return found
 
     def number(self, name: str) -> int:
+        """The value in force of a number."""
         return int(self.value(name))
 
     def flag(self, name: str) -> bool:
+        """The value in force of a boolean."""
         return self.value(name) == "Yes"
 
     def _answer(self, name: str, value: str, stage: Use) -> str | None:

@@ -32,10 +32,12 @@ class Bits:
     width: int
 
     def read(self, header: bytes) -> int | bool:
+        """The field's value in a BHS."""
         value = header[self.byte] >> self.shift & ((1 << self.width) - 1)
         return bool(value) if self.width == 1 else value
 
     def write(self, header: bytearray, value: Any) -> None:
+        """Puts a value into a BHS."""
         number = int(value)
         assert 0 <= number < 1 << self.width, f"{self.name}={number} does not fit"
         header[self.byte] |= number << self.shift
@@ -50,9 +52,11 @@ class Number:
     length_bytes: int
 
     def read(self, header: bytes) -> int:
+        """The field's value in a BHS."""
         return int.from_bytes(header[self.offset : self.offset + self.length_bytes], "big")
 
     def write(self, header: bytearray, value: Any) -> None:
+        """Puts a value into a BHS."""
         encoded = int(value).to_bytes(self.length_bytes, "big")
         header[self.offset : self.offset + self.length_bytes] = encoded
 
@@ -66,9 +70,11 @@ class Raw:
     length_bytes: int
 
     def read(self, header: bytes) -> bytes:
+        """The field's value in a BHS."""
         return bytes(header[self.offset : self.offset + self.length_bytes])
 
     def write(self, header: bytearray, value: Any) -> None:
+        """Puts a value into a BHS."""
         assert len(value) == self.length_bytes, f"{self.name} has {len(value)} bytes"
         header[self.offset : self.offset + self.length_bytes] = value
 
@@ -377,8 +383,10 @@ def check_no_additional_header(header: bytes) -> None:
 
 
 def padding_bytes(length_bytes: int) -> int:
+    """How many zeros follow a segment of that length."""
     return -length_bytes % 4
 
 
 def pad(data: bytes) -> bytes:
+    """A segment with its padding."""
     return data + bytes(padding_bytes(len(data)))

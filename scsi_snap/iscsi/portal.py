@@ -185,7 +185,7 @@ class Portal:
         except OSError as error:
             # TimeoutError is one as well.
             _log.info("connection from %s ended: %r", peer_host, error)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # One connection's defect must not take the others with it.
             _log.exception("connection from %s failed", peer_host)
         finally:

@@ -102,6 +102,7 @@ class SessionTable:
                 return self._last_tsih
 
     def add(self, key: NexusKey, tsih: int, cid: int, session: AdoptedSession) -> None:
+        """Lists a session between ends that have none."""
         assert key not in self._entries or self._entries[key].session.closed()
         self._entries[key] = _Entry(tsih, cid, session)
 

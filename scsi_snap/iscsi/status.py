@@ -27,8 +27,10 @@ class LoginStatus(IntEnum):
 
     @property
     def status_class(self) -> int:
+        """Status-Class."""
         return self >> 8
 
     @property
     def status_detail(self) -> int:
+        """Status-Detail."""
         return self & 0xFF

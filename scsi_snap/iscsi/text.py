@@ -29,6 +29,7 @@ _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 
 
 def encode_text(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """Text of the pairs in order."""
     return b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs)
 
 
@@ -82,6 +83,7 @@ def parse_number(value: str) -> int | None:
 
 
 def encode_binary(data: bytes) -> str:
+    """A binary value as a hexadecimal constant."""
     return "0x" + data.hex()
 
 
