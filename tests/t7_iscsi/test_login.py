@@ -39,10 +39,11 @@ SEC, OP, FULL = Stage.SECURITY, Stage.OPERATIONAL, Stage.FULL_FEATURE
 TAG = [("TargetPortalGroupTag", "1"), ("TargetAlias", "a disk")]
 LIMIT = [("MaxRecvDataSegmentLength", "262144")]
 
-# What libiscsi 1.19 and open-iscsi 2.1 send in their operational stage, by their sources.
+# What libiscsi and open-iscsi send in their operational stage, in their order.
 LIBISCSI = [
-    *NAMES,
-    ("InitiatorAlias", "libiscsi"),
+    ("InitiatorName", INITIATOR),
+    ("TargetName", DISK),
+    ("SessionType", "Normal"),
     ("HeaderDigest", "None,CRC32C"),
     ("DataDigest", "None"),
     ("InitialR2T", "No"),
@@ -51,14 +52,14 @@ LIBISCSI = [
     ("FirstBurstLength", "262144"),
     ("DefaultTime2Wait", "2"),
     ("DefaultTime2Retain", "0"),
+    ("MaxOutstandingR2T", "1"),
+    ("ErrorRecoveryLevel", "0"),
     ("IFMarker", "No"),
     ("OFMarker", "No"),
     ("MaxConnections", "1"),
-    ("MaxOutstandingR2T", "1"),
-    ("ErrorRecoveryLevel", "0"),
+    ("MaxRecvDataSegmentLength", "262144"),
     ("DataPDUInOrder", "Yes"),
     ("DataSequenceInOrder", "Yes"),
-    ("MaxRecvDataSegmentLength", "262144"),
 ]
 OPEN_ISCSI = [
     ("HeaderDigest", "None"),
@@ -78,16 +79,23 @@ OPEN_ISCSI = [
     ("DataSequenceInOrder", "Yes"),
     ("MaxRecvDataSegmentLength", "262144"),
 ]
-OPEN_ISCSI_ANSWERS = [
-    *((name, value) for name, value in OPEN_ISCSI[:-1] if name != "MaxBurstLength"),
-]
+
+
+def answered(offers: Pairs, **changed: str) -> Pairs:
+    """The negotiated keys of `offers` as they come back, but for those in `changed`."""
+    declared = (*dict(NAMES), "MaxRecvDataSegmentLength")
+    return [(name, changed.get(name, value)) for name, value in offers if name not in declared]
+
 
 # Requests as (CSG, NSG or None, pairs); responses as (CSG, NSG or None, pairs).
 Turn = tuple[tuple[int, int | None, Pairs], tuple[int, int | None, Pairs]]
 CONVERSATIONS: dict[str, list[Turn]] = {
     "the shortest there is": [((OP, FULL, NAMES), (OP, FULL, [*TAG, *LIMIT]))],
     "security only, so that our limit stays at its default": [
-        ((SEC, FULL, [*NAMES, ("AuthMethod", "None")]), (SEC, FULL, [*TAG, ("AuthMethod", "None")]))
+        (
+            (SEC, FULL, [*NAMES, ("AuthMethod", "None")]),
+            (SEC, FULL, [*TAG, ("AuthMethod", "None")]),
+        )
     ],
     "security without any key": [
         ((SEC, OP, NAMES), (SEC, OP, TAG)),
@@ -103,12 +111,18 @@ CONVERSATIONS: dict[str, list[Turn]] = {
     ],
     "libiscsi": [
         (
-            (SEC, OP, [*NAMES, ("InitiatorAlias", "libiscsi"), ("AuthMethod", "CHAP,None")]),
+            (OP, FULL, LIBISCSI),
+            (OP, FULL, [*TAG, *answered(LIBISCSI, HeaderDigest="None"), *LIMIT]),
+        ),
+    ],
+    "libiscsi that could do CHAP": [
+        (
+            (SEC, OP, [*NAMES, ("AuthMethod", "CHAP,None")]),
             (SEC, OP, [*TAG, ("AuthMethod", "None")]),
         ),
         (
             (OP, FULL, LIBISCSI),
-            (OP, FULL, [pair for pair in LIBISCSI[4:-1]] + LIMIT),
+            (OP, FULL, [*answered(LIBISCSI, HeaderDigest="None"), *LIMIT]),
         ),
     ],
     "open-iscsi": [
@@ -118,15 +132,7 @@ CONVERSATIONS: dict[str, list[Turn]] = {
         ),
         (
             (OP, FULL, OPEN_ISCSI),
-            (
-                OP,
-                FULL,
-                [
-                    (name, "1048576" if name == "MaxBurstLength" else value)
-                    for name, value in OPEN_ISCSI[:-1]
-                ]
-                + LIMIT,
-            ),
+            (OP, FULL, [*answered(OPEN_ISCSI, MaxBurstLength="1048576"), *LIMIT]),
         ),
     ],
     "discovery": [

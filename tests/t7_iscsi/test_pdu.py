@@ -30,8 +30,8 @@ SERIAL = {"stat_sn": 0x11111111, "exp_cmd_sn": 0x22222222, "max_cmd_sn": 0x33333
 FROM_INITIATOR = {"cmd_sn": 0x44444444, "exp_stat_sn": 0x55555555}
 ITT = "deadbeef"
 LUN = bytes.fromhex("0001000000000000")
-TARGET_SERIALS = "11111111 22222222 33333333"
-INITIATOR_SERIALS = "44444444 55555555"
+SERIALS_OUT = "11111111 22222222 33333333"
+SERIALS_IN = "44444444 55555555"
 
 CASES: list[tuple[str, Pdu, str]] = [
     (
@@ -49,7 +49,7 @@ CASES: list[tuple[str, Pdu, str]] = [
             data=b"A=b\0",
             **FROM_INITIATOR,
         ),
-        f"43 87 02 01 00 000004 800102030405 0a0b {ITT} 0c0d 0000 {INITIATOR_SERIALS}"
+        f"43 87 02 01 00 000004 800102030405 0a0b {ITT} 0c0d 0000 {SERIALS_IN}"
         + "00" * 16
         + "413d6200",
     ),
@@ -79,16 +79,14 @@ CASES: list[tuple[str, Pdu, str]] = [
             status=0x0203,
             **SERIAL,
         ),
-        f"23 81 00 00 00 000000 800102030405 0007 {ITT} 00000000 {TARGET_SERIALS} 0203" + "00" * 10,
+        f"23 81 00 00 00 000000 800102030405 0007 {ITT} 00000000 {SERIALS_OUT} 0203" + "00" * 10,
     ),
     (
         "text request",
         TextRequest(
             final=True, lun=LUN, initiator_task_tag=0xDEADBEEF, data=b"A=\0", **FROM_INITIATOR
         ),
-        f"04 80 0000 00 000003 {LUN.hex()} {ITT} ffffffff {INITIATOR_SERIALS}"
-        + "00" * 16
-        + "413d00 00",
+        f"04 80 0000 00 000003 {LUN.hex()} {ITT} ffffffff {SERIALS_IN}" + "00" * 16 + "413d00 00",
     ),
     (
         "text response",
@@ -99,38 +97,38 @@ CASES: list[tuple[str, Pdu, str]] = [
             target_transfer_tag=9,
             **SERIAL,
         ),
-        f"24 40 0000 00 000000 {'00' * 8} {ITT} 00000009 {TARGET_SERIALS}" + "00" * 12,
+        f"24 40 0000 00 000000 {'00' * 8} {ITT} 00000009 {SERIALS_OUT}" + "00" * 12,
     ),
     (
         "logout request",
         LogoutRequest(
             immediate=True, reason=1, initiator_task_tag=0xDEADBEEF, cid=3, **FROM_INITIATOR
         ),
-        f"46 81 0000 00 000000 {'00' * 8} {ITT} 0003 0000 {INITIATOR_SERIALS}" + "00" * 16,
+        f"46 81 0000 00 000000 {'00' * 8} {ITT} 0003 0000 {SERIALS_IN}" + "00" * 16,
     ),
     (
         "logout response",
         LogoutResponse(
             response=2, initiator_task_tag=0xDEADBEEF, time2wait_s=4, time2retain_s=5, **SERIAL
         ),
-        f"26 80 02 00 00 000000 {'00' * 8} {ITT} 00000000 {TARGET_SERIALS} 00000000 0004 0005 00000000",
+        f"26 80 02 00 00 000000 {'00' * 8} {ITT} 00000000 {SERIALS_OUT}00000000 0004 0005 00000000",
     ),
     (
         "NOP-Out",
         NopOut(initiator_task_tag=0xDEADBEEF, lun=LUN, data=b"ping!", **FROM_INITIATOR),
-        f"00 80 0000 00 000005 {LUN.hex()} {ITT} ffffffff {INITIATOR_SERIALS}"
+        f"00 80 0000 00 000005 {LUN.hex()} {ITT} ffffffff {SERIALS_IN}"
         + "00" * 16
         + "70696e6721 000000",
     ),
     (
         "NOP-In",
         NopIn(initiator_task_tag=0xDEADBEEF, **SERIAL),
-        f"20 80 0000 00 000000 {'00' * 8} {ITT} ffffffff {TARGET_SERIALS}" + "00" * 12,
+        f"20 80 0000 00 000000 {'00' * 8} {ITT} ffffffff {SERIALS_OUT}" + "00" * 12,
     ),
     (
         "reject",
         Reject(reason=4, data_sn=6, data=bytes(48), **SERIAL),
-        f"3f 80 04 00 00 000030 {'00' * 8} ffffffff 00000000 {TARGET_SERIALS} 00000006" + "00" * 56,
+        f"3f 80 04 00 00 000030 {'00' * 8} ffffffff 00000000 {SERIALS_OUT} 00000006" + "00" * 56,
     ),
 ]
 IDS = [name for name, _, _ in CASES]
