@@ -318,10 +318,19 @@ _ROWS = (
     _obsolete("OFMarker", Result.OBSOLETE_NO),
     _obsolete("IFMarkInt", Result.OBSOLETE_REJECT),
     _obsolete("OFMarkInt", Result.OBSOLETE_REJECT),
+    _declared(
+        "X#NodeArchitecture",
+        ValueType.TEXT,
+        BOTH,
+        LOGIN | Use.LEADING_ONLY,
+        "13.26",
+        repeatable=True,
+    ),
 )
 
 KEYS: dict[str, Key] = {row.name: row for row in _ROWS}
 """By name, in the order of the RFC. `DefaultTime2Wait` is ours=0 and `DefaultTime2Retain` ours=0
 because at error recovery level 0 nothing is retained and a reconnect may come at once. IFMarker
 and OFMarker are answered `No`, which 13.25 allows in place of `Reject`: initiators older than
-RFC 7143 take a Reject for a failed negotiation. `X-` keys (13.22) have no row: NotUnderstood."""
+RFC 7143 take a Reject for a failed negotiation. `X-` keys (13.22) have no row: NotUnderstood.
+X#NodeArchitecture is for people to read, and is not sent by us."""

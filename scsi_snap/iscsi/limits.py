@@ -30,9 +30,6 @@ MAX_DISCOVERY_TEXT_BYTES = 8 * 1024 * 1024
 MAX_NAME_BYTES = 223
 """An iSCSI name (RFC 7143, 4.2.7.1)."""
 
-MAX_ALIAS_BYTES = 255
-"""TargetAlias and InitiatorAlias (RFC 7143, 13.6 and 13.7)."""
-
 MIN_CHAP_SECRET_BYTES = 12
 """96 bits: RFC 7143, 12.1.3 refuses less where IPsec does not protect the connection."""
 

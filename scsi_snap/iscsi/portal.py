@@ -172,16 +172,16 @@ class Portal:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 login = await self._log_in(conversation)
+                if login is not None and login.refusal is not None:
+                    status, reason = login.refusal.status, login.refusal
+                    _log.info("login from %s refused, %04x: %s", peer_host, status, reason)
+                    await conversation.linger()
             finally:
                 self._logins[peer_host] -= 1
                 if not self._logins[peer_host]:
                     del self._logins[peer_host]
-            if login is not None and login.refusal is not None:
-                status, reason = login.refusal.status, login.refusal
-                _log.info("login from %s refused, %04x: %s", peer_host, status, reason)
-                await conversation.linger()
-            elif login is not None and login.discovery:
-                await self._discover(conversation, login)
+            if login is not None and login.discovery and login.parameters is not None:
+                await self._discover(conversation, login, login.parameters)
         except OSError as error:
             # TimeoutError is one as well.
             _log.info("connection from %s ended: %r", peer_host, error)
@@ -251,10 +251,11 @@ class Portal:
             return login.refuse(LoginStatus.OUT_OF_RESOURCES, "too many sessions")
         return login.establish(tsih)
 
-    async def _discover(self, conversation: _Conversation, login: Login) -> None:
-        assert login.parameters is not None
+    async def _discover(
+        self, conversation: _Conversation, login: Login, parameters: SessionParameters
+    ) -> None:
         session = DiscoverySession(
-            login.parameters,
+            parameters,
             directory=self._directory,
             connected_to=conversation.local_address(self._portal_group_tag),
             received=login.trailing_data,
@@ -271,9 +272,9 @@ class Portal:
                     data = await conversation.receive()
                 if not data:
                     return
+            await conversation.linger()
         finally:
             self._discovery_sessions -= 1
-        await conversation.linger()
 
 
 class _Conversation:

@@ -23,7 +23,7 @@ from scsi_snap.iscsi.limits import (
 
 Pairs: TypeAlias = list[tuple[str, str]]
 
-_KEY_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9.+@_-]{{0,{MAX_KEY_NAME_BYTES - 1}}}")
+_KEY_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9.+@_#-]{{0,{MAX_KEY_NAME_BYTES - 1}}}")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 

@@ -6,13 +6,13 @@ import base64
 import hashlib
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.chap import ALGORITHMS, ChapCredentials, ChapTarget, response
 from scsi_snap.iscsi.errors import InvalidCredentials, LoginRefused
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.iscsi.text import Pairs, decode_binary, encode_binary
+from tests.t7_iscsi.given import given
 from tests.t7_iscsi.initiator import CREDENTIALS, MUTUAL, counting_bytes
 
 CHALLENGE = counting_bytes(32)

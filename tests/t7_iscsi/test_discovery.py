@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.directory import PortalAddress, TargetDescription
@@ -24,6 +23,7 @@ from scsi_snap.iscsi.pdu import (
     TextResponse,
 )
 from scsi_snap.iscsi.text import Pairs, decode_text, encode_text
+from tests.t7_iscsi.given import given
 from tests.t7_iscsi.initiator import (
     DISCOVERY_NAMES,
     DISK,

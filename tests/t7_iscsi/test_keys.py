@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.errors import LoginRefused
@@ -11,6 +10,7 @@ from scsi_snap.iscsi.keys import BOTH, KEYS, Result, Sender, Use, ValueType
 from scsi_snap.iscsi.negotiation import Negotiation, answer
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.iscsi.text import Pairs
+from tests.t7_iscsi.given import given
 
 RFC_SECTIONS = {
     "AuthMethod": "12",
@@ -47,6 +47,7 @@ RFC_SECTIONS = {
     "OFMarker": "13.25",
     "IFMarkInt": "13.25",
     "OFMarkInt": "13.25",
+    "X#NodeArchitecture": "13.26",
 }
 
 RFC_DEFAULTS = {
@@ -251,6 +252,11 @@ def test_an_initiator_may_not_understand_what_we_declared() -> None:
     negotiation = Negotiation(sent={"TargetPortalGroupTag"})
     offer = [("TargetPortalGroupTag", "NotUnderstood")]
     assert negotiation.handle(offer, Use.OPERATIONAL) == []
+
+
+def test_the_node_architecture_is_taken_note_of() -> None:
+    offer = [("X#NodeArchitecture", "Example OS/1.0")]
+    assert Negotiation().handle(offer, Use.OPERATIONAL) == []
 
 
 def test_declarations_are_kept_in_decimal() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.chap import ChapCredentials
@@ -14,6 +13,7 @@ from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.iscsi.pdu import LoginRequest, LogoutRequest
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.iscsi.text import Pairs, decode_text
+from tests.t7_iscsi.given import given
 from tests.t7_iscsi.initiator import (
     CMD_SN,
     CREDENTIALS,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.errors import InvalidName
 from scsi_snap.iscsi.names import normalise
+from tests.t7_iscsi.given import given
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.digest import crc32c, digest
@@ -25,6 +24,7 @@ from scsi_snap.iscsi.pdu import (
     TextResponse,
     decode,
 )
+from tests.t7_iscsi.given import given
 
 SERIAL = {"stat_sn": 0x11111111, "exp_cmd_sn": 0x22222222, "max_cmd_sn": 0x33333333}
 FROM_INITIATOR = {"cmd_sn": 0x44444444, "exp_stat_sn": 0x55555555}

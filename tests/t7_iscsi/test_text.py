@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.errors import ProtocolError
@@ -17,6 +16,7 @@ from scsi_snap.iscsi.text import (
     encode_text,
     parse_number,
 )
+from tests.t7_iscsi.given import given
 
 CASES: list[tuple[bytes, Pairs]] = [
     (b"", []),
@@ -26,6 +26,7 @@ CASES: list[tuple[bytes, Pairs]] = [
     (b"A=b\0A=c\0", [("A", "b"), ("A", "c")]),
     (b"iSCSIProtocolLevel=1\0", [("iSCSIProtocolLevel", "1")]),
     (b"X-org.example.a+b@c_d-e=1,2\0", [("X-org.example.a+b@c_d-e", "1,2")]),
+    (b"X#NodeArchitecture=Example OS/1.0\0", [("X#NodeArchitecture", "Example OS/1.0")]),
     ("TargetAlias=größer\0".encode(), [("TargetAlias", "größer")]),
 ]
 
