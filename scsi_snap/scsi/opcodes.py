@@ -27,6 +27,9 @@ Handler = Callable[[Invocation], bytes]
 DataOut = Callable[[Cdb, int], int]
 """How many bytes of Data-Out a CDB asks for, given the block length in bytes."""
 
+_SERVICE_ACTION_MASK: Final = 0x1F
+"""SERVICE ACTION is the low five bits of byte 1 wherever an operation code has any."""
+
 
 def _nothing(cdb: Cdb, block_bytes: int) -> int:
     return 0
@@ -73,16 +76,11 @@ class Operation:
     """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
 
 
-_SERVICE_ACTION = Field("service_action", 1, 4, 5)
 _EVPD = flag("evpd", 1, 0)
 _DPO = flag("dpo", 1, 4)
 _FUA = flag("fua", 1, 3)
 _IMMED = flag("immed", 1, 1)
 _LONG_S = 60
-
-
-def _service_action_layout(length: int, *fields: Field) -> Layout:
-    return Layout(length, _SERVICE_ACTION, *fields)
 
 
 def _six(*fields: Field) -> Layout:
@@ -351,7 +349,7 @@ OPERATIONS: Final = (
     Operation(
         "READ CAPACITY (16)",
         0x9E,
-        _service_action_layout(16, number("allocation_length", 10, 4)),
+        Layout(16, number("allocation_length", 10, 4)),
         capacity.read_capacity_16,
         "SBC-3 5.16",
         service_action=0x10,
@@ -372,7 +370,7 @@ OPERATIONS: Final = (
     Operation(
         "REPORT SUPPORTED OPERATION CODES",
         0xA3,
-        _service_action_layout(
+        Layout(
             12,
             flag("return_timeouts", 2, 7),
             Field("reporting_options", 2, 2, 3, supported_operations.REPORTING_OPTIONS),
@@ -387,9 +385,7 @@ OPERATIONS: Final = (
     Operation(
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
         0xA3,
-        _service_action_layout(
-            12, flag("return_extended_data", 2, 7), number("allocation_length", 6, 4)
-        ),
+        Layout(12, flag("return_extended_data", 2, 7), number("allocation_length", 6, 4)),
         supported_operations.report_supported_task_management_functions,
         "SPC-4 6.36",
         service_action=0x0D,
@@ -429,9 +425,7 @@ for _operation in OPERATIONS:
     _BY_CODE.setdefault(_operation.operation_code, {})[_operation.service_action] = _operation
 
 _UNKNOWN_CODE = Sense(SenseCode.INVALID_COMMAND_OPERATION_CODE)
-_UNKNOWN_ACTION = Sense(
-    SenseCode.INVALID_FIELD_IN_CDB, field=FieldPointer(_SERVICE_ACTION.byte, 4, in_cdb=True)
-)
+_UNKNOWN_ACTION = Sense(SenseCode.INVALID_FIELD_IN_CDB, field=FieldPointer(1, 4, in_cdb=True))
 
 
 def find(cdb: bytes) -> Operation | Sense:
@@ -439,5 +433,5 @@ def find(cdb: bytes) -> Operation | Sense:
     actions = _BY_CODE.get(cdb[0]) if cdb else None
     if actions is None:
         return _UNKNOWN_CODE
-    action = None if None in actions else cdb[1] & 0x1F if len(cdb) > 1 else 0
+    action = None if None in actions else cdb[1] & _SERVICE_ACTION_MASK if len(cdb) > 1 else 0
     return actions.get(action, _UNKNOWN_ACTION)

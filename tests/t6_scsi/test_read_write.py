@@ -72,7 +72,8 @@ def test_zero_blocks_transfer_nothing(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lba", "blocks", "first_outside"), [(63, 2, 64), (64, 1, 64), (65, 0, 65), (1 << 31, 1, 1 << 31)]
+    ("lba", "blocks", "first_outside"),
+    [(63, 2, 64), (64, 1, 64), (65, 0, 65), (1 << 31, 1, 1 << 31)],
 )
 @pytest.mark.parametrize("opcode", [0x28, 0x2A, 0x2F])
 def test_past_the_end(bus: Bus, opcode: int, lba: int, blocks: int, first_outside: int) -> None:
