@@ -17,9 +17,10 @@ def read_capacity_10(invocation: "Invocation") -> bytes:
 
 def read_capacity_16(invocation: "Invocation") -> bytes:
     """32 bytes. No protection information; one logical block a physical block; thin, zeros."""
-    medium = invocation.unit.medium
+    unit = invocation.unit
+    medium = unit.medium
     data = bytearray(32)
     data[0:8] = (medium.block_count - 1).to_bytes(8, "big")
     data[8:12] = medium.block_bytes.to_bytes(4, "big")
-    data[14] = _LBPME_LBPRZ
+    data[14] = _LBPME_LBPRZ if unit.unmaps else 0
     return bytes(data)

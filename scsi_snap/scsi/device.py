@@ -55,7 +55,8 @@ class Medium:
     @property
     def block_count(self) -> int:
         """Logical blocks now; a volume may grow."""
-        return self._device.size_bytes // self.block_bytes
+        with _failures_as(SenseCode.INTERNAL_TARGET_FAILURE, None):
+            return self._device.size_bytes // self.block_bytes
 
     @property
     def read_only(self) -> bool:

@@ -40,6 +40,12 @@ class LogicalUnit:
         self._attentions: Final = UnitAttentions()
         self._started = True
         self._told: Final[dict[ItlNexus, bool]] = {}
+        self._mappings: Final[set[Mapping]] = set()
+
+    @property
+    def unmaps(self) -> bool:
+        """Whether blocks can be deallocated at all, which is what LBPME and LBPU say."""
+        return not self.medium.read_only
 
     @property
     def write_protected(self) -> bool:
@@ -82,6 +88,8 @@ class LogicalUnit:
         """
         operation = find(cdb)
         with self._lock:
+            if itl.mapping not in self._mappings:
+                refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
             self._attentions.meet(itl)
             if isinstance(operation, Sense) or not operation.despite_unit_attention:
                 condition = self._attentions.take(itl)
@@ -145,7 +153,7 @@ class LogicalUnit:
     def luns_changed(self, mapping: Mapping) -> None:
         """The target of this mapping has another list of logical units."""
         with self._lock:
-            ours = [itl for itl in self._attentions.known() if itl.mapping.port == mapping.port]
+            ours = [itl for itl in self._attentions.known() if itl.mapping is mapping]
             for itl in ours:
                 self._attentions.establish_for(itl, SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED)
             self._tell(ours)
@@ -162,9 +170,16 @@ class LogicalUnit:
             for itl in self._attentions.forget(nexus):
                 self._told.pop(itl, None)
 
-    def unmapped(self, mapping: Mapping) -> None:
-        """The unit has left this place."""
+    def mapped(self, mapping: Mapping) -> None:
+        """The unit has come to this place. Whatever the gate said of it before is of another unit."""
         with self._lock:
+            self._mappings.add(mapping)
+            mapping.gate.set_pending(mapping.lun, None, True)
+
+    def unmapped(self, mapping: Mapping) -> None:
+        """The unit has left this place; a command still on its way to it finds nothing."""
+        with self._lock:
+            self._mappings.remove(mapping)
             self._attentions.forget_mapping(mapping)
             for itl in [itl for itl in self._told if itl.mapping is mapping]:
                 del self._told[itl]

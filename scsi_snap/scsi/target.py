@@ -47,6 +47,7 @@ class Target:
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
+            unit.mapped(mapping)
             self._places = MappingProxyType({**others, number: (mapping, unit)})
         self._tell_luns_changed(others)
 
@@ -56,7 +57,7 @@ class Target:
             mapping, unit = self._places[number]
             others = {each: place for each, place in self._places.items() if each != number}
             self._places = MappingProxyType(others)
-        unit.unmapped(mapping)
+            unit.unmapped(mapping)
         self._tell_luns_changed(self._places)
 
     def _tell_luns_changed(self, places: _Places) -> None:

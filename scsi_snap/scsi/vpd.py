@@ -83,8 +83,9 @@ def _block_limits(unit: "LogicalUnit", port: TargetPort) -> bytes:
     page = bytearray(0x3C)
     page[0] = 0x01
     page[4:8] = (TRANSFER_BYTES_MAX // block_bytes).to_bytes(4, "big")
-    page[16:20] = (UNMAP_BYTES_MAX // block_bytes).to_bytes(4, "big")
-    page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
+    if unit.unmaps:
+        page[16:20] = (UNMAP_BYTES_MAX // block_bytes).to_bytes(4, "big")
+        page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
     page[32:40] = (WRITE_SAME_BYTES_MAX // block_bytes).to_bytes(8, "big")
     return bytes(page)
 
@@ -101,7 +102,7 @@ def _block_device_characteristics(unit: "LogicalUnit", port: TargetPort) -> byte
 
 def _logical_block_provisioning(unit: "LogicalUnit", port: TargetPort) -> bytes:
     """SBC-3, 6.6.5: LBPU, LBPWS, LBPWS10; LBPRZ 001b, unmapped blocks read as zeros; thin."""
-    return bytes([0, 0x80 | 0x40 | 0x20 | 0x04, 0x02, 0])
+    return bytes([0, 0x80 | 0x40 | 0x20 | 0x04, 0x02, 0]) if unit.unmaps else bytes(4)
 
 
 PAGES: Final[dict[int, Page]] = {

@@ -35,7 +35,7 @@ class MemoryDevice:
 
     def _called(self, name: str, offset: int, length: int) -> None:
         assert offset % self.block_bytes == 0 and length % self.block_bytes == 0, "part of a block"
-        assert 0 <= offset and offset + length <= len(self.data), "outside the device"
+        assert offset >= 0 and offset + length <= len(self.data), "outside the device"
         code = self.fail(name)
         if code is not None:
             raise CodedFailure(code)
@@ -64,10 +64,20 @@ class MemoryDevice:
 
 
 class RecordingGate:
-    """What the fast path would be told."""
+    """What the fast path knows: of a nexus of which nothing was said since, that it is pending."""
 
     def __init__(self) -> None:
-        self.pending: dict[tuple[int, int | None], bool] = {}
+        self._said: dict[tuple[int, int], bool] = {}
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
-        self.pending[lun, nexus] = pending
+        if nexus is not None:
+            self._said[lun, nexus] = pending
+            return
+        assert pending, "nexuses are let through one by one"
+        self._said = {each: said for each, said in self._said.items() if each[0] != lun}
+
+    def said(self, lun: int = 0) -> dict[int, bool]:
+        return {nexus: said for (of, nexus), said in self._said.items() if of == lun}
+
+    def pending(self, nexus: int, lun: int = 0) -> bool:
+        return self.said(lun).get(nexus, True)

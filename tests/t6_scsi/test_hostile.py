@@ -2,12 +2,12 @@
 
 import threading
 
-from conftest import make_bus
-from fakes import MemoryDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scsi_snap.scsi.opcodes import OPERATIONS
+from tests.t6_scsi.bus import make_bus
+from tests.t6_scsi.fakes import MemoryDevice
 
 KNOWN_OPCODES = sorted({each.operation_code for each in OPERATIONS})
 SMALL = st.integers(0, 80)
@@ -109,4 +109,4 @@ def test_several_threads() -> None:
     assert failures == []
     for nexus in (1, 2, 3, 4):
         bus.clear_attentions(nexus)
-        assert not bus.gate.pending[0, nexus]
+        assert not bus.gate.pending(nexus)

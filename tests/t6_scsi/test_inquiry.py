@@ -1,9 +1,10 @@
 """INQUIRY, VPD pages and READ CAPACITY."""
 
 import pytest
-from conftest import TARGET_NAME, UNIT_UUID, Bus, make_bus
-from fakes import MemoryDevice
-from senses import in_cdb
+
+from tests.t6_scsi.bus import TARGET_NAME, UNIT_UUID, Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.senses import in_cdb
 
 
 def vpd(bus: Bus, page: int, length: int = 0x400) -> bytes:
@@ -115,6 +116,13 @@ def test_block_device_characteristics(bus: Bus) -> None:
 def test_logical_block_provisioning(bus: Bus) -> None:
     """LBPU, LBPWS, LBPWS10; LBPRZ 001b; no anchoring, no group; thin."""
     assert vpd(bus, 0xB2) == b"\x00\xb2\x00\x04" + bytes([0, 0b111_001_00, 0x02, 0])
+
+
+def test_a_read_only_unit_claims_no_provisioning(read_only_bus: Bus) -> None:
+    """What every attempt at would be refused is not advertised."""
+    assert vpd(read_only_bus, 0xB0)[20:28] == bytes(8)
+    assert vpd(read_only_bus, 0xB2)[4:] == bytes(4)
+    assert read_only_bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])[14] == 0
 
 
 class TestReadCapacity:

@@ -1,9 +1,10 @@
 """UNMAP and WRITE SAME."""
 
 import pytest
-from conftest import Bus, make_bus
-from fakes import MemoryDevice
-from senses import (
+
+from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.senses import (
     INVALID_FIELD_IN_INFORMATION_UNIT,
     LBA_OUT_OF_RANGE,
     LIST_LENGTH_ERROR,

@@ -1,9 +1,10 @@
 """READ and WRITE in every CDB size: bus traces."""
 
 import pytest
-from conftest import Bus, make_bus
-from fakes import MemoryDevice
-from senses import (
+
+from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.senses import (
     INTERNAL_FAILURE,
     INVALID_FIELD_IN_INFORMATION_UNIT,
     LBA_OUT_OF_RANGE,

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import Bus
-from senses import INVALID_OPCODE, fixed, in_cdb
 
 from scsi_snap.scsi.command_page import render
 from scsi_snap.scsi.opcodes import OPERATIONS, Operation
 from scsi_snap.scsi.sense import SenseCode
+from tests.t6_scsi.bus import Bus
+from tests.t6_scsi.senses import INVALID_OPCODE, fixed, in_cdb
 
 PUBLISHED_OPCODES = {
     # SPC-4, table 115 and annex E.3; SBC-3, table 33: opcode, service action, CDB length.

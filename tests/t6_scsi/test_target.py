@@ -3,15 +3,15 @@
 from uuid import UUID
 
 import pytest
-from conftest import TARGET_NAME, Bus, make_bus
-from fakes import MemoryDevice
-from senses import LUN_NOT_SUPPORTED, fixed, in_cdb
 
 from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
+from tests.t6_scsi.bus import TARGET_NAME, Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.senses import LUN_NOT_SUPPORTED, fixed, in_cdb
 
 REPORT_LUNS = [0xA0, 0, 0x00, 0, 0, 0, *[0, 0, 1, 0], 0, 0]
 

@@ -1,24 +1,26 @@
 """Unit attentions, resets, START STOP UNIT, and what the gate is told of them."""
 
 import pytest
-from conftest import Bus, make_bus
-from fakes import MemoryDevice
-from senses import (
+
+from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.logical_unit import LogicalUnit
+from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.request import NexusId, Request
+from scsi_snap.scsi.target import Target
+from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.modes import CACHING, NO_WCE, SWP, select_6
+from tests.t6_scsi.senses import (
     CAPACITY_CHANGED,
     DEVICE_RESET,
     INVALID_OPCODE,
+    LUN_NOT_SUPPORTED,
     LUNS_CHANGED,
     NOT_READY_START_IT,
     POWER_ON,
     fixed,
     in_cdb,
 )
-from test_mode_pages import CACHING, NO_WCE, SWP, select_6
-
-from scsi_snap.scsi.identity import Identity
-from scsi_snap.scsi.logical_unit import LogicalUnit
-from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.target import Target
 
 READ_10 = [0x28, 0, *[0, 0, 0, 7], 0, *[0, 1], 0]
 INQUIRY = [0x12, 0, 0, 0, 36, 0]
@@ -143,48 +145,48 @@ class TestGate:
     """What the fast path must not do by itself is what the gate says is pending."""
 
     def test_a_clear_nexus(self, bus: Bus) -> None:
-        assert bus.gate.pending == {(0, 1): False}
+        assert bus.gate.said() == {1: False}
 
     @pytest.mark.parametrize("page", [NO_WCE, SWP])
     def test_mode_parameters_that_change_writing(self, bus: Bus, page: bytes) -> None:
         bus.clear_attentions(2)
         select_6(bus, page)
-        assert bus.gate.pending == {(0, 1): True, (0, 2): True}
+        assert bus.gate.said() == {1: True, 2: True}
 
     def test_and_back(self, bus: Bus) -> None:
         bus.clear_attentions(2)
         select_6(bus, NO_WCE)
         select_6(bus, CACHING)
-        assert bus.gate.pending == {(0, 1): False, (0, 2): True}
+        assert bus.gate.said() == {1: False, 2: True}
         bus.clear_attentions(2)
-        assert bus.gate.pending == {(0, 1): False, (0, 2): False}
+        assert bus.gate.said() == {1: False, 2: False}
 
     def test_a_stopped_unit(self, bus: Bus) -> None:
         bus.good(STOP)
-        assert bus.gate.pending == {(0, 1): True}
+        assert bus.gate.said() == {1: True}
         bus.good(START)
-        assert bus.gate.pending == {(0, 1): False}
+        assert bus.gate.said() == {1: False}
 
     def test_a_nexus_that_comes_to_a_stopped_unit(self, bus: Bus) -> None:
         bus.good(STOP)
         bus.refused(TEST_UNIT_READY, nexus=2)
-        assert bus.gate.pending[0, 2]
+        assert bus.gate.pending(2)
 
     def test_a_unit_attention(self, bus: Bus) -> None:
         bus.unit.capacity_changed()
-        assert bus.gate.pending == {(0, 1): True}
+        assert bus.gate.said() == {1: True}
         bus.refused(READ_10)
-        assert bus.gate.pending == {(0, 1): False}
+        assert bus.gate.said() == {1: False}
 
     def test_an_attention_cleared_by_report_luns(self, bus: Bus) -> None:
         bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
-        assert bus.gate.pending[0, 1]
+        assert bus.gate.pending(1)
         bus.good(REPORT_LUNS)
-        assert not bus.gate.pending[0, 1]
+        assert not bus.gate.pending(1)
 
     def test_a_read_only_unit_is_not_unusual(self) -> None:
         bus = make_bus(MemoryDevice(read_only=True))
-        assert bus.gate.pending == {(0, 1): False}
+        assert bus.gate.said() == {1: False}
 
 
 def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
@@ -195,3 +197,18 @@ def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
     bus.target.remove_unit(1)
     assert bus.refused(TEST_UNIT_READY) == fixed(LUNS_CHANGED)
     bus.good(TEST_UNIT_READY)
+
+
+def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
+    bus.target.remove_unit(0)
+    bus.target.add_unit(0, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+    assert bus.gate.pending(1)
+    assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+
+
+def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
+    """The router had looked the unit up before it went."""
+    (mapping,) = bus.unit._mappings
+    bus.target.remove_unit(0)
+    done = bus.unit.execute(Request(NexusId(1), bytes(6), b""), mapping, bus.target)
+    assert done.sense == fixed(LUN_NOT_SUPPORTED)

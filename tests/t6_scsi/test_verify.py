@@ -1,9 +1,10 @@
 """VERIFY: BYTCHK 0 reads, 1 compares each block, 3 compares all with one (SBC-3, table 110)."""
 
 import pytest
-from conftest import Bus, make_bus
-from fakes import MemoryDevice
-from senses import (
+
+from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.senses import (
     INVALID_FIELD_IN_INFORMATION_UNIT,
     MISCOMPARE,
     READ_ERROR,
