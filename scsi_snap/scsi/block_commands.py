@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 NO_COMPARE, COMPARE_EACH, COMPARE_ALL_WITH_ONE = 0, 1, 3
 BYTE_CHECKS: Final = frozenset({NO_COMPARE, COMPARE_EACH, COMPARE_ALL_WITH_ONE})
-"""BYTCHK of VERIFY (SBC-3, table 110); 2 is reserved."""
+"""BYTCHK of VERIFY (SBC-3); 2 is reserved."""
 
 
 def read(invocation: "Invocation") -> bytes:
+    """READ: the blocks, whole, as Data-In."""
     lba, blocks = transfer_range(invocation)
     if not blocks:
         return b""
@@ -32,7 +33,7 @@ def write(invocation: "Invocation") -> bytes:
     """WRITE. Where the initiator sends fewer bytes than the CDB says, what came is written.
 
     The transport reports the rest as a residual overflow (RFC 7143, 11.4.5.2). A block that came
-    in part is refused instead, since it cannot be written: SAM-5, 5.4.2 leaves that to the unit.
+    in part cannot be written, and is refused instead.
     """
     lba, _ = transfer_range(invocation)
     medium = invocation.unit.medium
@@ -92,7 +93,7 @@ def transfer_range(invocation: "Invocation") -> tuple[int, int]:
 
 
 def check_range(invocation: "Invocation", lba: int, blocks: int) -> None:
-    """No block lies past the medium (SBC-3, 4.4); INFORMATION is the first that would."""
+    """No block lies past the medium (SBC-3); INFORMATION is the first that would."""
     block_count = invocation.unit.medium.block_count
     if lba + blocks > block_count:
         refuse(SenseCode.LBA_OUT_OF_RANGE, max(lba, block_count))

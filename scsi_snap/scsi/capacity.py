@@ -1,4 +1,4 @@
-"""READ CAPACITY (SBC-3, 5.15 and 5.16)."""
+"""READ CAPACITY (SBC-3)."""
 
 from typing import TYPE_CHECKING
 

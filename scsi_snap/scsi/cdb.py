@@ -2,7 +2,7 @@
 
 A `Layout` lists the fields of one CDB: where each is, how wide, and which values are meant.
 Parsing, the field pointer of sense data, and the CDB usage data of REPORT SUPPORTED OPERATION CODES
-all derive from it. Bits of no field are reserved or obsolete; as SPC-5, 3.5 allows, they are not
+all derive from it. Bits of no field are reserved or obsolete; as SPC-4 allows, they are not
 looked at. A reserved *value* of a declared field is refused (same clause).
 
 Bits count as in the standards: byte 0 comes first, bit 7 is the most significant.
@@ -37,6 +37,7 @@ class Field:
 
     @property
     def pointer(self) -> FieldPointer:
+        """Where it is, as sense data says it."""
         whole_bytes = self.bit == 7 and self.width_bits % 8 == 0
         return FieldPointer(self.byte, None if whole_bytes else self.bit, in_cdb=True)
 
@@ -60,7 +61,7 @@ class Layout:
     """The fields of one CDB."""
 
     def __init__(self, length: int, *fields: Field) -> None:
-        # NACA asks for the ACA condition, and standard INQUIRY says NORMACA is zero (SAM-5, 5.2).
+        # NACA asks for the ACA condition, and standard INQUIRY says NORMACA is zero (SAM-5).
         self.fields: Final = (*fields, refused("naca", length - 1, 2))
         self.length: Final = length
         self._by_name: Final = {field.name: field for field in self.fields}
@@ -73,7 +74,7 @@ class Layout:
         return self._by_name[name]
 
     def usage_data(self, operation_code: int, service_action: int | None) -> bytes:
-        """The CDB usage data (SPC-5, 6.36.3): ones where a bit is evaluated.
+        """The CDB usage data (SPC-4): ones where a bit is evaluated.
 
         The operation code and the service action stand as themselves; a field that must be zero is
         not evaluated for anything, so a host that honours the map does not set it.

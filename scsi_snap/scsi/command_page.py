@@ -70,7 +70,7 @@ def _command(operation: Operation) -> list[str]:
         f"{operation.operation_code:02X}h",
         "" if action is None else f"{action:02X}h",
         f"`{usage.hex(' ')}`",
-        operation.clause,
+        operation.standard,
         ", ".join(mark for mark, holds in marks.items() if holds),
     ]
 

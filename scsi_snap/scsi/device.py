@@ -19,16 +19,31 @@ class BlockDevice(Protocol):
     """
 
     @property
-    def size_bytes(self) -> int: ...
+    def size_bytes(self) -> int:
+        """Now; it may grow."""
+
     @property
-    def block_bytes(self) -> int: ...
+    def block_bytes(self) -> int:
+        """The logical block length; it stays."""
+
     @property
-    def read_only(self) -> bool: ...
-    def read(self, offset_bytes: int, length_bytes: int) -> bytes: ...
-    def write(self, offset_bytes: int, data: bytes) -> None: ...
-    def flush(self) -> None: ...
-    def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
-    def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+    def read_only(self) -> bool:
+        """A snapshot image, or a volume exported as such; it stays."""
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """The whole range."""
+
+    def write(self, offset_bytes: int, data: bytes) -> None:
+        """Durable after a later flush."""
+
+    def flush(self) -> None:
+        """Makes durable what was completed before."""
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        """Zeroes a range and gives its space back where possible."""
+
+    def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
+        """Zeroes a range."""
 
 
 FAILURES: Final[dict[str, SenseCode]] = {
@@ -60,17 +75,21 @@ class Medium:
 
     @property
     def read_only(self) -> bool:
+        """Whether every change of it would be refused."""
         return self._device.read_only
 
     def read(self, lba: int, blocks: int) -> bytes:
+        """The blocks, whole."""
         with _failures_as(SenseCode.UNRECOVERED_READ_ERROR, lba):
             return self._device.read(lba * self.block_bytes, blocks * self.block_bytes)
 
     def write(self, lba: int, data: bytes) -> None:
+        """Whole blocks from `lba` on."""
         with _failures_as(SenseCode.WRITE_ERROR, lba):
             self._device.write(lba * self.block_bytes, data)
 
     def write_zeroes(self, lba: int, blocks: int) -> None:
+        """Zeroes the blocks, which stay as mapped as they are."""
         with _failures_as(SenseCode.WRITE_ERROR, lba):
             self._device.write_zeroes(lba * self.block_bytes, blocks * self.block_bytes)
 

@@ -27,11 +27,12 @@ class Identity:
 
     @property
     def serial_number(self) -> str:
+        """The product serial number, ASCII."""
         return str(self.uuid)
 
     @property
     def naa(self) -> bytes:
-        """NAA 3h, locally assigned (SPC-5, 7.7.6.6.4): the kinds with a company's number need
+        """NAA 3h, locally assigned (SPC-4): the kinds with a company's number need
         one.
         """
         digest = hashlib.blake2b(self.uuid.bytes, digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Standard INQUIRY data and the choice of a VPD page (SPC-4, 6.6)."""
+"""Standard INQUIRY data and the choice of a VPD page (SPC-4)."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ VERSION_DESCRIPTORS: Final = {
     "SPC-4": 0x0460,
     "SBC-3": 0x04C0,
 }
-"""No version claimed of each (SPC-5, annex E). Hosts know SPC-4 and SBC-3; later ones add nothing
+"""No version claimed of each (SPC-4). Hosts know SPC-4 and SBC-3; later ones add nothing
 to what is here."""
 
 

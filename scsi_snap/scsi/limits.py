@@ -20,4 +20,4 @@ PIECE_BYTES: Final = 1 << 20
 """VERIFY and WRITE SAME hold this much of their range in memory at a time."""
 
 LUNS_MAX: Final = 16384
-"""Logical units of one target: what the flat space address method can number (SAM-5, 4.7.7.3)."""
+"""Logical units of one target: what the flat space address method can number (SAM-5)."""

@@ -49,6 +49,7 @@ class LogicalUnit:
 
     @property
     def write_protected(self) -> bool:
+        """By its device or by the Control mode page."""
         return self.medium.read_only or self.mode_pages.software_write_protect
 
     def execute(self, request: Request, mapping: Mapping, router: Router) -> Completion:
@@ -83,7 +84,7 @@ class LogicalUnit:
     def _admit(self, cdb: bytes, itl: ItlNexus) -> Operation:
         """The operation asked for, once nothing is pending that must be reported first.
 
-        SAM-5, 5.14.4: a unit attention comes before every other error, on all commands but INQUIRY,
+        SAM-5: a unit attention comes before every other error, on all commands but INQUIRY,
         REPORT LUNS and REQUEST SENSE.
         """
         operation = find(cdb)
@@ -137,7 +138,7 @@ class LogicalUnit:
             self.medium.flush()
 
     def reset(self) -> None:
-        """LOGICAL UNIT RESET (SAM-5, 6.3.3), the tasks ended already: as after power on."""
+        """LOGICAL UNIT RESET (SAM-5), the tasks ended already: as after power on."""
         with self._lock:
             self._started = True
             self.mode_pages.reset()
@@ -159,6 +160,7 @@ class LogicalUnit:
             self._tell(ours)
 
     def luns_reported(self, itl: ItlNexus) -> None:
+        """The nexus has read the list: nothing is pending of it."""
         with self._lock:
             self._attentions.clear(itl, SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED)
             if itl in self._told:
@@ -171,7 +173,7 @@ class LogicalUnit:
                 self._told.pop(itl, None)
 
     def mapped(self, mapping: Mapping) -> None:
-        """The unit has come to this place. Whatever the gate said of it before is of another unit."""
+        """The unit has come to this place, of which the gate knows only what was before."""
         with self._lock:
             self._mappings.add(mapping)
             mapping.gate.set_pending(mapping.lun, None, True)

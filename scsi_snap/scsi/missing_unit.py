@@ -1,6 +1,6 @@
 """The logical unit that is not there: a null object, so that nothing else asks whether it is.
 
-It answers what SPC-4 says of an incorrect LUN (SAM-5, 5.11): INQUIRY with peripheral qualifier
+It answers what SPC-4 says of an incorrect LUN (SAM-5): INQUIRY with peripheral qualifier
 011b, REPORT LUNS as every unit does, REQUEST SENSE with the reason as Data-In; all else is refused.
 """
 
@@ -20,6 +20,7 @@ class MissingLogicalUnit:
     """Without state: one serves every LUN that names no unit."""
 
     def execute(self, request: Request, router: Router) -> Completion:
+        """Carries a command out, or refuses it."""
         try:
             data_in = self._data_in(request, router)
         except CheckCondition as check:

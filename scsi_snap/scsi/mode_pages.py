@@ -1,4 +1,4 @@
-"""MODE SENSE and MODE SELECT (SPC-5, 6.14 to 6.17 and 7.5; SBC-4, 6.5).
+"""MODE SENSE and MODE SELECT (SPC-4; SBC-3).
 
 A mode page exists as its default bytes and a mask of the bits that an initiator may change. The
 current values are shared by every nexus of the logical unit. Nothing is saved: PS is zero, saved
@@ -36,6 +36,7 @@ class ModePage:
 
     @property
     def code(self) -> int:
+        """PAGE CODE."""
         return self.default[0] & 0x3F
 
 
@@ -81,18 +82,22 @@ class ModePages:
         self._current = {page.code: page.default for page in pages}
 
     def reset(self) -> None:
+        """Brings the defaults back."""
         self._current = {page.code: page.default for page in self._pages.values()}
 
     @property
     def write_cache_enabled(self) -> bool:
+        """WCE: a write may end before it is durable."""
         return bool(self._current[CACHING][_WCE[0]] & _WCE[1])
 
     @property
     def software_write_protect(self) -> bool:
+        """SWP."""
         return bool(self._current[CONTROL][_SWP[0]] & _SWP[1])
 
     @property
     def descriptor_sense(self) -> bool:
+        """D_SENSE: sense data comes in descriptor format."""
         return bool(self._current[CONTROL][_D_SENSE[0]] & _D_SENSE[1])
 
     def __contains__(self, code: int) -> bool:
@@ -103,6 +108,7 @@ class ModePages:
         return sorted(self._pages)
 
     def read(self, code: int, page_control: int) -> bytes:
+        """The page with its header: current, changeable or default values."""
         if page_control == _CHANGEABLE:
             return self._pages[code].changeable
         if page_control == _DEFAULT:
@@ -144,10 +150,12 @@ class ModePages:
 
 
 def mode_sense_6(invocation: "Invocation") -> bytes:
+    """MODE SENSE (6): a header of four bytes."""
     return _mode_sense(invocation, ten=False)
 
 
 def mode_sense_10(invocation: "Invocation") -> bytes:
+    """MODE SENSE (10): a header of eight bytes."""
     return _mode_sense(invocation, ten=True)
 
 
@@ -176,17 +184,19 @@ def _mode_sense(invocation: "Invocation", *, ten: bool) -> bytes:
 
 
 def _block_descriptor(block_count: int, block_bytes: int, long_lba: bool) -> bytes:
-    """SBC-4, 6.5.2: number of logical blocks, logical block length."""
+    """SBC-3: number of logical blocks, logical block length."""
     if long_lba:
         return block_count.to_bytes(8, "big") + bytes(4) + block_bytes.to_bytes(4, "big")
     return min(block_count, 0xFFFFFFFF).to_bytes(4, "big") + block_bytes.to_bytes(4, "big")
 
 
 def mode_select_6(invocation: "Invocation") -> bytes:
+    """MODE SELECT (6): a header of four bytes."""
     return _mode_select(invocation, ten=False)
 
 
 def mode_select_10(invocation: "Invocation") -> bytes:
+    """MODE SELECT (10): a header of eight bytes."""
     return _mode_select(invocation, ten=True)
 
 

@@ -31,11 +31,11 @@ _SERVICE_ACTION_MASK: Final = 0x1F
 """SERVICE ACTION is the low five bits of byte 1 wherever an operation code has any."""
 
 
-def _nothing(cdb: Cdb, block_bytes: int) -> int:
+def _nothing(_cdb: Cdb, _block_bytes: int) -> int:
     return 0
 
 
-def _parameter_list(cdb: Cdb, block_bytes: int) -> int:
+def _parameter_list(cdb: Cdb, _block_bytes: int) -> int:
     return cdb["parameter_list_length"]
 
 
@@ -62,7 +62,7 @@ class Operation:
     operation_code: int
     layout: Layout
     handler: Handler
-    clause: str
+    standard: str
     """Where it is defined."""
     service_action: int | None = None
     data_out: DataOut = _nothing
@@ -71,7 +71,7 @@ class Operation:
     changes_medium: bool = False
     """Refused while the unit is write protected."""
     despite_unit_attention: bool = False
-    """Carried out while a unit attention is pending (SAM-5, 5.14.4)."""
+    """Carried out while a unit attention is pending (SAM-5)."""
     timeout_s: int = 30
     """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
 
@@ -134,7 +134,7 @@ OPERATIONS: Final = (
         0x00,
         Layout(6),
         primary_commands.test_unit_ready,
-        "SPC-4 6.47",
+        "SPC-4",
         needs_medium=True,
     ),
     Operation(
@@ -142,7 +142,7 @@ OPERATIONS: Final = (
         0x03,
         Layout(6, flag("descriptor_format", 1, 0), number("allocation_length", 4, 1)),
         primary_commands.request_sense,
-        "SPC-4 6.39",
+        "SPC-4",
         despite_unit_attention=True,
     ),
     Operation(
@@ -150,7 +150,7 @@ OPERATIONS: Final = (
         0x08,
         _six(),
         block_commands.read,
-        "SBC-3 5.11",
+        "SBC-2",
         needs_medium=True,
     ),
     Operation(
@@ -158,7 +158,7 @@ OPERATIONS: Final = (
         0x0A,
         _six(),
         block_commands.write,
-        "SBC-3 5.32",
+        "SBC-2",
         data_out=_blocks,
         needs_medium=True,
         changes_medium=True,
@@ -174,7 +174,7 @@ OPERATIONS: Final = (
             number("allocation_length", 3, 2),
         ),
         inquiry.inquiry,
-        "SPC-4 6.6",
+        "SPC-4",
         despite_unit_attention=True,
     ),
     Operation(
@@ -182,7 +182,7 @@ OPERATIONS: Final = (
         0x15,
         Layout(6, *_MODE_SELECT_FIELDS, number("parameter_list_length", 4, 1)),
         mode_pages.mode_select_6,
-        "SPC-4 6.11",
+        "SPC-4",
         data_out=_parameter_list,
     ),
     Operation(
@@ -190,7 +190,7 @@ OPERATIONS: Final = (
         0x1A,
         Layout(6, *_MODE_SENSE_FIELDS, number("allocation_length", 4, 1)),
         mode_pages.mode_sense_6,
-        "SPC-4 6.13",
+        "SPC-4",
     ),
     Operation(
         "START STOP UNIT",
@@ -205,7 +205,7 @@ OPERATIONS: Final = (
             flag("start", 4, 0),
         ),
         primary_commands.start_stop_unit,
-        "SBC-3 5.25",
+        "SBC-3",
         timeout_s=_LONG_S,
     ),
     Operation(
@@ -213,7 +213,7 @@ OPERATIONS: Final = (
         0x25,
         Layout(10),
         capacity.read_capacity_10,
-        "SBC-3 5.15",
+        "SBC-3",
         needs_medium=True,
     ),
     Operation(
@@ -221,7 +221,7 @@ OPERATIONS: Final = (
         0x28,
         _ten("read_protect", "transfer_length", _DPO, _FUA),
         block_commands.read,
-        "SBC-3 5.12",
+        "SBC-3",
         needs_medium=True,
     ),
     Operation(
@@ -229,7 +229,7 @@ OPERATIONS: Final = (
         0x2A,
         _ten("write_protect", "transfer_length", _DPO, _FUA),
         block_commands.write,
-        "SBC-3 5.33",
+        "SBC-3",
         data_out=_blocks,
         needs_medium=True,
         changes_medium=True,
@@ -239,7 +239,7 @@ OPERATIONS: Final = (
         0x2F,
         _ten("verify_protect", "transfer_length", *_VERIFY_FIELDS),
         block_commands.verify,
-        "SBC-3 5.29",
+        "SBC-3",
         data_out=_blocks_to_verify,
         needs_medium=True,
     ),
@@ -248,7 +248,7 @@ OPERATIONS: Final = (
         0x35,
         Layout(10, _IMMED, number("lba", 2, 4), number("number_of_blocks", 7, 2)),
         block_commands.synchronize_cache,
-        "SBC-3 5.26",
+        "SBC-3",
         needs_medium=True,
         timeout_s=_LONG_S,
     ),
@@ -257,7 +257,7 @@ OPERATIONS: Final = (
         0x41,
         _ten("write_protect", "number_of_blocks", *_WRITE_SAME_FIELDS),
         provisioning.write_same,
-        "SBC-3 5.42",
+        "SBC-3",
         data_out=_one_block,
         needs_medium=True,
         changes_medium=True,
@@ -268,7 +268,7 @@ OPERATIONS: Final = (
         0x42,
         Layout(10, refused("anchor", 1, 0), number("parameter_list_length", 7, 2)),
         provisioning.unmap,
-        "SBC-3 5.28",
+        "SBC-3",
         data_out=_parameter_list,
         needs_medium=True,
         changes_medium=True,
@@ -279,7 +279,7 @@ OPERATIONS: Final = (
         0x55,
         Layout(10, *_MODE_SELECT_FIELDS, number("parameter_list_length", 7, 2)),
         mode_pages.mode_select_10,
-        "SPC-4 6.12",
+        "SPC-4",
         data_out=_parameter_list,
     ),
     Operation(
@@ -292,7 +292,7 @@ OPERATIONS: Final = (
             number("allocation_length", 7, 2),
         ),
         mode_pages.mode_sense_10,
-        "SPC-4 6.14",
+        "SPC-4",
     ),
     Operation(
         "READ (16)",
@@ -307,7 +307,7 @@ OPERATIONS: Final = (
         0x8A,
         _sixteen("write_protect", "transfer_length", _DPO, _FUA),
         block_commands.write,
-        "SBC-3 5.35",
+        "SBC-3",
         data_out=_blocks,
         needs_medium=True,
         changes_medium=True,
@@ -317,7 +317,7 @@ OPERATIONS: Final = (
         0x8F,
         _sixteen("verify_protect", "transfer_length", *_VERIFY_FIELDS),
         block_commands.verify,
-        "SBC-3 5.31",
+        "SBC-3",
         data_out=_blocks_to_verify,
         needs_medium=True,
     ),
@@ -326,7 +326,7 @@ OPERATIONS: Final = (
         0x91,
         Layout(16, _IMMED, number("lba", 2, 8), number("number_of_blocks", 10, 4)),
         block_commands.synchronize_cache,
-        "SBC-3 5.27",
+        "SBC-3",
         needs_medium=True,
         timeout_s=_LONG_S,
     ),
@@ -340,7 +340,7 @@ OPERATIONS: Final = (
             flag("no_data_out_buffer", 1, 0),
         ),
         provisioning.write_same,
-        "SBC-3 5.43",
+        "SBC-3",
         data_out=_one_block,
         needs_medium=True,
         changes_medium=True,
@@ -351,7 +351,7 @@ OPERATIONS: Final = (
         0x9E,
         Layout(16, number("allocation_length", 10, 4)),
         capacity.read_capacity_16,
-        "SBC-3 5.16",
+        "SBC-3",
         service_action=0x10,
         needs_medium=True,
     ),
@@ -364,7 +364,7 @@ OPERATIONS: Final = (
             number("allocation_length", 6, 4),
         ),
         primary_commands.report_luns,
-        "SPC-4 6.33",
+        "SPC-4",
         despite_unit_attention=True,
     ),
     Operation(
@@ -379,7 +379,7 @@ OPERATIONS: Final = (
             number("allocation_length", 6, 4),
         ),
         supported_operations.report_supported_operation_codes,
-        "SPC-4 6.35",
+        "SPC-4",
         service_action=0x0C,
     ),
     Operation(
@@ -387,7 +387,7 @@ OPERATIONS: Final = (
         0xA3,
         Layout(12, flag("return_extended_data", 2, 7), number("allocation_length", 6, 4)),
         supported_operations.report_supported_task_management_functions,
-        "SPC-4 6.36",
+        "SPC-4",
         service_action=0x0D,
     ),
     Operation(
@@ -395,7 +395,7 @@ OPERATIONS: Final = (
         0xA8,
         _twelve("read_protect", "transfer_length", _DPO, _FUA),
         block_commands.read,
-        "SBC-3 5.13",
+        "SBC-3",
         needs_medium=True,
     ),
     Operation(
@@ -403,7 +403,7 @@ OPERATIONS: Final = (
         0xAA,
         _twelve("write_protect", "transfer_length", _DPO, _FUA),
         block_commands.write,
-        "SBC-3 5.34",
+        "SBC-3",
         data_out=_blocks,
         needs_medium=True,
         changes_medium=True,
@@ -413,7 +413,7 @@ OPERATIONS: Final = (
         0xAF,
         _twelve("verify_protect", "transfer_length", *_VERIFY_FIELDS),
         block_commands.verify,
-        "SBC-3 5.30",
+        "SBC-3",
         data_out=_blocks_to_verify,
         needs_medium=True,
     ),

@@ -14,7 +14,7 @@ LUN_SELECTIONS: Final = frozenset({_ADDRESSED, _WELL_KNOWN, _ALL})
 """SELECT REPORT of REPORT LUNS: the administrative logical units of SPC-5 are not there."""
 
 
-def test_unit_ready(invocation: "Invocation") -> bytes:
+def test_unit_ready(_invocation: "Invocation") -> bytes:
     """TEST UNIT READY: the checks before it are the command."""
     return b""
 
@@ -41,7 +41,7 @@ def luns_selected(cdb: "Cdb", router: "Router", nexus: int) -> bytes:
 
 
 def start_stop_unit(invocation: "Invocation") -> bytes:
-    """START STOP UNIT (SBC-3, 5.25): stopping makes the medium durable first, unless NO_FLUSH.
+    """START STOP UNIT (SBC-3): stopping makes the medium durable first, unless NO_FLUSH.
 
     The medium does not come out (LOEJ) and there are no power conditions: the layout refuses both.
     """

@@ -1,4 +1,4 @@
-"""UNMAP and WRITE SAME (SBC-3, 5.28 and 5.42 to 5.43): deallocating, and filling with one block.
+"""UNMAP and WRITE SAME (SBC-3): deallocating, and filling with one block.
 
 An unmapped block reads as zeros (LBPRZ). Blocks are not anchored, and ANCHOR is refused.
 """
@@ -35,7 +35,7 @@ def unmap(invocation: "Invocation") -> bytes:
 
 
 def _unmap_ranges(data: bytes) -> list[tuple[int, int]]:
-    """LBA and number of blocks of each whole block descriptor (SBC-3, 5.28.2).
+    """LBA and number of blocks of each whole block descriptor (SBC-3).
 
     A descriptor that the length field cuts short is not there; one that the list itself cuts short
     is a length error.

@@ -5,11 +5,11 @@ from enum import IntEnum
 from typing import NewType
 
 NexusId = NewType("NexusId", int)
-"""An I_T nexus: one initiator port with one target port (SAM-5, 4.8). Never used again."""
+"""An I_T nexus: one initiator port with one target port (SAM-5). Never used again."""
 
 
 class Status(IntEnum):
-    """Status codes (SAM-5, 5.3.1)."""
+    """Status codes (SAM-5)."""
 
     GOOD = 0x00
     CHECK_CONDITION = 0x02

@@ -1,4 +1,4 @@
-"""Sense data: why a command ended in CHECK CONDITION (SPC-5, 4.5).
+"""Sense data: why a command ended in CHECK CONDITION (SPC-4, 4.5).
 
 `SenseCode` is the one table of sense key, additional sense code and qualifier. `Sense` adds what is
 particular to one failure and encodes it in fixed (70h) or descriptor format (72h), as the D_SENSE
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 @unique
 class SenseKey(IntEnum):
-    """SPC-5, table 27."""
+    """The sense keys of SPC-4 that occur."""
 
     NO_SENSE = 0x0
     NOT_READY = 0x2
@@ -29,7 +29,7 @@ class SenseKey(IntEnum):
 
 @unique
 class SenseCode(Enum):
-    """Sense key, ADDITIONAL SENSE CODE, ADDITIONAL SENSE CODE QUALIFIER (SPC-5, annex F)."""
+    """Sense key, ADDITIONAL SENSE CODE, ADDITIONAL SENSE CODE QUALIFIER (SPC-4)."""
 
     NO_ADDITIONAL_SENSE_INFORMATION = (SenseKey.NO_SENSE, 0x00, 0x00)
 
@@ -62,20 +62,23 @@ class SenseCode(Enum):
 
     @property
     def key(self) -> SenseKey:
+        """SENSE KEY."""
         return self.value[0]
 
     @property
     def additional_sense_code(self) -> int:
+        """ASC."""
         return self.value[1]
 
     @property
     def additional_sense_code_qualifier(self) -> int:
+        """ASCQ."""
         return self.value[2]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPointer:
-    """The field that an ILLEGAL REQUEST is about (SPC-5, 4.5.2.4.2)."""
+    """The field that an ILLEGAL REQUEST is about (SPC-4)."""
 
     byte: int
     """Its first byte."""
@@ -98,14 +101,15 @@ class Sense:
 
     code: SenseCode
     information: int | None = None
-    """The INFORMATION field; for a block command, an LBA (SBC-4, 4.18)."""
+    """The INFORMATION field; for a block command, an LBA (SBC-3)."""
     field: FieldPointer | None = None
 
     def encode(self, *, descriptor_format: bool) -> bytes:
+        """The sense data in one of its two formats."""
         return self._descriptor() if descriptor_format else self._fixed()
 
     def _fixed(self) -> bytes:
-        """SPC-5, 4.5.3: 18 bytes. An LBA that needs more than 32 bits leaves VALID clear."""
+        """SPC-4, 4.5.3: 18 bytes. An LBA that needs more than 32 bits leaves VALID clear."""
         data = bytearray(18)
         data[0] = 0x70
         if self.information is not None and self.information < 1 << 32:
@@ -120,7 +124,7 @@ class Sense:
         return bytes(data)
 
     def _descriptor(self) -> bytes:
-        """SPC-5, 4.5.2: eight bytes and the descriptors that apply."""
+        """SPC-4, 4.5.2: eight bytes and the descriptors that apply."""
         descriptors = b""
         if self.information is not None:
             descriptors += bytes([0x00, 0x0A, 0x80, 0x00]) + self.information.to_bytes(8, "big")
@@ -139,7 +143,7 @@ class Sense:
         return bytes(header) + descriptors
 
 
-class CheckCondition(Exception):
+class CheckCondition(Exception):  # noqa: N818 - the standard's word
     """The command being handled ends in CHECK CONDITION with this sense data."""
 
     def __init__(self, sense: Sense) -> None:

@@ -1,4 +1,4 @@
-"""REPORT SUPPORTED OPERATION CODES and … TASK MANAGEMENT FUNCTIONS (SPC-4, 6.35 and 6.36)."""
+"""REPORT SUPPORTED OPERATION CODES and … TASK MANAGEMENT FUNCTIONS (SPC-4)."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -24,10 +24,11 @@ _FUNCTION_BITS = {
     Function.LOGICAL_UNIT_RESET: 0x08,
     Function.TARGET_WARM_RESET: 0x02,
 }
-"""Bits of the first byte (SPC-4, table 238); iSCSI has none of the functions of the second."""
+"""Bits of the first byte (SPC-4); iSCSI has none of the functions of the second."""
 
 
 def report_supported_operation_codes(invocation: "Invocation") -> bytes:
+    """All commands, or one by operation code and service action."""
     cdb = invocation.cdb
     option, timeouts = cdb["reporting_options"], bool(cdb["return_timeouts"])
     if option == _ALL:
@@ -47,7 +48,7 @@ def report_supported_operation_codes(invocation: "Invocation") -> bytes:
 
 
 def _listed(operation: "Operation", timeouts: bool) -> bytes:
-    """A command descriptor (SPC-4, table 233)."""
+    """A command descriptor (SPC-4)."""
     has_action = operation.service_action is not None
     flags = (_SERVACTV if has_action else 0) | (_CTDP_IN_LIST if timeouts else 0)
     descriptor = bytes([operation.operation_code, 0])
@@ -57,7 +58,7 @@ def _listed(operation: "Operation", timeouts: bool) -> bytes:
 
 
 def _one(operation: "Operation", timeouts: bool) -> bytes:
-    """The one-command format (SPC-4, table 235)."""
+    """The one-command format (SPC-4)."""
     flags = _SUPPORTED | (_CTDP_IN_ONE if timeouts else 0)
     usage = operation.layout.usage_data(operation.operation_code, operation.service_action)
     data = bytes([0, flags]) + len(usage).to_bytes(2, "big") + usage

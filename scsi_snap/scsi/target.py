@@ -69,9 +69,9 @@ class Target:
         nexus: int,
         lun: int,
         cdb: bytes,
-        attribute: int,
+        attribute: int,  # noqa: ARG002
         data_out: bytes,
-        data_in_room: int,
+        data_in_room: int,  # noqa: ARG002
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
@@ -101,7 +101,12 @@ class Target:
         for mapping, unit in self._places.values():
             unit.luns_reported(ItlNexus(mapping, NexusId(nexus)))
 
-    def task_management(self, nexus: int, lun: int, function: int) -> int:
+    def task_management(
+        self,
+        nexus: int,  # noqa: ARG002
+        lun: int,
+        function: int,
+    ) -> int:
         """What a function does beside ending tasks, which is done by now. The response code."""
         if function in (Function.TARGET_WARM_RESET, Function.TARGET_COLD_RESET):
             for _, unit in self._places.values():

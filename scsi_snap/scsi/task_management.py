@@ -7,6 +7,8 @@ from typing import Final
 
 
 class Function(IntEnum):
+    """The Function field of a task management request."""
+
     ABORT_TASK = 1
     ABORT_TASK_SET = 2
     CLEAR_ACA = 3
@@ -22,6 +24,8 @@ SUPPORTED: Final = frozenset(Function) - {Function.CLEAR_ACA, Function.TASK_REAS
 
 
 class Response(IntEnum):
+    """The Response field of the answer."""
+
     FUNCTION_COMPLETE = 0
     LUN_DOES_NOT_EXIST = 2
     TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED = 4

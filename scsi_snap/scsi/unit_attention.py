@@ -19,6 +19,7 @@ class UnitAttentions:
         self._queues: dict[ItlNexus, list[SenseCode]] = {}
 
     def known(self) -> list[ItlNexus]:
+        """Every nexus that was met and not forgotten."""
         return list(self._queues)
 
     def meet(self, itl: ItlNexus) -> None:
@@ -26,6 +27,7 @@ class UnitAttentions:
         self._queues.setdefault(itl, [SenseCode.POWER_ON_OCCURRED])
 
     def pending(self, itl: ItlNexus) -> bool:
+        """Whether the nexus has anything to learn."""
         return bool(self._queues.get(itl))
 
     def establish(self, condition: SenseCode, *, but: ItlNexus | None = None) -> None:
@@ -35,6 +37,7 @@ class UnitAttentions:
                 self.establish_for(itl, condition)
 
     def establish_for(self, itl: ItlNexus, condition: SenseCode) -> None:
+        """For one nexus, if it is known."""
         queue = self._queues.get(itl)
         if queue is None or condition in queue:
             return
@@ -48,6 +51,7 @@ class UnitAttentions:
         return queue.pop(0) if queue else None
 
     def clear(self, itl: ItlNexus, condition: SenseCode) -> None:
+        """Takes one condition back, unreported."""
         queue = self._queues.get(itl)
         if queue and condition in queue:
             queue.remove(condition)

@@ -1,4 +1,4 @@
-"""Vital product data pages (SPC-4, 7.8; SBC-3, 6.6), from what the unit can do.
+"""Vital product data pages (SPC-4, 7.8; SBC-3), from what the unit can do.
 
 `PAGES` maps a page code to the function that makes its contents; page 00h lists the same table.
 """
@@ -26,11 +26,11 @@ def encode(page_code: int, contents: bytes) -> bytes:
     return bytes([0x00, page_code]) + len(contents).to_bytes(2, "big") + contents
 
 
-def _supported_pages(unit: "LogicalUnit", port: TargetPort) -> bytes:
+def _supported_pages(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
     return bytes(sorted(PAGES))
 
 
-def _unit_serial_number(unit: "LogicalUnit", port: TargetPort) -> bytes:
+def _unit_serial_number(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     return unit.identity.serial_number.encode("ascii")
 
 
@@ -72,13 +72,13 @@ def _designator(code_set: int, association: int, kind: int, value: bytes) -> byt
 
 
 def _name(text: str) -> bytes:
-    """SCSI name string (SPC-4, 7.8.6.11): ended by a null, padded to a multiple of four."""
+    """SCSI name string (SPC-4): ended by a null, padded to a multiple of four."""
     data = text.encode("utf-8") + b"\x00"
     return data + bytes(-len(data) % 4)
 
 
-def _block_limits(unit: "LogicalUnit", port: TargetPort) -> bytes:
-    """SBC-3, 6.6.4: what is enforced, in blocks. WSNZ: WRITE SAME of zero blocks is refused."""
+def _block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    """SBC-3: what is enforced, in blocks. WSNZ: WRITE SAME of zero blocks is refused."""
     block_bytes = unit.medium.block_bytes
     page = bytearray(0x3C)
     page[0] = 0x01
@@ -90,8 +90,8 @@ def _block_limits(unit: "LogicalUnit", port: TargetPort) -> bytes:
     return bytes(page)
 
 
-def _block_device_characteristics(unit: "LogicalUnit", port: TargetPort) -> bytes:
-    """SBC-3, 6.6.3: no rotation to schedule for; VBULS: VERIFY compares unmapped blocks as
+def _block_device_characteristics(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    """SBC-3: no rotation to schedule for; VBULS: VERIFY compares unmapped blocks as
     zeros.
     """
     page = bytearray(0x3C)
@@ -100,8 +100,8 @@ def _block_device_characteristics(unit: "LogicalUnit", port: TargetPort) -> byte
     return bytes(page)
 
 
-def _logical_block_provisioning(unit: "LogicalUnit", port: TargetPort) -> bytes:
-    """SBC-3, 6.6.5: LBPU, LBPWS, LBPWS10; LBPRZ 001b, unmapped blocks read as zeros; thin."""
+def _logical_block_provisioning(unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    """SBC-3: LBPU, LBPWS, LBPWS10; LBPRZ 001b, unmapped blocks read as zeros; thin."""
     return bytes([0, 0x80 | 0x40 | 0x20 | 0x04, 0x02, 0]) if unit.unmaps else bytes(4)
 
 

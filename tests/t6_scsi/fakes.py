@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class CodedFailure(Exception):
+class CodedFailure(Exception):  # noqa: N818 - not an error of ours
     """As the native module's error: a stable code."""
 
     def __init__(self, code: str) -> None:
@@ -61,6 +61,31 @@ class MemoryDevice:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self._called("write_zeroes", offset_bytes, length_bytes)
         self.data[offset_bytes : offset_bytes + length_bytes] = bytes(length_bytes)
+
+
+class HollowDevice(MemoryDevice):
+    """Of any size, and zeros all over: for limits, where only `calls` matters."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__(blocks=0)
+        self._size_bytes = blocks * self.block_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def _called(self, name: str, offset: int, length: int) -> None:
+        self.calls.append((name, offset // self.block_bytes, length // self.block_bytes))
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        self._called("read", offset_bytes, length_bytes)
+        return bytes(length_bytes)
+
+    def write(self, offset_bytes: int, data: bytes) -> None:
+        self._called("write", offset_bytes, len(data))
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        self._called("discard", offset_bytes, length_bytes)
 
 
 class RecordingGate:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.t6_scsi.bus import TARGET_NAME, UNIT_UUID, Bus, make_bus
-from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.fakes import HollowDevice
 from tests.t6_scsi.senses import in_cdb
 
 
@@ -27,7 +27,7 @@ def test_standard_data(bus: Bus) -> None:
         ]
     )
     assert data[8:36] == b"SCSISNAP" + b"VIRTUAL DISK    " + b"0001"
-    # SAM-5, iSCSI, SPC-4, SBC-3, no version claimed (SPC-5, table E.9).
+    # SAM-5, iSCSI, SPC-4, SBC-3, no version claimed of each.
     assert data[58:74].hex() == "00a00960046004c0" + "0000" * 4
 
 
@@ -142,12 +142,7 @@ class TestReadCapacity:
         assert len(bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 12], 0, 0])) == 12
 
     def test_a_unit_too_large_for_10(self) -> None:
-        class LargeDevice(MemoryDevice):
-            @property
-            def size_bytes(self) -> int:
-                return 3 << 41
-
-        bus = make_bus(LargeDevice(blocks=1))
+        bus = make_bus(HollowDevice(blocks=3 << 32))
         assert bus.good([0x25, *[0] * 9])[:4] == b"\xff\xff\xff\xff"
         data = bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])
         assert int.from_bytes(data[:8], "big") == (3 << 32) - 1

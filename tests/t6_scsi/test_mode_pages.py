@@ -90,7 +90,7 @@ class TestModeSense:
 
 class TestModeSelect:
     def test_wce_off_makes_each_write_durable(self, bus: Bus) -> None:
-        """What was written before is made durable too (SBC-3, 6.5.5)."""
+        """What was written before is made durable too (SBC-3)."""
         select_6(bus, NO_WCE)
         assert bus.device.calls == [("flush", 0, 0)]
         bus.device.calls.clear()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.t6_scsi.bus import Bus, make_bus
-from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.fakes import HollowDevice
 from tests.t6_scsi.senses import (
     INVALID_FIELD_IN_INFORMATION_UNIT,
     LBA_OUT_OF_RANGE,
@@ -16,7 +16,7 @@ from tests.t6_scsi.senses import (
 
 
 def unmap_list(*ranges: tuple[int, int]) -> bytes:
-    """SBC-3, table 88: data length, block descriptor data length, descriptors."""
+    """SBC-3: data length, block descriptor data length, descriptors."""
     body = b"".join(
         lba.to_bytes(8, "big") + blocks.to_bytes(4, "big") + bytes(4) for lba, blocks in ranges
     )
@@ -59,7 +59,7 @@ class TestUnmap:
 
     def test_the_limits_of_the_block_limits_page(self) -> None:
         """MAXIMUM UNMAP LBA COUNT and … BLOCK DESCRIPTOR COUNT are what is refused."""
-        bus = make_bus(MemoryDevice(blocks=600000))
+        bus = make_bus(HollowDevice(blocks=600000))
         page = bus.good([0x12, 1, 0xB0, 0, 64, 0])
         most_blocks = int.from_bytes(page[20:24], "big")
         most_descriptors = int.from_bytes(page[24:28], "big")
@@ -109,7 +109,7 @@ class TestWriteSame:
         assert bus.device.calls == [("discard", 3, 4)]
 
     def test_other_data_with_unmap_is_written(self, bus: Bus, size: int) -> None:
-        """SBC-3, 5.43: an unmapped block would read as zeros, so it cannot stand for this data."""
+        """SBC-3: an unmapped block would read as zeros, so it cannot stand for this data."""
         bus.good(write_same(3, 1, UNMAP, size), b"w" * 512)
         assert bus.device.calls == [("write", 3, 1)]
 
@@ -141,7 +141,7 @@ def test_write_same_without_a_buffer(bus: Bus) -> None:
 
 
 def test_maximum_write_same_length_is_enforced() -> None:
-    bus = make_bus(MemoryDevice(blocks=40000))
+    bus = make_bus(HollowDevice(blocks=40000))
     most = int.from_bytes(bus.good([0x12, 1, 0xB0, 0, 64, 0])[36:44], "big")
     bus.good(write_same(0, most, 0, 16), b"w" * 512)
     assert all(blocks <= 2048 for _, _, blocks in bus.device.calls)

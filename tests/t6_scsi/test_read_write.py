@@ -3,7 +3,7 @@
 import pytest
 
 from tests.t6_scsi.bus import Bus, make_bus
-from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.fakes import HollowDevice, MemoryDevice
 from tests.t6_scsi.senses import (
     INTERNAL_FAILURE,
     INVALID_FIELD_IN_INFORMATION_UNIT,
@@ -55,7 +55,7 @@ def test_write_changes_those_blocks_only(bus_of: Bus, cdb: list[int]) -> None:
 
 
 def test_read_6_of_zero_blocks_means_256() -> None:
-    """SBC-2, 5.6: a TRANSFER LENGTH of zero is 256 blocks in the six-byte commands."""
+    """SBC-2: a TRANSFER LENGTH of zero is 256 blocks in the six-byte commands."""
     bus = make_bus(MemoryDevice(blocks=300))
     assert len(bus.good([0x08, 0x00, 0x00, 0x01, 0x00, 0x00])) == 256 * 512
     assert bus.device.calls == [("read", 1, 256)]
@@ -92,7 +92,7 @@ def test_an_lba_of_more_than_32_bits_does_not_fit_fixed_format(bus: Bus) -> None
 
 @pytest.mark.parametrize("cdb", [*list(READ_3_BLOCKS_AT_5.values())[1:]])
 def test_rdprotect_is_refused(bus: Bus, cdb: list[int]) -> None:
-    """No protection information: RDPROTECT must be zero (SBC-3, table 69)."""
+    """No protection information: RDPROTECT must be zero (SBC-3)."""
     assert bus.refused(with_byte(cdb, 1, 0x20)) == in_cdb(1, bit=7)
 
 
@@ -104,7 +104,7 @@ def test_wrprotect_is_refused(bus: Bus, cdb: list[int]) -> None:
 
 def test_maximum_transfer_length_is_enforced() -> None:
     """What the Block Limits page says is what is refused: TRANSFER LENGTH is at byte 10."""
-    bus = make_bus(MemoryDevice(blocks=40000))
+    bus = make_bus(HollowDevice(blocks=40000))
     most = int.from_bytes(bus.good([0x12, 1, 0xB0, 0, 64, 0])[8:12], "big")
     assert len(bus.good([0x88, 0, *[0] * 8, *most.to_bytes(4, "big"), 0, 0])) == most * 512
     refused = bus.refused([0x88, 0, *[0] * 8, *(most + 1).to_bytes(4, "big"), 0, 0])

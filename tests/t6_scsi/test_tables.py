@@ -11,7 +11,7 @@ from tests.t6_scsi.bus import Bus
 from tests.t6_scsi.senses import INVALID_OPCODE, fixed, in_cdb
 
 PUBLISHED_OPCODES = {
-    # SPC-4, table 115 and annex E.3; SBC-3, table 33: opcode, service action, CDB length.
+    # SPC-4, SBC-3 and, for the six-byte READ and WRITE, SBC-2: opcode, service action, CDB length.
     "TEST UNIT READY": (0x00, None, 6),
     "REQUEST SENSE": (0x03, None, 6),
     "READ (6)": (0x08, None, 6),
@@ -44,7 +44,7 @@ PUBLISHED_OPCODES = {
 }
 
 PUBLISHED_SENSE_CODES = {
-    # SPC-4, tables 48 (sense keys) and 53 (ASC and ASCQ).
+    # SPC-4: sense key, ASC, ASCQ.
     "NO_ADDITIONAL_SENSE_INFORMATION": (0x0, 0x00, 0x00),
     "INITIALIZING_COMMAND_REQUIRED": (0x2, 0x04, 0x02),
     "WRITE_ERROR": (0x3, 0x0C, 0x00),
@@ -197,7 +197,7 @@ class TestReportSupportedOperationCodes:
         assert bus.good(cdb) == bytes([0, 0x01, 0, 0])
 
     def test_an_option_that_does_not_fit_the_opcode(self, bus: Bus) -> None:
-        """SPC-4, table 230: 001b for opcodes without service actions, 010b for those with."""
+        """SPC-4: 001b for opcodes without service actions, 010b for those with."""
         assert bus.refused([0xA3, 0x0C, 1, 0x9E, 0, 0x10, *[0, 0, 0, 9], 0, 0]) == in_cdb(4)
         assert bus.refused([0xA3, 0x0C, 2, 0x28, 0, 0, *[0, 0, 0, 9], 0, 0]) == in_cdb(4)
 
@@ -216,7 +216,7 @@ def test_report_supported_task_management_functions(bus: Bus) -> None:
 
 @each_operation
 def test_naca_is_refused(bus: Bus, operation: Operation) -> None:
-    """NORMACA is zero, so the NACA bit of the control byte must be (SAM-5, 5.2)."""
+    """NORMACA is zero, so the NACA bit of the control byte must be (SAM-5)."""
     cdb = [operation.operation_code, operation.service_action or 0, *[0] * 14]
     cdb[operation.layout.length - 1] = 0x04
     assert bus.refused(cdb) == in_cdb(operation.layout.length - 1, bit=2)

@@ -100,13 +100,13 @@ class TestMissingUnit:
             assert bus.refused(cdb, lun=self.LUN) == fixed(LUN_NOT_SUPPORTED)
 
     def test_inquiry(self, bus: Bus) -> None:
-        """SPC-4, 6.6.2: qualifier 011b, device type 1Fh."""
+        """SPC-4: qualifier 011b, device type 1Fh."""
         data = bus.good([0x12, 0, 0, 0, 36, 0], lun=self.LUN)
         assert data[0] == 0x7F and len(data) == 36
         assert bus.refused([0x12, 1, 0, 0, 36, 0], lun=self.LUN) == fixed(LUN_NOT_SUPPORTED)
 
     def test_request_sense(self, bus: Bus) -> None:
-        """SPC-4, 6.39: the reason is the parameter data."""
+        """SPC-4: the reason is the parameter data."""
         assert bus.good([0x03, 0, 0, 0, 252, 0], lun=self.LUN) == fixed(LUN_NOT_SUPPORTED)
         descriptor = bus.good([0x03, 1, 0, 0, 252, 0], lun=self.LUN)
         assert descriptor == bytes([0x72, 0x5, 0x25, 0, 0, 0, 0, 0])

@@ -33,7 +33,7 @@ LOGICAL_UNIT_RESET, TARGET_WARM_RESET = 5, 6
 
 class TestUnitAttention:
     def test_the_first_command_of_a_nexus_learns_of_power_on(self, bus: Bus) -> None:
-        """SAM-5, 5.14.1; the command is not carried out, and the next one is."""
+        """SAM-5; the command is not carried out, and the next one is."""
         assert bus.refused(READ_10, nexus=2) == fixed(POWER_ON)
         assert bus.device.calls == []
         assert bus.good(READ_10, nexus=2) == bus.device.filled(7)
@@ -111,7 +111,7 @@ class TestReset:
 
 class TestStartStopUnit:
     def test_a_stopped_unit(self, bus: Bus) -> None:
-        """SBC-3, 5.25: the medium is not accessible until the unit is started again."""
+        """SBC-3: the medium is not accessible until the unit is started again."""
         bus.clear_attentions(2)
         bus.good(STOP)
         assert bus.device.calls == [("flush", 0, 0)]

@@ -1,4 +1,4 @@
-"""VERIFY: BYTCHK 0 reads, 1 compares each block, 3 compares all with one (SBC-3, table 110)."""
+"""VERIFY: BYTCHK 0 reads, 1 compares each block, 3 compares all with one (SBC-3)."""
 
 import pytest
 
