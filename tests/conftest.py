@@ -1,4 +1,4 @@
-"""Fixtures for the floors above the data path."""
+"""Fixtures for every floor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.controllers import Controller
+from tests.daemon import Daemon
 from tests.fakes import Disks
 
 
@@ -16,3 +17,14 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
     """An empty controller; the test may have ended it by itself."""
     made = Controller.start(tmp_path / "state", Disks())
     yield made
+    made.stop()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A running controller with nothing in it; stopped with the test, which fails where that does.
+
+    A test may stop, kill and start it at will.
+    """
+    with Daemon(tmp_path) as running:
+        yield running

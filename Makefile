@@ -1,0 +1,104 @@
+# One word per job; `make` alone lists them. Each sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CARGO  := cargo
+# Both cores of a small machine, and not all of a large one.
+JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+
+# rustup's programs, also where a login shell has not put them on the PATH.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+export CARGO_BUILD_JOBS := $(JOBS)
+# The binding is a module that Python loads, so nothing here links libpython.
+export PYO3_BUILD_EXTENSION_MODULE := 1
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BUILD_PACKAGES := python3-venv gcc libc6-dev
+TOOL_PACKAGES  := libiscsi-bin qemu-utils qemu-block-extra e2fsprogs
+BENCH_PACKAGES := $(TOOL_PACKAGES) tgt nbdkit
+
+NATIVE       := scsi_snap/_native.abi3.so
+RUST_SOURCES := $(shell find rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+CARGO_TEST   := $(CARGO) test --locked --manifest-path rust/Cargo.toml --workspace --features simulation
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: $(NATIVE) | tools ## the main job, shown: a pool, a volume, a snapshot, a foreign initiator
+	@$(BIN)/python scripts/demo.py $(DEMO_OPTIONS)
+
+test: test-rust test-python ## every test
+
+test-rust: $(VENV)/ready | toolchain ## tests of the data path alone
+	$(CARGO_TEST)
+
+test-python: $(NATIVE) | tools ## pytest, with foreign initiators (PYTEST_OPTIONS="-k ...")
+	$(BIN)/pytest $(PYTEST_OPTIONS)
+
+check: $(NATIVE) | toolchain ## format, lint, types, stubs, floors, generated pages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest scsi_snap._native
+	$(BIN)/lint-imports
+	cd rust && $(CARGO) fmt --all --check
+	cd rust && $(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(BIN)/python scripts/generate_docs.py --check
+
+format: $(VENV)/ready | toolchain ## put every file in its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+	cd rust && $(CARGO) fmt --all
+
+docs: $(NATIVE) ## write the pages that are made from tables in the code
+	$(BIN)/python scripts/generate_docs.py
+
+bench: $(NATIVE) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
+	$(BIN)/python -m bench $(BENCH_OPTIONS)
+
+bench-quick: $(NATIVE) | bench-tools ## the same in a minute or two, coarser
+	$(BIN)/python -m bench --quick $(BENCH_OPTIONS)
+
+wheel: $(VENV)/ready | toolchain ## dist/*.whl: installs on CPython 3.11 and later, without Rust
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -1 dist/*.whl
+
+clean: ## remove what was built; keeps sources and nothing else
+	rm -rf $(VENV) build dist *.egg-info $(NATIVE) rust/target rust/fuzz/target
+	rm -rf .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up ---------------------------------------------------------------------------------------
+
+toolchain:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: scsi_snap needs Python 3.11 or newer; set PYTHON=... to one")'
+	@$(PYTHON) scripts/rust_toolchain.py
+
+system:
+	@scripts/ensure_packages.sh $(BUILD_PACKAGES)
+
+tools:
+	@scripts/ensure_packages.sh $(TOOL_PACKAGES)
+
+bench-tools:
+	@scripts/ensure_packages.sh $(BENCH_PACKAGES)
+
+$(VENV)/ready: setup.cfg pyproject.toml | system toolchain
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip 'setuptools>=77' 'setuptools-rust>=1.12'
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+
+# cargo decides what is out of date; make only whether to ask it.
+$(NATIVE): $(VENV)/ready $(RUST_SOURCES) | toolchain
+	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_rust --inplace
+	@touch $@
+
+.PHONY: help demo test test-rust test-python check format docs bench bench-quick wheel clean \
+	toolchain system tools bench-tools

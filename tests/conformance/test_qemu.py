@@ -1,0 +1,89 @@
+"""QEMU's iSCSI initiator: data that goes in comes out, and a snapshot stays what it was."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.conftest import Disk
+from tests.conformance.initiator import (
+    ToolFailedError,
+    digest,
+    digest_of_unit,
+    make_ext4,
+    qemu_io,
+    run,
+    write_image,
+)
+
+pytestmark = pytest.mark.conformance
+
+
+@pytest.fixture
+def image(disk: Disk, tmp_path: Path) -> Path:
+    """An ext4 image as large as the disk, with files of every size class."""
+    contents = tmp_path / "contents"
+    contents.mkdir()
+    for number, size_bytes in enumerate((0, 1, 4095, 65536, 1_000_003, 5_000_000)):
+        (contents / f"file{number}").write_bytes(bytes([number + 1]) * size_bytes)
+    image = tmp_path / "image"
+    make_ext4(image, disk.size_bytes, contents)
+    return image
+
+
+def test_the_size_is_the_volume_s(disk: Disk) -> None:
+    said = run("qemu-img", "info", "-f", "raw", disk.url)
+    assert re.search(rf"virtual size: .*\({disk.size_bytes} bytes\)", said)
+
+
+def test_an_image_written_is_the_image_read(disk: Disk, image: Path, tmp_path: Path) -> None:
+    write_image(image, disk.url)
+    run("qemu-img", "compare", "-f", "raw", "-F", "raw", image, disk.url)
+    assert digest_of_unit(disk.url, tmp_path / "copy") == digest(image)
+
+
+def test_a_snapshot_keeps_what_is_overwritten(disk: Disk, image: Path, tmp_path: Path) -> None:
+    write_image(image, disk.url)
+    url = disk.map(1, disk.snapshot("before"))
+    qemu_io(disk.url, "write -P 0xa5 1M 3M", "write -P 0x5a 40000k 4k", "flush")
+    run("qemu-img", "compare", "-f", "raw", "-F", "raw", image, url)
+    qemu_io(disk.url, "read -P 0xa5 1M 3M", "read -P 0x5a 40000k 4k")
+    with pytest.raises(ToolFailedError, match="Content mismatch at offset 1048576"):
+        run("qemu-img", "compare", "-f", "raw", "-F", "raw", image, disk.url)
+
+
+def test_discard_and_zeroes_leave_the_snapshot_alone(disk: Disk, image: Path) -> None:
+    write_image(image, disk.url)
+    url = disk.map(1, disk.snapshot("before"))
+    qemu_io(disk.url, "write -z 0 8M", "discard 8M 16M", "write -z -u 32M 1M", "flush")
+    qemu_io(disk.url, "read -P 0 0 24M", "read -P 0 32M 1M")
+    run("qemu-img", "compare", "-f", "raw", "-F", "raw", image, url)
+
+
+def test_the_diff_names_what_was_overwritten_and_no_more(disk: Disk) -> None:
+    name = disk.snapshot("before")
+    qemu_io(disk.url, "write -P 1 0 64k", "write -P 2 1M 4k", "write -P 3 2096640 1k", "flush")
+    diff = disk.daemon.json("snapshot", "diff", name)
+    extents = [(one["first_lba"] * diff["block_bytes"], one["bytes"]) for one in diff["extents"]]
+    chunk = 64 << 10
+    # The last write straddles the end of the chunk below 2 MiB.
+    assert extents == [(0, chunk), (1 << 20, chunk), ((2 << 20) - chunk, 2 * chunk)]
+
+
+def test_a_snapshot_refuses_writes(disk: Disk) -> None:
+    url = disk.map(1, disk.snapshot("fixed"))
+    with pytest.raises(ToolFailedError):
+        qemu_io(url, "write -P 1 0 4k")
+
+
+def test_unaligned_io_within_a_block_size(disk: Disk) -> None:
+    commands = [f"write -P {n} {n * 700_000 // 512 * 512} {512 * n}" for n in range(1, 60)]
+    checks = [word.replace("write", "read") for word in commands]
+    qemu_io(disk.url, *commands, "flush", *checks)
+
+
+def test_two_initiators_at_a_time_write_apart(disk: Disk) -> None:
+    other = disk.daemon.url(disk.target, 0)
+    qemu_io(disk.url, "write -P 1 0 1M", "flush")
+    qemu_io(other, "write -P 2 1M 1M", "flush")
+    qemu_io(disk.url, "read -P 1 0 1M", "read -P 2 1M 1M")

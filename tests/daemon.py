@@ -1,0 +1,142 @@
+"""A controller as a user runs it: `scsi-snap daemon` in a process of its own, and the CLI.
+
+Everything lives in one directory; the portal takes a free port of the loopback address and keeps
+the one it got over restarts, so that an initiator finds it again.
+"""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+READY_SECONDS = 60
+STOP_SECONDS = 60
+VERB_SECONDS = 120
+
+
+class VerbFailedError(Exception):
+    """A CLI verb ended with something other than 0; the text has all that it said."""
+
+
+class Daemon:
+    """`with Daemon(directory) as daemon:` runs it and stops it cleanly."""
+
+    def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
+        self.directory = directory
+        self.state = directory / "state"
+        # A Unix socket's path has at most 107 bytes; test directories have long names.
+        self._runtime = Path(tempfile.mkdtemp(prefix="scsi-snap-"))
+        self.socket = self._runtime / "control.sock"
+        self.address = listen
+        self.log_path = directory / "daemon.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self.kill()
+            shutil.rmtree(self._runtime, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the daemon does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts it and waits for the line that says it is ready."""
+        assert self._process is None, "the daemon runs already"
+        arguments = ["--state", self.state, "--listen", self.address, "--socket", self.socket]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "scsi_snap", "daemon", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        said = self._until_ready()
+        found = re.search(r"\b127\.0\.0\.1:(\d+)\b", said)
+        assert found, f"no address of the portal in {said!r}"
+        self.address = f"127.0.0.1:{found[1]}"
+
+    def _until_ready(self) -> str:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        output = self._process.stdout.fileno()
+        deadline = time.monotonic() + READY_SECONDS
+        said = b""
+        # A whole line with the word: `ready` may come in two reads.
+        while not re.search(rb"ready[^\n]*\n", said):
+            waited = select.select([output], [], [], max(0.0, deadline - time.monotonic()))[0]
+            piece = os.read(output, 65536) if waited else b""
+            if not piece:
+                self.kill()
+                message = f"the daemon did not become ready; it said {said.decode()!r}"
+                raise AssertionError(f"{message}\n{self.log_path.read_text()}")
+            said += piece
+        return said.decode()
+
+    def stop(self) -> None:
+        """Ends it with SIGTERM and expects a clean end. Nothing where it does not run."""
+        self._end(signal.SIGTERM, expected=0)
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL, as a crash would. Nothing where it does not run."""
+        self._end(signal.SIGKILL, expected=None)
+
+    def _end(self, how: signal.Signals, expected: int | None) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            # Read to the end: a full pipe must not hold it up.
+            process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        if expected is not None and process.returncode != expected:
+            message = f"the daemon ended with {process.returncode}"
+            raise AssertionError(f"{message}\n{self.log_path.read_text()}")
+
+    def run(self, *verb: object) -> subprocess.CompletedProcess[str]:
+        """A CLI verb, whatever its outcome."""
+        return subprocess.run(
+            [sys.executable, "-m", "scsi_snap", *map(str, verb)],
+            env=os.environ | {"SCSI_SNAP_SOCKET": str(self.socket)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=VERB_SECONDS,
+            check=False,
+        )
+
+    def __call__(self, *verb: object) -> str:
+        """A CLI verb that must succeed; what it printed."""
+        answer = self.run(*verb)
+        if answer.returncode != 0:
+            said = f"{answer.stdout}{answer.stderr}".strip()
+            command = " ".join(map(str, verb))
+            raise VerbFailedError(f"scsi-snap {command}: exit {answer.returncode}: {said}")
+        return answer.stdout
+
+    def json(self, *verb: object) -> Any:
+        """A list or show verb, as data."""
+        return json.loads(self(*verb, "--json"))
+
+    def url(self, target: str, lun: int) -> str:
+        """What libiscsi and QEMU call a logical unit."""
+        return f"iscsi://{self.address}/{target}/{lun}"
