@@ -6,6 +6,8 @@ Names of states, levels and policies are lower case with dashes.
 
 from typing import Protocol, final
 
+from scsi_snap.iscsi.parameters import SessionParameters
+
 class NativeError(Exception):
     """`code` is that of `PoolError` or `IoError`: "not-found", "exists", "busy", "no-space",
     "member-refused", "pool-unavailable", "damaged", "invalid-argument", "io-error",
@@ -53,18 +55,28 @@ class Pool:
     ) -> Pool:
         """Members are (path, size in bytes to make it with, or None for one that exists)."""
     @staticmethod
-    def open(runtime: Runtime, members: list[str]) -> Pool: ...
+    def open(runtime: Runtime, members: list[str]) -> Pool:
+        """Imports: every member must fit; "member-refused" names the first that does not."""
+    @staticmethod
+    def open_available(runtime: Runtime, members: list[str]) -> tuple[Pool, list[str]]:
+        """Leaves out members that cannot be used, as far as the level allows; and why."""
+    @staticmethod
+    def settle_groups(pools: list[Pool]) -> int:
+        """Completes or drops what a crash left of consistent points over several pools: called
+        once every pool is open. Returns how many were not whole."""
     def close(self) -> None: ...
     def destroy(self) -> None:
         """Erases the labels and closes; "busy" while the pool has volumes."""
     def status(self) -> str:
-        """{name, id, level, strip_bytes, state: "online" | "degraded" | "failed", size_bytes,
-        free_bytes, members: [{name, id, role, state, errors}]}"""
+        """{name, id, level, strip_bytes, state: "optimal" | "degraded" | "failed", size_bytes,
+        free_bytes, granule_bytes,
+        members: [{name, id, role, state: "in-sync" | "failed" | "missing", errors}]}"""
     def fail_member(self, name: str) -> None: ...
     def volumes(self) -> str:
         """[{id, name, created_at_ms, size_bytes, block_bytes, chunk_bytes,
         policy: "drop-snapshot" | "fail-write",
-        store: {used_bytes, capacity_bytes, limit_bytes | null}, attributes: {...},
+        store: {used_bytes, capacity_bytes, limit_bytes | null, preserved_chunks},
+        attributes: {...},
         snapshots: [{id, name, created_at_ms, epoch, first_byte, length_bytes,
                      state: "live" | "invalid", invalid_reason | null, group | null}]}]"""
     def create_volume(
@@ -85,8 +97,12 @@ class Pool:
     def check(self, volume: str) -> str:
         """{problems: [text, ...]}: every invariant of the formats; empty where all hold."""
     def events(self) -> str:
-        """What happened since the last call: [{kind, volume | null, snapshot | null, message}]
-        with kind "store-threshold", "snapshot-dropped" or "member-failed"."""
+        """What happened since the last call, each with its kind as "event":
+        {pool: [{event: "member-failed", member, reason} | {event: "member-missing", member} |
+                {event: "resynced", bytes} | {event: "set-failed", reason}],
+         volumes: [{event: "snapshots-dropped", volume, snapshots: [...], reason} |
+                   {event: "store-full", volume} |
+                   {event: "store-threshold", volume, percent}]}"""
     @staticmethod
     def create_snapshots(
         points: list[tuple[Pool, str, str, tuple[int, int] | None]],
@@ -110,34 +126,12 @@ class Device:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
 
 @final
-class SessionParameters:
-    def __init__(
-        self,
-        *,
-        initiator_name: str,
-        target_name: str,
-        isid: bytes,
-        tsih: int,
-        cid: int,
-        target_portal_group_tag: int,
-        cmd_sn: int,
-        stat_sn: int,
-        header_digest: bool,
-        data_digest: bool,
-        max_recv_data_segment_length: int,
-        max_send_data_segment_length: int,
-        max_burst_length: int,
-        first_burst_length: int,
-        initial_r2t: bool,
-        immediate_data: bool,
-        max_outstanding_r2t: int,
-    ) -> None: ...
-
-@final
 class Session:
     def close(self) -> None:
         """Drops the connection after the commands that run have ended; returns at once."""
     def closed(self) -> bool: ...
+    def end_reason(self) -> str | None:
+        """Why it ended, in words; None while it runs."""
     def wait_closed(self, timeout_s: float) -> bool: ...
     def logout_request(self) -> None:
         """Asks the initiator to log out by an Async Message (RFC 7143, 11.9.1, event 1)."""
@@ -152,5 +146,13 @@ class Target:
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """The gate; nexus None is every nexus."""
-    def adopt(self, fd: int, nexus: int, parameters: SessionParameters, received: bytes) -> Session:
-        """Takes the file descriptor over."""
+    def adopt(
+        self,
+        descriptor: int,
+        nexus: int,
+        parameters: SessionParameters,
+        portal_address: str,
+        received: bytes,
+    ) -> Session:
+        """Takes the descriptor over, and closes it whatever comes of it. `portal_address` is
+        where the initiator has connected to, as TargetAddress spells it."""

@@ -14,12 +14,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from scsi_snap.inventory.exporter import SessionView, Unit
+from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
+from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
-
-from scsi_snap.inventory.exporter import SessionView, Unit
-from scsi_snap.inventory.native import NativeSession, NativeTarget, Point
-from scsi_snap.inventory.records import TargetRecord
 
 
 class FakeNativeError(Exception):
@@ -65,7 +64,8 @@ class _PoolContent:
     members: list[str]
     failed: set[str] = field(default_factory=set)
     volumes: dict[str, _Volume] = field(default_factory=dict)
-    events: list[dict[str, str | None]] = field(default_factory=list)
+    pool_events: list[dict[str, object]] = field(default_factory=list)
+    volume_events: list[dict[str, object]] = field(default_factory=list)
     open: bool = False
 
 
@@ -113,7 +113,7 @@ class FakePool:
                 "name": path,
                 "id": str(uuid.uuid5(uuid.NAMESPACE_URL, path)),
                 "role": role,
-                "state": "failed" if path in pool.failed else "online",
+                "state": "failed" if path in pool.failed else "in-sync",
                 "errors": 0,
             }
             for role, path in enumerate(pool.members)
@@ -125,7 +125,7 @@ class FakePool:
                 "id": pool.id,
                 "level": pool.level,
                 "strip_bytes": pool.strip_bytes,
-                "state": "degraded" if pool.failed else "online",
+                "state": "degraded" if pool.failed else "optimal",
                 "size_bytes": 1 << 40,
                 "free_bytes": (1 << 40) - used,
                 "members": members,
@@ -137,7 +137,8 @@ class FakePool:
         if self.content.failed:
             raise FakeNativeError("pool-unavailable", "the level allows one failed member")
         self.content.failed.add(name)
-        self._add_event("member-failed", None, None, f"member {name} was taken out")
+        told: dict[str, object] = {"event": "member-failed", "member": name, "reason": "by hand"}
+        self.content.pool_events.append(told)
 
     def volumes(self) -> str:
         self._check_open()
@@ -208,13 +209,22 @@ class FakePool:
 
     def events(self) -> str:
         self._check_open()
-        events, self.content.events = self.content.events, []
+        content = self.content
+        events = {"pool": content.pool_events, "volumes": content.volume_events}
+        content.pool_events, content.volume_events = [], []
         return json.dumps(events)
 
     def drop_snapshot(self, volume: str, snapshot: str, reason: str) -> None:
         """As the policy `drop-snapshot` does when the store is full."""
         self.snapshot(volume, snapshot).invalid_reason = reason
-        self._add_event("snapshot-dropped", volume, snapshot, reason)
+        self.content.volume_events.append(
+            {
+                "event": "snapshots-dropped",
+                "volume": volume,
+                "snapshots": [snapshot],
+                "reason": reason,
+            }
+        )
 
     def volume(self, name: str) -> _Volume:
         self._check_open()
@@ -249,11 +259,6 @@ class FakePool:
     def _check_open(self) -> None:
         if not self.content.open:
             raise FakeNativeError("closed", "the pool is closed")
-
-    def _add_event(self, kind: str, volume: str | None, snapshot: str | None, text: str) -> None:
-        self.content.events.append(
-            {"kind": kind, "volume": volume, "snapshot": snapshot, "message": text}
-        )
 
 
 class FakeDevice:
@@ -361,6 +366,18 @@ class FakeDataPath:
                 return FakePool(content, self._disks)
         raise FakeNativeError("member-refused", f"member {members[0]} is refused: no label")
 
+    def open_available(self, members: list[str]) -> tuple[FakePool, list[str]]:
+        """One member may be away, as with raid5."""
+        away = [path for path in members if path in self._disks.missing]
+        for content in self._disks.pools:
+            if set(content.members) == set(members) and len(away) == 1 < len(members):
+                content.failed.add(away[0])
+                return FakePool(content, self._disks), [f"member {away[0]} is missing"]
+        return self.open_pool(members), []
+
+    def settle_groups(self, pools: list[NativePool]) -> int:
+        return 0
+
     def create_snapshots(self, points: list[Point]) -> None:
         group = str(uuid.uuid4())
         for pool, volume, _, _ in points:
@@ -379,6 +396,7 @@ class FakeDataPath:
         descriptor: int,
         nexus: int,
         parameters: SessionParameters,
+        portal_address: str,
         received: bytes,
     ) -> NativeSession:
         assert isinstance(target, FakeNativeTarget)
@@ -425,6 +443,9 @@ class FakeNativeSession:
         if self.asked_to_log_out:
             self.close()
         return self.closed()
+
+    def end_reason(self) -> str | None:
+        return "closed" if self.closed() else None
 
     def logout_request(self) -> None:
         self.asked_to_log_out = True

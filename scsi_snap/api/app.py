@@ -58,17 +58,17 @@ def make_app(service: Service) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = limits.SERVICE_THREADS
     yield
 
 
-def _on_error(request: Request, error: Exception) -> JSONResponse:
+def _on_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ScsiSnapError)
     return error_response(error)
 
 
-def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body")

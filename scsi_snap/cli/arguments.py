@@ -16,7 +16,7 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, *_: object) -> int:
         return value if isinstance(value, int) else parse_size(value)
 
 
@@ -25,9 +25,7 @@ class BlockRange(click.ParamType[tuple[int, int]]):
 
     name = "lba+count"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
+    def convert(self, value: Any, *_: object) -> tuple[int, int]:
         return value if isinstance(value, tuple) else parse_block_range(value)
 
 
@@ -49,3 +47,22 @@ def absolute(path: str) -> str:
     """The daemon has a working directory of its own. Symbolic links stay: /dev/disk/by-id names
     outlive a reboot, what they point to may not."""
     return path if path.startswith("rbd:") else str(Path(path).absolute())
+
+
+def volume_parts(name: str) -> tuple[str, str]:
+    """POOL/VOLUME as the API's paths have it; what a name may be is decided there."""
+    pool, slash, volume = name.partition("/")
+    if not slash or not pool or not volume or "@" in name:
+        raise InvalidArgument(f"{name!r} is not a volume", "write POOL/VOLUME, like tank/vol0")
+    return pool, volume
+
+
+def snapshot_parts(name: str) -> tuple[str, str, str]:
+    """POOL/VOLUME@SNAPSHOT as the API's paths have it."""
+    origin, _, snapshot = name.partition("@")
+    pool, slash, volume = origin.partition("/")
+    if not slash or not pool or not volume or not snapshot:
+        raise InvalidArgument(
+            f"{name!r} is not a snapshot", "write POOL/VOLUME@SNAPSHOT, like tank/vol0@monday"
+        )
+    return pool, volume, snapshot

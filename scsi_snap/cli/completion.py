@@ -17,7 +17,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def _names(fetch: Callable[[Client], list[str]]) -> Completer:
-    def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    def complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
         try:
             names = fetch(Client(socket_path(ctx), TIMEOUT_S))
         except ScsiSnapError:

@@ -32,7 +32,7 @@ class ErrorReportingGroup(click.Group):
             ctx.exit(EXIT_CODES[error.code])
 
 
-def _keep_socket(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+def _keep_socket(ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
         ctx.meta[_SOCKET] = value
 

@@ -46,7 +46,8 @@ def status(as_json: bool) -> None:
     """Show the daemon: where it listens, what it has."""
     found = client().get("daemon")
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return
     pools = str(found["pools"])
     if found["unavailable_pools"]:
         pools += f", and {found['unavailable_pools']} unavailable"
@@ -60,7 +61,6 @@ def status(as_json: bool) -> None:
         ("sessions", str(found["sessions"])),
     ]
     click.echo(render.fields(pairs))
-    return None
 
 
 @click.command()
@@ -71,10 +71,10 @@ def events(after: int, as_json: bool) -> None:
     """List what happened: full stores, dropped snapshots, failed members."""
     found = client().get("events", after=after)
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return
     for one in found:
         click.echo(f"{one['number']}  {render.time(one['at_ms'])}  {one['kind']}  {one['message']}")
-    return None
 
 
 @click.command()

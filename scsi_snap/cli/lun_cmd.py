@@ -49,7 +49,8 @@ def list_(target: str | None, as_json: bool) -> None:
     """List LUNs, of one target or of all."""
     luns = client().get("luns", target=target)
     if as_json:
-        return print_json(luns)
+        print_json(luns)
+        return
     rows = [
         [
             one["target"],

@@ -44,10 +44,9 @@ def picture(answer: Any, terminal_columns: int, symbols: Symbols) -> list[str]:
     width = columns(terminal_columns)
     drawn = "".join(_symbol(cell, symbols) for cell in answer["cells"])
     cell_bytes = answer["cell_bytes"]
-    lines = [
-        f"{answer['name']}: {format_size(answer['volume_bytes'])} in chunks of"
-        f" {format_size(answer['chunk_bytes'])}; one character is {format_size(cell_bytes)}"
-    ]
+    heading = f"{answer['name']}: {format_size(answer['volume_bytes'])} in chunks of"
+    heading += f" {format_size(answer['chunk_bytes'])}; one character is {format_size(cell_bytes)}"
+    lines = [heading]
     for start in range(0, len(drawn), width):
         label = format_size(start * cell_bytes) if start else "0"
         lines.append(f"{label:>{LABEL_COLUMNS}} |{drawn[start : start + width]}|")

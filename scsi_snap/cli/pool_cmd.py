@@ -69,7 +69,8 @@ def list_(as_json: bool) -> None:
     """List pools."""
     pools = client().get("pools")
     if as_json:
-        return print_json(pools)
+        print_json(pools)
+        return
     rows = [_row(one) for one in pools]
     click.echo(render.table(["NAME", "STATE", "LEVEL", "SIZE", "FREE"], rows, "lllrr"))
 
@@ -82,7 +83,8 @@ def show(name: str, as_json: bool) -> None:
     """Show a pool and its members."""
     found = client().get("pools", name)
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return
     pairs = [("name", found["name"]), ("id", found["id"]), ("state", found["state"])]
     if found["reason"]:
         pairs.append(("reason", found["reason"]))
@@ -104,7 +106,6 @@ def show(name: str, as_json: bool) -> None:
         for one in found["members"]
     ]
     click.echo(render.table(["ROLE", "MEMBER", "STATE", "ERRORS"], members, "rllr"))
-    return None
 
 
 @pool.command("destroy")

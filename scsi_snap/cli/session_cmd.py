@@ -23,7 +23,8 @@ def list_(target: str | None, as_json: bool) -> None:
     """List sessions, of one target or of all."""
     sessions = client().get("sessions", target=target)
     if as_json:
-        return print_json(sessions)
+        print_json(sessions)
+        return
     rows = [
         [
             str(one["id"]),

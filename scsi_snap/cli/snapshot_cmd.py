@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from scsi_snap.cli import completion, map_picture, render
-from scsi_snap.cli.arguments import BlockRange
+from scsi_snap.cli.arguments import BlockRange, snapshot_parts
 from scsi_snap.cli.context import (
     client,
     json_option,
@@ -18,7 +18,6 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
-from scsi_snap.inventory.names import SnapshotName
 
 
 @click.group()
@@ -57,7 +56,8 @@ def list_(of: str | None, as_json: bool) -> None:
     pool, _, volume = (of or "").partition("/")
     snapshots = client().get("snapshots", pool=pool or None, volume=volume or None)
     if as_json:
-        return print_json(snapshots)
+        print_json(snapshots)
+        return
     rows = [
         [
             one["name"],
@@ -77,9 +77,10 @@ def list_(of: str | None, as_json: bool) -> None:
 @socket_option
 def show(name: str, as_json: bool) -> None:
     """Show a snapshot."""
-    found = client().get("snapshots", *_parts(name))
+    found = client().get("snapshots", *snapshot_parts(name))
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return
     state = found["state"]
     if found["invalid_reason"]:
         state += f": {found['invalid_reason']}"
@@ -93,7 +94,6 @@ def show(name: str, as_json: bool) -> None:
         ("mapped", ", ".join(found["mapped"]) or "-"),
     ]
     click.echo(render.fields(pairs))
-    return None
 
 
 @snapshot.command("delete")
@@ -101,7 +101,7 @@ def show(name: str, as_json: bool) -> None:
 @socket_option
 def delete(name: str) -> None:
     """Delete a snapshot; chunks that no other snapshot needs are freed."""
-    client().delete("snapshots", *_parts(name))
+    client().delete("snapshots", *snapshot_parts(name))
     click.echo(f"deleted snapshot {name}")
 
 
@@ -123,7 +123,8 @@ def diff(since: str, until: str | None, as_json: bool) -> None:
         for page in pages:
             whole["extents"] += page["extents"]
         del whole["next_lba"]
-        return print_json(whole)
+        print_json(whole)
+        return
     click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
     extents = changed = 0
     for page in pages:
@@ -132,7 +133,6 @@ def diff(since: str, until: str | None, as_json: bool) -> None:
             extents += 1
             changed += one["bytes"]
     click.echo(f"{extents} extents, {render.size(changed)} changed")
-    return None
 
 
 @snapshot.command("map")
@@ -143,9 +143,10 @@ def map_(name: str, as_json: bool) -> None:
     """Draw the snapshot map: what is preserved, and what is still shared with the origin."""
     terminal_columns = shutil.get_terminal_size((100, 24)).columns
     cells = map_picture.cells_to_ask(terminal_columns)
-    answer = client().get("snapshots", *_parts(name), "map", cells=cells)
+    answer = client().get("snapshots", *snapshot_parts(name), "map", cells=cells)
     if as_json:
-        return print_json(answer)
+        print_json(answer)
+        return
     symbols = map_picture.BLOCKS if _prints_blocks() else map_picture.ASCII
     click.echo("\n".join(map_picture.picture(answer, terminal_columns, symbols)))
 
@@ -159,17 +160,13 @@ def _diff_pages(since: str, until: str | None) -> Iterator[Any]:
     """Ends with the page that names no next one; each starts beyond the one before."""
     first_lba = 0
     while True:
-        page = client().get("snapshots", *_parts(since), "diff", until=until, first_lba=first_lba)
+        page = client().get(
+            "snapshots", *snapshot_parts(since), "diff", until=until, first_lba=first_lba
+        )
         yield page
         if page["next_lba"] is None:
             return
         first_lba = page["next_lba"]
-
-
-def _parts(name: str) -> tuple[str, str, str]:
-    """As the API's paths have them."""
-    parsed = SnapshotName.parse(name)
-    return parsed.pool, parsed.volume, parsed.snapshot
 
 
 def _range(one: Any) -> str:

@@ -35,7 +35,8 @@ def list_(as_json: bool) -> None:
     """List targets."""
     targets = client().get("targets")
     if as_json:
-        return print_json(targets)
+        print_json(targets)
+        return
     rows = [
         [one["name"], str(len(one["luns"])), str(one["sessions"]), _access(one)] for one in targets
     ]
@@ -50,7 +51,8 @@ def show(name: str, as_json: bool) -> None:
     """Show a target and its LUNs. Secrets are never shown."""
     found = client().get("targets", name)
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return
     pairs = [
         ("name", found["name"]),
         ("portal group", str(found["portal_group_tag"])),
@@ -62,7 +64,6 @@ def show(name: str, as_json: bool) -> None:
     click.echo(render.fields(pairs) + "\n")
     rows = [[str(one["lun"]), one["backing"], one["state"]] for one in found["luns"]]
     click.echo(render.table(["LUN", "BACKING", "STATE"], rows, "rll"))
-    return None
 
 
 @target.command("delete")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from scsi_snap.cli import completion, render
-from scsi_snap.cli.arguments import Size
+from scsi_snap.cli.arguments import Size, volume_parts
 from scsi_snap.cli.context import (
     client,
     json_option,
@@ -13,7 +13,6 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
-from scsi_snap.inventory.names import VolumeName
 
 
 @click.group()
@@ -64,7 +63,8 @@ def list_(pool: str | None, as_json: bool) -> None:
     """List volumes, of one pool or of all."""
     volumes = client().get("volumes", pool=pool)
     if as_json:
-        return print_json(volumes)
+        print_json(volumes)
+        return
     rows = [
         [
             one["name"],
@@ -85,9 +85,10 @@ def list_(pool: str | None, as_json: bool) -> None:
 @socket_option
 def show(name: str, as_json: bool) -> None:
     """Show a volume."""
-    found = client().get("volumes", *_parts(name))
+    found = client().get("volumes", *volume_parts(name))
     if as_json:
-        return print_json(found)
+        print_json(found)
+        return
     store = f"{render.size(found['store_used_bytes'])} used"
     store += f" of {render.size(found['store_capacity_bytes'])}"
     if found["store_limit_bytes"] is not None:
@@ -105,7 +106,6 @@ def show(name: str, as_json: bool) -> None:
         ("mapped", ", ".join(found["mapped"]) or "-"),
     ]
     click.echo(render.fields(pairs))
-    return None
 
 
 @volume.command("delete")
@@ -114,11 +114,5 @@ def show(name: str, as_json: bool) -> None:
 @socket_option
 def delete(name: str, snapshots: bool) -> None:
     """Delete a volume and give its space back."""
-    client().delete("volumes", *_parts(name), with_snapshots=snapshots)
+    client().delete("volumes", *volume_parts(name), with_snapshots=snapshots)
     click.echo(f"deleted volume {name}")
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """As the API's paths have them."""
-    parsed = VolumeName.parse(name)
-    return parsed.pool, parsed.volume

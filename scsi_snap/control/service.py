@@ -56,8 +56,7 @@ class Service:
                 # Closed since it was listed: its events have gone with it.
                 continue
             for event in events:
-                subject = handle.name + (f"/{event.volume}" if event.volume else "")
-                subject += f"@{event.snapshot}" if event.snapshot else ""
+                subject = handle.name + (f"/{event.subject}" if event.subject else "")
                 self.events.add(event.kind, f"{subject}: {event.message}")
 
     def status(self) -> views.Daemon:

@@ -39,7 +39,11 @@ class AccessRules:
             if _admits(record, initiator_name)
         ]
 
-    def credentials(self, initiator_name: str, target_name: str | None) -> ChapCredentials | None:
+    def credentials(
+        self,
+        initiator_name: str,  # noqa: ARG002 - all initiators of a target share one secret
+        target_name: str | None,
+    ) -> ChapCredentials | None:
         record = self._records.get(target_name) if target_name is not None else None
         return credentials_of(record.chap) if record is not None and record.chap else None
 

@@ -53,6 +53,7 @@ class Assembly:
         notes: list[Note] = []
         for record in self.catalog.state.pools.values():
             notes += self._start_pool(record)
+        notes += self._settle_groups()
         for target in self.catalog.state.targets.values():
             self.exporter.set_target(target)
         for handle in self.pools.opened():
@@ -110,9 +111,28 @@ class Assembly:
         name = f"{handle.name}/{volume}" + (f"@{snapshot}" if snapshot else "")
         return Unit(name, device, UUID(record.snapshot_id or record.volume_id))
 
+    def _settle_groups(self) -> list[Note]:
+        """A consistent point over several pools is written pool by pool; a crash in between is
+        mended before anybody sees its snapshots."""
+        pools = [handle.native for handle in self.pools.opened()]
+        try:
+            with translated(self.data_path):
+                settled = self.data_path.settle_groups(pools)
+        except ScsiSnapError as error:
+            return [Note("groups-not-settled", error.message)]
+        if not settled:
+            return []
+        return [Note("groups-settled", f"{settled} consistent points were cut short by a crash")]
+
+    def _open_available(self, record: PoolRecord) -> tuple[PoolHandle, list[Note]]:
+        with translated(self.data_path):
+            native, refused = self.data_path.open_available(list(record.members))
+        notes = [Note("member-refused", f"pool {record.name}: {reason}") for reason in refused]
+        return PoolHandle(self.data_path, native), notes
+
     def _start_pool(self, record: PoolRecord) -> list[Note]:
         try:
-            handle = self.open_pool(record.members)
+            handle, notes = self._open_available(record)
         except ScsiSnapError as error:
             if record.phase == "present":
                 self.pools.set_unavailable(record.name, error.message)
@@ -132,7 +152,7 @@ class Assembly:
         self.pools.add(handle)
         present = replace(record, id=handle.id, phase="present")
         self.catalog.update(lambda state: state.with_pool(present))
-        return []
+        return notes
 
     def _forget(self, record: PoolRecord, reason: str) -> Note:
         self.catalog.update(lambda state: state.without_pool(record.name))

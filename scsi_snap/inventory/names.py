@@ -6,7 +6,7 @@
     iqn.2026-11.org.example:disk, eui.…, naa.…      an iSCSI name (RFC 7143, 4.2.7)
 
 A name of a pool, volume or snapshot starts with a letter or digit and goes on with letters,
-digits, `-`, `_` and `.`, so that it never needs quoting in a shell, a URL or a path.
+digits, `.`, `_`, `:` and `-`, so that it never needs quoting in a shell, a URL or a path.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scsi_snap.errors import InvalidArgument
 from scsi_snap.iscsi.errors import InvalidName
 from scsi_snap.iscsi.names import normalise
 
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 @dataclass(frozen=True, order=True)
@@ -75,7 +75,7 @@ def part(kind: str, text: str) -> str:
     if not _PART.fullmatch(text):
         raise InvalidArgument(
             f"{text!r} cannot be the name of a {kind}",
-            "names start with a letter or digit, then letters, digits, '-', '_' and '.'",
+            "names start with a letter or digit, then letters, digits, '.', '_', ':' and '-'",
         )
     if len(text) > limits.NAME_CHARS_MAX:
         raise InvalidArgument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import cast
 
 from scsi_snap import _native
@@ -29,17 +28,23 @@ class NativeDataPath:
     def open_pool(self, members: list[str]) -> NativePool:
         return _native.Pool.open(self.runtime, members)
 
+    def open_available(self, members: list[str]) -> tuple[NativePool, list[str]]:
+        return _native.Pool.open_available(self.runtime, members)
+
+    def settle_groups(self, pools: list[NativePool]) -> int:
+        return _native.Pool.settle_groups([cast("_native.Pool", pool) for pool in pools])
+
     def create_snapshots(self, points: list[Point]) -> None:
         # Pools and targets given to this class were made by it: each cast is of its own object.
         _native.Pool.create_snapshots(
             [
-                (cast(_native.Pool, pool), volume, snapshot, block_range)
+                (cast("_native.Pool", pool), volume, snapshot, block_range)
                 for pool, volume, snapshot, block_range in points
             ]
         )
 
     def make_target(self, command_set: Target) -> NativeTarget:
-        return cast(NativeTarget, _native.Target(self.runtime, command_set))
+        return cast("NativeTarget", _native.Target(self.runtime, command_set))
 
     def adopt(
         self,
@@ -47,10 +52,11 @@ class NativeDataPath:
         descriptor: int,
         nexus: int,
         parameters: SessionParameters,
+        portal_address: str,
         received: bytes,
     ) -> NativeSession:
-        native_parameters = _native.SessionParameters(**asdict(parameters))
-        return cast(_native.Target, target).adopt(descriptor, nexus, native_parameters, received)
+        native = cast("_native.Target", target)
+        return native.adopt(descriptor, nexus, parameters, portal_address, received)
 
     def stop(self) -> None:
         self.runtime.stop()

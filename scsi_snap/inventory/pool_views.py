@@ -79,9 +79,10 @@ class VolumeView:
 
 @dataclass(frozen=True)
 class PoolEvent:
+    """`subject` is a volume or snapshot within the pool, or empty for the pool itself."""
+
     kind: str
-    volume: str | None
-    snapshot: str | None
+    subject: str
     message: str
 
 
@@ -108,10 +109,36 @@ def parse_volumes(text: str) -> tuple[VolumeView, ...]:
 
 
 def parse_events(text: str) -> list[PoolEvent]:
+    value = _parsed(text)
     return [
-        PoolEvent(one["kind"], one.get("volume"), one.get("snapshot"), one["message"])
-        for one in _parsed(text)
+        event
+        for one in [*value["pool"], *value["volumes"]]
+        for event in _events_of(one["event"], one)
     ]
+
+
+def _events_of(kind: str, told: Any) -> list[PoolEvent]:
+    volume = told.get("volume", "")
+    match kind:
+        case "member-failed":
+            text = f"member {told['member']} was taken out: {told['reason']}"
+        case "member-missing":
+            text = f"member {told['member']} is missing"
+        case "resynced":
+            text = f"after an unclean stop, {told['bytes']} bytes of each member were compared"
+        case "set-failed":
+            text = f"every read and write fails: {told['reason']}"
+        case "snapshots-dropped":
+            names = told["snapshots"]
+            dropped = f"the snapshot was dropped: {told['reason']}"
+            return [PoolEvent(kind, f"{volume}@{name}", dropped) for name in names]
+        case "store-full":
+            text = "the exception store is full"
+        case "store-threshold":
+            text = f"the exception store is at {told['percent']}% of what it may take"
+        case _:
+            text = json.dumps(told)
+    return [PoolEvent(kind, volume, text)]
 
 
 def parse_check(text: str) -> list[str]:

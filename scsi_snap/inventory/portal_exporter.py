@@ -14,6 +14,7 @@ import itertools
 import json
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from scsi_snap import limits
@@ -29,6 +30,8 @@ from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
+
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - only where the user leaves the address out
 
 
 @dataclass
@@ -127,8 +130,7 @@ class PortalExporter:
         if self._portal is None:
             return []
         address = self._portal.address
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        return [f"{host}:{address.port}"]
+        return [_spelled((address.host, address.port))]
 
     async def start(self, listen: str) -> None:
         """`listen`: ADDRESS:PORT; port 0 takes a free one."""
@@ -170,18 +172,24 @@ class PortalExporter:
     def _take_over(self, adoption: Adoption) -> _Session:
         """Runs to its end even where the login is given up meanwhile."""
         parameters = adoption.parameters
-        peer = adoption.connection.getpeername()
+        peer = _spelled(adoption.connection.getpeername())
+        portal_address = _spelled(adoption.connection.getsockname())
         with self._lock:
             export = self._exports[parameters.target_name]
             number = next(self._numbers)
             native = self._data_path.adopt(
-                export.native, adoption.connection.detach(), number, parameters, adoption.received
+                export.native,
+                adoption.connection.detach(),
+                number,
+                parameters,
+                portal_address,
+                adoption.received,
             )
             view = SessionView(
                 id=number,
                 target=parameters.target_name,
                 initiator=parameters.initiator_name,
-                address=f"{peer[0]}:{peer[1]}",
+                address=peer,
             )
             session = _Session(view, native)
             self._open_sessions()
@@ -208,10 +216,16 @@ def parse_listen(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
         raise InvalidArgument(f"{text!r} is not an address", "write ADDRESS:PORT")
-    return host or "0.0.0.0", int(port)
+    return host or ANY_ADDRESS, int(port)
 
 
 def _counted(session: _Session) -> SessionView:
     counters = json.loads(session.native.counters())
     view = session.view
     return SessionView(view.id, view.target, view.initiator, view.address, counters)
+
+
+def _spelled(address: tuple[Any, ...]) -> str:
+    """ADDRESS:PORT of a socket's address, IPv6 in brackets."""
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"

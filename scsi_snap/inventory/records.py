@@ -46,7 +46,7 @@ class PoolRecord:
             name=entry.text("name"),
             id=entry.text("id"),
             members=tuple(entry.texts("members")),
-            phase=cast(PoolPhase, phase),
+            phase=cast("PoolPhase", phase),
         )
 
 
@@ -198,7 +198,7 @@ class _Fields:
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, dict):
             raise ValueError(f"{where} is not an object")
-        self._value = cast(Json, value)
+        self._value = cast("Json", value)
         self._where = where
 
     def value(self, key: str) -> object:

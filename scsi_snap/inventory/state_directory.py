@@ -44,7 +44,10 @@ class StateDirectory:
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        os.close(self._lock)
+        """Lets another daemon use it; once is enough."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def read(self, name: str, limit_bytes: int) -> bytes | None:
         """The file's bytes, at most one more than `limit_bytes`; None where there is no file."""

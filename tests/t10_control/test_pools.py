@@ -27,7 +27,7 @@ PATHS = [path for path, _ in MEMBERS]
 def test_create_is_idempotent(controller: Controller) -> None:
     pools = controller.service.pools
     made = pools.create("tank", "raid5", 65536, MEMBERS)
-    assert isinstance(made, Created) and made.view.state == "online"
+    assert isinstance(made, Created) and made.view.state == "optimal"
     assert [member.name for member in made.view.members] == PATHS
     again = pools.create("tank", "raid5", 65536, MEMBERS)
     assert isinstance(again, Unchanged) and again.view == made.view
@@ -145,7 +145,7 @@ def test_export_is_refused_while_a_volume_is_mapped(controller: Controller) -> N
 def test_an_unavailable_pool_can_be_forgotten_but_not_while_mapped(controller: Controller) -> None:
     controller.with_volume().service.targets.create(IQN)
     controller.service.targets.map(IQN, 0, VOL0)
-    controller.disks.missing.add("/m1")
+    controller.disks.missing |= {"/m1", "/m2"}
     again = controller.restarted()
     with pytest.raises(Busy, match="LUN 0"):
         again.service.pools.export("tank")
@@ -184,7 +184,7 @@ def test_events_of_pools_are_numbered_and_named(controller: Controller) -> None:
     service.poll_events()
     (event,) = service.events.after(0)
     assert (event.number, event.kind) == (1, "member-failed")
-    assert event.message == "tank: member /m2 was taken out"
+    assert event.message == "tank: member /m2 was taken out: by hand"
     assert service.events.after(1) == []
 
 

@@ -154,7 +154,9 @@ def test_a_dropped_snapshot_says_why_and_draws_nothing(controller: Controller) -
     with pytest.raises(SnapshotInvalid):
         controller.service.snapshots.map(MONDAY, 10)
     controller.service.poll_events()
-    assert controller.service.events.after(0)[-1].message == "tank/vol0@monday: the store is full"
+    assert controller.service.events.after(0)[-1].message == (
+        "tank/vol0@monday: the snapshot was dropped: the store is full"
+    )
     controller.service.snapshots.delete(MONDAY)
 
 

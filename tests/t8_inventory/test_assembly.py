@@ -53,21 +53,30 @@ def test_a_pool_that_is_away_hinders_nothing_and_comes_back(controller: Controll
     set_up(controller)
     service = controller.service
     service.pools.create("other", "raid1", 65536, [("/o1", 1), ("/o2", 1)])
-    controller.disks.missing.add("/m2")
+    controller.disks.missing |= {"/m1", "/m2"}
     again = controller.restarted()
     assert kinds(again) == ["pool-unavailable"]
     tank = again.service.pools.show("tank")
-    assert tank.state == "unavailable" and "/m2" in tank.reason
-    assert again.service.pools.show("other").state == "online"
+    assert tank.state == "unavailable" and "/m1" in tank.reason
+    assert again.service.pools.show("other").state == "optimal"
     assert [lun.state for lun in again.service.targets.luns()] == ["unavailable"] * 2
     assert again.exporter.units == {}
-    with pytest.raises(PoolUnavailable, match="/m2"):
+    with pytest.raises(PoolUnavailable, match="/m1"):
         again.service.volumes.show(VOL0)
 
     controller.disks.missing.clear()
     again.service.pools.import_([], "tank")
     assert [lun.state for lun in again.service.targets.luns()] == ["mapped"] * 2
     assert set(again.exporter.units) == {(IQN, 0), (IQN, 1)}
+
+
+def test_a_member_that_is_away_is_told_and_the_pool_goes_on(controller: Controller) -> None:
+    set_up(controller)
+    controller.disks.missing.add("/m2")
+    again = controller.restarted()
+    assert kinds(again) == ["member-refused"]
+    assert again.service.pools.show("tank").state == "degraded"
+    assert [lun.state for lun in again.service.targets.luns()] == ["mapped"] * 2
 
 
 def test_a_crash_before_a_pool_was_made_leaves_nothing(controller: Controller) -> None:
@@ -83,7 +92,7 @@ def test_a_crash_after_a_pool_was_made_keeps_it(controller: Controller) -> None:
     controller.assembly.catalog.update(lambda state: state.with_pool(record))
     controller.assembly.data_path.create_pool("tank", "raid5", 65536, list(MEMBERS))
     again = controller.restarted()
-    assert again.service.pools.show("tank").state == "online"
+    assert again.service.pools.show("tank").state == "optimal"
     assert again.assembly.catalog.state.pools["tank"].phase == "present"
 
 

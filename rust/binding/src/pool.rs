@@ -56,6 +56,32 @@ impl Pool {
         Ok(Self { threads: Arc::clone(&runtime.threads), volumes })
     }
 
+    /// Leaves out members that cannot be used, as far as the level allows; why, beside the pool.
+    #[staticmethod]
+    fn open_available(
+        py: Python<'_>,
+        runtime: &Runtime,
+        members: Vec<String>,
+    ) -> PyResult<(Self, Vec<String>)> {
+        let (volumes, refused) = runtime.threads.run(py, move || async move {
+            let (mut found, mut refused) = (Vec::new(), Vec::new());
+            for path in &members {
+                match FileMember::open(path) {
+                    Ok(member) => found.push(member),
+                    Err(error) => refused.push(error),
+                }
+            }
+            if found.is_empty() && !refused.is_empty() {
+                return Err(refused.remove(0));
+            }
+            let (pool, unfit) = StripedPool::open_available(found).await?;
+            refused.extend(unfit);
+            Ok((Volumes::open(pool).await?, refused))
+        })?;
+        let refused = refused.iter().map(ToString::to_string).collect();
+        Ok((Self { threads: Arc::clone(&runtime.threads), volumes }, refused))
+    }
+
     /// Completes or drops what a crash left of consistent points over several pools.
     #[staticmethod]
     fn settle_groups(py: Python<'_>, pools: Vec<PyRef<'_, Self>>) -> PyResult<usize> {
