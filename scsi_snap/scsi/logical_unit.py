@@ -186,8 +186,9 @@ class LogicalUnit:
         """The unit has come to this place, where these nexuses are."""
         with self._lock:
             self._told[mapping] = _Told(self._unusual)
-            mapping.gate.set_pending(mapping.lun, None, self._unusual)
             self._meet(ItlNexus(mapping, nexus) for nexus in nexuses)
+            # Said last: a gate that was closed until now opens for nobody too early.
+            mapping.gate.set_pending(mapping.lun, None, self._unusual)
 
     def meet(self, itl: ItlNexus) -> None:
         """A nexus begins: its first command learns of it, and does not pass the gate."""
