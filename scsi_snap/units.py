@@ -57,7 +57,8 @@ def _scaled(number: str, unit_bytes: int, text: str) -> int:
 def format_size(size_bytes: int) -> str:
     """`size_bytes` to three or four figures in the largest unit that fits: `64KiB`, `1.5GiB`."""
     power = 0
-    while power + 1 < len(_UNITS) and size_bytes >= 1 << (10 * (power + 1)):
+    # From 1023.95 of a unit on, it would be written as 1024.
+    while power + 1 < len(_UNITS) and size_bytes * 20 >= 20479 << (10 * power):
         power += 1
     if power == 0:
         return f"{size_bytes}B"

@@ -61,7 +61,14 @@ def test_a_size_beyond_the_bound_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
-    [(0, "0B"), (1023, "1023B"), (1024, "1KiB"), (65536, "64KiB"), (3 << 29, "1.5GiB")],
+    [
+        (0, "0B"),
+        (1023, "1023B"),
+        (1024, "1KiB"),
+        (65536, "64KiB"),
+        (3 << 29, "1.5GiB"),
+        ((1 << 40) - 1, "1TiB"),
+    ],
 )
 def test_sizes_are_formatted(size_bytes: int, text: str) -> None:
     assert format_size(size_bytes) == text

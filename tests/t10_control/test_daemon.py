@@ -1,0 +1,117 @@
+"""The composition root: starts, tells that it is ready, stops on SIGTERM, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scsi_snap.control.daemon import Options, serve
+from scsi_snap.control.service import Service
+from scsi_snap.errors import IoFailed, StateLocked
+from scsi_snap.inventory.state_directory import StateDirectory
+from tests.controllers import IQN, MEMBERS, MIB, VOL0
+from tests.fakes import Disks, FakeDataPath
+
+
+class Recorder:
+    """A face that runs `verbs` and then asks the daemon to stop."""
+
+    def __init__(self, verbs: Callable[[Service], object]) -> None:
+        self._verbs = verbs
+        self.stopped = 0
+        self.lines: list[str] = []
+
+    def make(self, service: Service, control_socket: Path) -> Recorder:
+        self._service = service
+        return self
+
+    async def start(self) -> None:
+        """What serves is served after the start, in a thread."""
+
+    async def stop(self) -> None:
+        self.stopped += 1
+
+    def announce(self, line: str) -> None:
+        self.lines.append(line)
+
+        async def act() -> None:
+            try:
+                await asyncio.to_thread(self._verbs, self._service)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        self._acting = asyncio.get_running_loop().create_task(act())
+
+
+def run(tmp_path: Path, disks: Disks, verbs: Callable[[Service], object], listen: str) -> Recorder:
+    recorder = Recorder(verbs)
+    data_path = FakeDataPath(disks)
+    options = Options(tmp_path / "state", listen, tmp_path / "control.sock")
+    try:
+        asyncio.run(serve(options, lambda: data_path, recorder.make, recorder.announce))
+    finally:
+        assert data_path.stopped
+        assert not any(pool.open for pool in disks.pools)
+        StateDirectory(tmp_path / "state").release()
+    recorder._acting.result()
+    assert recorder.stopped == 1
+    return recorder
+
+
+def test_everything_is_there_in_the_next_life(tmp_path: Path) -> None:
+    disks = Disks()
+
+    def first(service: Service) -> None:
+        service.pools.create("tank", "raid5", 65536, MEMBERS)
+        service.volumes.create(VOL0, MIB)
+        service.targets.create(IQN)
+        service.targets.map(IQN, 0, VOL0)
+
+    def second(service: Service) -> None:
+        assert [lun.state for lun in service.targets.luns(IQN)] == ["mapped"]
+        assert service.status().addresses[0].startswith("127.0.0.1:")
+
+    recorder = run(tmp_path, disks, first, "127.0.0.1:0")
+    (line,) = recorder.lines
+    assert line.startswith("scsi-snap: ready") and str(tmp_path / "control.sock") in line
+    run(tmp_path, disks, second, "127.0.0.1:0")
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("")  # An abstract address of the kernel's choice.
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + manager.getsockname()[1:].decode())
+        run(tmp_path, Disks(), lambda service: None, "127.0.0.1:0")
+        assert [manager.recv(100) for _ in range(2)] == [b"READY=1", b"STOPPING=1"]
+
+
+def test_an_address_in_use_undoes_the_start(tmp_path: Path) -> None:
+    disks = Disks()
+    run(
+        tmp_path,
+        disks,
+        lambda service: service.pools.create("tank", "raid5", 65536, MEMBERS),
+        "127.0.0.1:0",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(IoFailed, match=address) as caught:
+            run(tmp_path, disks, lambda service: None, address)
+        assert "--listen" in caught.value.hint
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    directory = StateDirectory(tmp_path / "state")
+    options = Options(tmp_path / "state", "127.0.0.1:0", tmp_path / "control.sock")
+    recorder = Recorder(lambda service: None)
+    with pytest.raises(StateLocked):
+        asyncio.run(serve(options, lambda: FakeDataPath(Disks()), recorder.make, recorder.announce))
+    assert recorder.lines == []
+    directory.release()

@@ -1,0 +1,251 @@
+"""The service against a dictionary: random verbs, restarts clean and not, the same answers.
+
+What a refused verb changes is nothing; what was acknowledged is there after every restart; what
+initiators see is what the records say.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from scsi_snap.control.snapshots import SnapshotToMake
+from scsi_snap.errors import Busy, Exists, NotFound, ScsiSnapError
+from scsi_snap.inventory.names import SnapshotName, VolumeName, parse_backing
+from tests.controllers import MIB, Controller
+from tests.fakes import Disks
+
+POOLS = st.sampled_from(["tank", "lake"])
+VOLUMES = st.sampled_from(["a", "b"])
+SNAPSHOTS = st.sampled_from(["x", "y"])
+TARGETS = st.sampled_from(["iqn.2026-11.org.example:one", "iqn.2026-11.org.example:two"])
+LUNS = st.integers(0, 2)
+
+
+@dataclass
+class _ModelPool:
+    imported: bool = True
+    volumes: dict[str, dict[str, set[int]]] = field(default_factory=dict)
+    """Volume to its snapshots, in order, each to the chunks that changed while it was newest."""
+
+
+class ServiceMachine(RuleBasedStateMachine):
+    @initialize()
+    def start(self) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        self.controller = Controller.start(Path(self._directory.name) / "state", Disks())
+        self.pools: dict[str, _ModelPool] = {}
+        self.targets: dict[str, dict[int, str]] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "controller"):
+            self.controller.crash()
+            self._directory.cleanup()
+
+    def expect(self, error: type[ScsiSnapError] | None, *verb: object) -> None:
+        """The verb ends as the model says."""
+        call, *arguments = verb
+        assert callable(call)
+        try:
+            call(*arguments)
+        except ScsiSnapError as raised:
+            assert error is not None and isinstance(raised, error), repr(raised)
+        else:
+            assert error is None, f"expected {error}"
+
+    def mapped(self, prefix: str) -> bool:
+        """Whether some LUN shows what is called `prefix`, or something in it."""
+        return any(
+            name == prefix or name.startswith((f"{prefix}/", f"{prefix}@"))
+            for luns in self.targets.values()
+            for name in luns.values()
+        )
+
+    def volume(self, pool: str, volume: str) -> dict[str, set[int]] | None:
+        found = self.pools.get(pool)
+        return found.volumes.get(volume) if found and found.imported else None
+
+    @rule(pool=POOLS)
+    def create_pool(self, pool: str) -> None:
+        members: list[tuple[str, int | None]] = [(f"/{pool}{n}", 1 << 30) for n in range(3)]
+        there = self.pools.get(pool)
+        error = ScsiSnapError if there and not there.imported else None
+        self.expect(error, self.controller.service.pools.create, pool, "raid5", 65536, members)
+        self.pools.setdefault(pool, _ModelPool())
+
+    @rule(pool=POOLS)
+    def export_pool(self, pool: str) -> None:
+        there = self.pools.get(pool)
+        error: type[ScsiSnapError] | None = None if there and there.imported else NotFound
+        if error is None and self.mapped(pool):
+            error = Busy
+        self.expect(error, self.controller.service.pools.export, pool)
+        if there and error is None:
+            there.imported = False
+
+    @rule(pool=POOLS)
+    def import_pool(self, pool: str) -> None:
+        there = self.pools.get(pool)
+        paths = [f"/{pool}{n}" for n in range(3)]
+        error = None if there else ScsiSnapError
+        self.expect(error, self.controller.service.pools.import_, paths)
+        if there:
+            there.imported = True
+
+    @rule(pool=POOLS, volume=VOLUMES)
+    def create_volume(self, pool: str, volume: str) -> None:
+        there = self.pools.get(pool)
+        error = None if there and there.imported else NotFound
+        self.expect(error, self.controller.service.volumes.create, VolumeName(pool, volume), MIB)
+        if there and error is None:
+            there.volumes.setdefault(volume, {})
+
+    @rule(pool=POOLS, volume=VOLUMES)
+    def delete_volume(self, pool: str, volume: str) -> None:
+        there = self.volume(pool, volume)
+        error: type[ScsiSnapError] | None = None
+        if there is None:
+            error = NotFound
+        elif there or self.mapped(f"{pool}/{volume}"):
+            error = Busy
+        self.expect(error, self.controller.service.volumes.delete, VolumeName(pool, volume))
+        if error is None:
+            del self.pools[pool].volumes[volume]
+
+    @rule(pool=POOLS, volume=VOLUMES, chunk=st.integers(0, 15))
+    def write(self, pool: str, volume: str, chunk: int) -> None:
+        there = self.volume(pool, volume)
+        if there is not None:
+            self.controller.write(chunk * 128, 1, VolumeName(pool, volume))
+            for changed in list(there.values())[-1:]:
+                changed.add(chunk)
+
+    @rule(pool=POOLS, volume=VOLUMES, snapshot=SNAPSHOTS)
+    def create_snapshot(self, pool: str, volume: str, snapshot: str) -> None:
+        there = self.volume(pool, volume)
+        error: type[ScsiSnapError] | None = NotFound if there is None else None
+        if there is not None and snapshot in there:
+            error = Exists
+        wanted = [SnapshotToMake(SnapshotName(pool, volume, snapshot))]
+        self.expect(error, self.controller.service.snapshots.create, wanted)
+        if there is not None and error is None:
+            there[snapshot] = set()
+
+    @rule(pool=POOLS, volume=VOLUMES, snapshot=SNAPSHOTS)
+    def delete_snapshot(self, pool: str, volume: str, snapshot: str) -> None:
+        there = self.volume(pool, volume)
+        error: type[ScsiSnapError] | None = None
+        if there is None or snapshot not in there:
+            error = NotFound
+        elif self.mapped(f"{pool}/{volume}@{snapshot}"):
+            error = Busy
+        name = SnapshotName(pool, volume, snapshot)
+        self.expect(error, self.controller.service.snapshots.delete, name)
+        if there is not None and error is None:
+            names = list(there)
+            changed = there.pop(snapshot)
+            if names.index(snapshot):
+                there[names[names.index(snapshot) - 1]] |= changed
+
+    @rule(iqn=TARGETS)
+    def create_target(self, iqn: str) -> None:
+        self.controller.service.targets.create(iqn)
+        self.targets.setdefault(iqn, {})
+
+    @rule(iqn=TARGETS)
+    def delete_target(self, iqn: str) -> None:
+        error = None if iqn in self.targets else NotFound
+        self.expect(error, self.controller.service.targets.delete, iqn)
+        self.targets.pop(iqn, None)
+
+    @rule(iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, snapshot=st.none() | SNAPSHOTS)
+    def map_lun(self, iqn: str, lun: int, pool: str, volume: str, snapshot: str | None) -> None:
+        name = f"{pool}/{volume}" + (f"@{snapshot}" if snapshot else "")
+        there = self.volume(pool, volume)
+        luns = self.targets.get(iqn)
+        error: type[ScsiSnapError] | None = None
+        if there is None or (snapshot and snapshot not in there) or luns is None:
+            error = NotFound
+        elif luns.get(lun, name) != name:
+            error = Exists
+        self.expect(error, self.controller.service.targets.map, iqn, lun, parse_backing(name))
+        if luns is not None and error is None:
+            luns[lun] = name
+
+    @rule(iqn=TARGETS, lun=LUNS)
+    def unmap_lun(self, iqn: str, lun: int) -> None:
+        error = None if lun in self.targets.get(iqn, {}) else NotFound
+        self.expect(error, self.controller.service.targets.unmap, iqn, lun)
+        self.targets.get(iqn, {}).pop(lun, None)
+
+    @rule(cleanly=st.booleans())
+    def restart(self, cleanly: bool) -> None:
+        if cleanly:
+            self.controller.stop()
+        else:
+            self.controller.crash()
+        self.controller = Controller.start(self.controller.state, self.controller.disks)
+
+    @invariant()
+    def what_is_listed_is_what_is_there(self) -> None:
+        if not hasattr(self, "controller"):
+            return
+        service = self.controller.service
+        imported = {name: pool for name, pool in self.pools.items() if pool.imported}
+        assert [one.name for one in service.pools.all()] == sorted(imported)
+        volumes = {
+            f"{name}/{volume}": snapshots
+            for name, pool in imported.items()
+            for volume, snapshots in pool.volumes.items()
+        }
+        assert [one.name for one in service.volumes.all()] == sorted(volumes)
+        snapshots = [f"{volume}@{name}" for volume in sorted(volumes) for name in volumes[volume]]
+        assert [one.name for one in service.snapshots.all()] == snapshots
+        luns = {
+            (target, lun): name
+            for target, map_ in self.targets.items()
+            for lun, name in map_.items()
+        }
+        assert {(one.target, one.lun): one.backing for one in service.targets.luns()} == luns
+        assert all(one.state == "mapped" for one in service.targets.luns())
+
+    @invariant()
+    def initiators_see_what_is_listed(self) -> None:
+        if not hasattr(self, "controller"):
+            return
+        exporter = self.controller.exporter
+        assert set(exporter.targets) == set(self.targets)
+        seen = {key: unit.backing for key, unit in exporter.units.items()}
+        listed = {(t, lun): name for t, luns in self.targets.items() for lun, name in luns.items()}
+        assert seen == listed
+
+    @invariant()
+    def diffs_are_what_was_written(self) -> None:
+        if not hasattr(self, "controller"):
+            return
+        for pool_name, pool in self.pools.items():
+            for volume, snapshots in pool.volumes.items() if pool.imported else ():
+                for index, name in enumerate(snapshots):
+                    changed = set().union(*list(snapshots.values())[index:])
+                    since = SnapshotName(pool_name, volume, name)
+                    extents = self.controller.service.snapshots.diff(since).extents
+                    lbas = {
+                        lba // 128
+                        for e in extents
+                        for lba in range(e.first_lba, e.first_lba + e.blocks)
+                    }
+                    assert lbas == changed
+
+
+ServiceMachine.TestCase.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestService = ServiceMachine.TestCase

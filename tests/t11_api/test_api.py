@@ -1,0 +1,279 @@
+"""The API on a real socket: each route, its statuses, its errors, its bounds."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scsi_snap import limits
+from scsi_snap.api.app import make_app
+from scsi_snap.api.client import Client, default_socket
+from scsi_snap.api.server import listen_on
+from scsi_snap.api.statuses import HTTP_STATUS
+from scsi_snap.errors import (
+    BY_CODE,
+    Busy,
+    DaemonUnreachable,
+    IoFailed,
+    NotFound,
+    error_of,
+)
+from tests.controllers import IQN, MEMBERS, MIB, VOL0, Controller, served
+from tests.fakes import Disks
+
+POOL = {
+    "name": "tank",
+    "members": [{"path": path, "size_bytes": size} for path, size in MEMBERS],
+}
+
+
+@pytest.fixture
+def client(controller: Controller) -> Iterator[Client]:
+    with served(controller.service) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Of an empty controller, shared by tests that change nothing."""
+    controller = Controller.start(tmp_path_factory.mktemp("idle"), Disks())
+    with served(controller.service) as client:
+        yield client
+
+
+def ask(client: Client, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and JSON, without the client's reading of them."""
+    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    connection = HTTPConnection("localhost", timeout=30)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(client._socket_path))
+    try:
+        connection.request(method, path, content, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def test_the_life_of_a_volume(client: Client, controller: Controller) -> None:
+    assert ask(client, "POST", "/v1/pools", POOL)[0] == 201
+    status, answer = ask(client, "POST", "/v1/pools", POOL)
+    assert (status, answer["outcome"], answer["view"]["level"]) == (200, "unchanged", "raid5")
+    volume = {"name": "tank/vol0", "size_bytes": MIB}
+    assert ask(client, "POST", "/v1/volumes", volume)[0] == 201
+    snapshots = {
+        "snapshots": [
+            {"name": "tank/vol0@monday", "range": {"first_lba": 0, "blocks": 1024}},
+        ]
+    }
+    status, answer = ask(client, "POST", "/v1/snapshots", snapshots)
+    assert status == 201 and answer["view"][0]["blocks"] == 1024
+    assert ask(client, "POST", "/v1/targets", {"name": IQN})[0] == 201
+    lun = f"/v1/targets/{IQN}/luns/0"
+    assert ask(client, "PUT", lun, {"backing": "tank/vol0@monday"})[0] == 201
+    assert ask(client, "PUT", lun, {"backing": "tank/vol0@monday"})[0] == 200
+    assert ask(client, "PUT", lun, {"backing": "tank/vol0"})[0] == 409
+    status, answer = ask(client, "DELETE", "/v1/volumes/tank/vol0")
+    assert (status, answer["code"]) == (409, "busy") and "lun unmap" in answer["hint"]
+    controller.write(256, 1)
+    status, answer = ask(client, "GET", "/v1/snapshots/tank/vol0/monday/diff")
+    assert answer["extents"] == [{"first_lba": 256, "blocks": 128, "bytes": 65536}]
+    status, answer = ask(client, "GET", "/v1/snapshots/tank/vol0/monday/map?cells=4")
+    assert [cell["preserved_bytes"] for cell in answer["cells"]] == [65536, 0, 0, 0]
+    assert ask(client, "DELETE", lun) == (200, {"outcome": "deleted", "name": f"{IQN} LUN 0"})
+    assert ask(client, "DELETE", "/v1/snapshots/tank/vol0/monday")[0] == 200
+    assert ask(client, "DELETE", f"/v1/targets/{IQN}")[0] == 200
+    assert ask(client, "DELETE", "/v1/volumes/tank/vol0")[0] == 200
+    assert ask(client, "DELETE", "/v1/volumes/tank/vol0")[0] == 404
+    assert ask(client, "DELETE", "/v1/pools/tank")[0] == 200
+    assert ask(client, "GET", "/v1/pools") == (200, [])
+
+
+def test_access_and_sessions(client: Client, controller: Controller) -> None:
+    initiator = "iqn.2026-11.org.example:alice"
+    client.post("targets", body={"name": IQN})
+    chap = {"user": "user", "secret": "twelve bytes"}
+    status, answer = ask(client, "PUT", f"/v1/targets/{IQN}/chap", chap)
+    assert status == 200 and answer["view"]["chap_user"] == "user"
+    assert "twelve bytes" not in json.dumps(answer) + json.dumps(client.get("targets"))
+    assert ask(client, "PUT", f"/v1/targets/{IQN}/chap", {**chap, "secret": "short"})[0] == 400
+    number = controller.exporter.log_in(IQN, initiator)
+    assert client.get("sessions", target=IQN)[0]["id"] == number
+    assert ask(client, "DELETE", f"/v1/sessions/{number}")[0] == 200
+    assert ask(client, "DELETE", f"/v1/sessions/{number}")[0] == 404
+    client.put("targets", IQN, "initiators", initiator)
+    assert ask(client, "DELETE", f"/v1/targets/{IQN}/initiators/{initiator}")[0] == 409
+    assert client.delete("targets", IQN, "initiators")["view"]["initiators"] == []
+    assert client.delete("targets", IQN, "chap")["view"]["chap_user"] is None
+
+
+def test_export_import_and_failed_members(client: Client) -> None:
+    client.post("pools", body=POOL)
+    client.post("pools", "tank", "export")
+    members = [path for path, _ in MEMBERS]
+    assert ask(client, "POST", "/v1/pools/import", {"members": members})[0] == 201
+    status, answer = ask(client, "POST", "/v1/pools/tank/fail-member", {"member": "/m1"})
+    assert (status, answer["outcome"]) == (200, "changed")
+    assert client.get("pools", "tank")["state"] == "degraded"
+    assert client.post("check") == []
+    assert client.get("daemon")["pools"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code", "says"),
+    [
+        ("GET", "/v1/pools/tank", None, 404, "not-found", "tank"),
+        ("GET", "/v1/nothing", None, 404, "not-found", "/v1/nothing"),
+        ("GET", "/v1/pools/", None, 404, "not-found", "/v1/pools/"),
+        ("PATCH", "/v1/pools", {}, 405, "refused", "PATCH"),
+        ("POST", "/v1/pools", b"{", 400, "invalid-argument", "JSON"),
+        ("POST", "/v1/pools", [], 400, "invalid-argument", "body"),
+        ("POST", "/v1/pools", {}, 400, "invalid-argument", "name"),
+        ("POST", "/v1/pools", {**POOL, "lvl": 1}, 400, "invalid-argument", "lvl"),
+        ("POST", "/v1/pools", {**POOL, "strip_bytes": "64"}, 400, "invalid-argument", "strip"),
+        ("POST", "/v1/pools", {**POOL, "level": "raid9"}, 400, "invalid-argument", "raid9"),
+        ("POST", "/v1/volumes", {"name": "x", "size_bytes": 1}, 400, "invalid-argument", "'x'"),
+        ("DELETE", "/v1/sessions/x", None, 400, "invalid-argument", "session"),
+        (
+            "PUT",
+            f"/v1/targets/{IQN}/luns/0",
+            {"backing": "@"},
+            400,
+            "invalid-argument",
+            "not a volume",
+        ),
+        ("GET", "/v1/snapshots/a/b/c/map?cells=0", None, 400, "invalid-argument", "cells"),
+    ],
+)
+def test_bad_requests_get_the_stable_body(
+    idle: Client, method: str, path: str, body: Any, status: int, code: str, says: str
+) -> None:
+    got, answer = ask(idle, method, path, body)
+    assert (got, answer["code"]) == (status, code), answer
+    assert set(answer) == {"code", "message", "hint"} and says in answer["message"]
+
+
+def test_each_code_becomes_its_status_and_the_same_error_again(
+    client: Client, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, kind in BY_CODE.items():
+
+        def fail(code: str = code) -> None:
+            raise error_of(code, "what", "next")
+
+        monkeypatch.setattr(controller.service, "status", fail)
+        assert ask(client, "GET", "/v1/daemon") == (
+            HTTP_STATUS[code],
+            {"code": code, "message": "what", "hint": "next"},
+        )
+        with pytest.raises(kind, match="what"):
+            client.get("daemon")
+
+
+def test_a_defect_is_answered_and_not_explained(
+    client: Client, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("inner detail")
+
+    monkeypatch.setattr(controller.service, "status", fail)
+    status, answer = ask(client, "GET", "/v1/daemon")
+    assert (status, answer["code"]) == (500, "internal-error")
+    assert "inner detail" not in json.dumps(answer)
+    assert client.get("pools") == []
+
+
+def test_a_large_body_is_refused_unread(idle: Client) -> None:
+    stated = f"Content-Length: {limits.REQUEST_BODY_BYTES_MAX + 1}"
+    chunked = "Transfer-Encoding: chunked"
+    for header, status in ((stated, b"413"), (chunked, b"411")):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(str(idle._socket_path))
+            connection.sendall(f"POST /v1/pools HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+            assert connection.recv(100).split()[1] == status
+    body = b" " * limits.REQUEST_BODY_BYTES_MAX
+    assert ask(idle, "POST", "/v1/pools", body)[0] == 400
+
+
+def test_long_verbs_do_not_hold_up_others(
+    client: Client, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One verb waits for another: it can only end when both run at once."""
+    met = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr(controller.service.volumes, "all", lambda pool: [met.wait()][:0])
+    first = threading.Thread(target=client.get, args=("volumes",))
+    first.start()
+    assert client.get("volumes") == []
+    first.join()
+    assert not met.broken
+
+
+def test_the_schema_has_every_route_with_its_answers(controller: Controller) -> None:
+    schema = make_app(controller.service).openapi()
+    assert len(schema["paths"]) >= 20
+    for path, verbs in schema["paths"].items():
+        for method, operation in verbs.items():
+            answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            assert answer, f"{method} {path} has no schema"
+            error = operation["responses"]["default"]["content"]["application/json"]["schema"]
+            assert error["$ref"].endswith("/ErrorBody")
+
+
+def test_the_schema_shows_no_secret(controller: Controller) -> None:
+    schemas = make_app(controller.service).openapi()["components"]["schemas"]
+    holding = [name for name, one in schemas.items() if "secret" in json.dumps(one).lower()]
+    assert holding == ["ChapSet"]
+
+
+def test_the_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "control.sock"
+    with listen_on(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    listen_on(path).close()
+    with listen_on(path), pytest.raises(Busy, match="another daemon"):
+        listen_on(path)
+
+
+def test_what_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    path.write_text("precious")
+    with pytest.raises(IoFailed, match="no socket"):
+        listen_on(path)
+    assert path.read_text() == "precious"
+
+
+def test_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(DaemonUnreachable) as caught:
+        Client(tmp_path / "none.sock").get("pools")
+    assert "none.sock" in caught.value.message and "scsi-snap daemon" in caught.value.hint
+
+
+def test_the_default_socket() -> None:
+    assert default_socket({"SCSI_SNAP_SOCKET": "/x"}, 0) == Path("/x")
+    assert default_socket({}, 0) == Path("/run/scsi-snap/control.sock")
+    runtime = {"XDG_RUNTIME_DIR": "/run/user/7"}
+    assert default_socket(runtime, 7) == Path("/run/user/7/scsi-snap/control.sock")
+
+
+def test_names_from_the_client_stay_in_their_part_of_the_path(client: Client) -> None:
+    with pytest.raises(NotFound):
+        client.get("pools", "../daemon")
+    with pytest.raises(NotFound):
+        client.get("volumes", "a/b", "c?d")
+    client.post("pools", body=POOL)
+    assert client.get("volumes", pool="tank") == []
+    assert str(VOL0) == "tank/vol0"

@@ -1,0 +1,311 @@
+"""The command line, end to end: click, HTTP over a real socket, the service on fakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from scsi_snap.cli.exit_codes import EXIT_CODES
+from scsi_snap.cli.main import cli
+from tests.controllers import IQN, Controller, served
+from tests.fakes import Disks, FakePool
+
+
+class Shell:
+    """Types commands at one daemon."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self._environment = {"SCSI_SNAP_SOCKET": str(socket_path)}
+        self._runner = CliRunner()
+
+    def run(self, line: str, stdin: str | None = None, **environment: str) -> Result:
+        result = self._runner.invoke(
+            cli,
+            line.split(),
+            input=stdin,
+            env={**self._environment, **environment},
+            prog_name="scsi-snap",
+        )
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def __call__(self, line: str, stdin: str | None = None) -> str:
+        """The output of a command that succeeds."""
+        result = self.run(line, stdin)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def complete(self, line: str) -> list[str]:
+        """What the shell offers at the end of `line`."""
+        words = line.split(" ")
+        environment = {
+            "_SCSI_SNAP_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+        }
+        result = self._runner.invoke(
+            cli, [], env={**self._environment, **environment}, prog_name="scsi-snap"
+        )
+        return [offer.partition(",")[2] for offer in result.stdout.split()]
+
+
+@pytest.fixture
+def shell(controller: Controller) -> Iterator[Shell]:
+    with served(controller.service) as client:
+        yield Shell(client._socket_path)
+
+
+@pytest.fixture
+def tour(shell: Shell) -> Shell:
+    return toured(shell)
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """After the tour, shared by tests that change nothing."""
+    controller = Controller.start(tmp_path_factory.mktemp("reading"), Disks())
+    with served(controller.service) as client:
+        yield toured(Shell(client._socket_path))
+
+
+def toured(shell: Shell) -> Shell:
+    """Types a first tour: a pool, a volume, a snapshot, both of them mapped."""
+    shell("pool create tank --level raid5 --strip 64KiB /m1:1GiB /m2:1GiB /m3:1GiB")
+    shell("volume create tank/vol0 1MiB")
+    shell("snapshot create tank/vol0@monday")
+    shell(f"target create {IQN}")
+    shell(f"lun map {IQN} 0 tank/vol0")
+    shell(f"lun map {IQN} 1 tank/vol0@monday")
+    return shell
+
+
+def test_each_verb_says_what_it_did(shell: Shell) -> None:
+    create = "pool create tank /m1:1GiB /m2:1GiB /m3:1GiB"
+    assert shell(create) == "created pool tank\n"
+    assert shell(create) == "unchanged: pool tank is so already\n"
+    assert shell("volume create tank/vol0 1MiB --chunk 4KiB") == "created volume tank/vol0\n"
+    assert shell("snapshot create tank/vol0@a --range 8+16") == "created snapshot tank/vol0@a\n"
+    assert shell(f"target create {IQN}") == f"created target {IQN}\n"
+    assert shell(f"lun map {IQN} 0 tank/vol0@a") == f"created LUN 0 of {IQN}: tank/vol0@a\n"
+    assert shell(f"lun unmap {IQN} 0") == f"unmapped LUN 0 of {IQN}\n"
+    assert shell("snapshot delete tank/vol0@a") == "deleted snapshot tank/vol0@a\n"
+    assert shell(f"target delete {IQN}") == f"deleted target {IQN}\n"
+    assert shell("volume delete tank/vol0") == "deleted volume tank/vol0\n"
+    assert shell("pool export tank") == "exported pool tank\n"
+    assert shell("pool import /m1 /m2 /m3") == "created pool tank\n"
+    assert shell("pool fail-member tank /m3") == "changed pool tank: /m3 is failed\n"
+    assert shell("pool destroy tank") == "destroyed pool tank\n"
+
+
+def test_lists_are_tables(reading: Shell) -> None:
+    assert reading("pool list").splitlines()[1].split() == [
+        "tank",
+        "online",
+        "raid5",
+        "1TiB",
+        "1TiB",
+    ]
+    (row,) = reading("volume list tank").splitlines()[1:]
+    assert row.split()[:4] == ["tank/vol0", "1MiB", "1", "0B"] and row.endswith(f"{IQN} LUN 0")
+    (row,) = reading("snapshot list tank/vol0").splitlines()[1:]
+    assert "live" in row and "whole volume" in row
+    assert [line.split()[1:4:2] for line in reading(f"lun list {IQN}").splitlines()[1:]] == [
+        ["0", "read-write"],
+        ["1", "read-only"],
+    ]
+    assert "any initiator" in reading("target list")
+    assert reading("status").startswith("version")
+    assert reading("check") == "tank/vol0: clean\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pool list",
+        "pool show tank",
+        "volume list",
+        "volume show tank/vol0",
+        "snapshot list",
+        "snapshot show tank/vol0@monday",
+        "snapshot diff tank/vol0@monday",
+        "snapshot map tank/vol0@monday",
+        "target list",
+        f"target show {IQN}",
+        "lun list",
+        "session list",
+        "status",
+        "events",
+        "check tank",
+        "check tank/vol0",
+        "volume create tank/vol0 1MiB",
+    ],
+)
+def test_json_parses_and_text_is_not_json(reading: Shell, command: str) -> None:
+    assert json.loads(reading(f"{command} --json")) is not None
+    with pytest.raises(ValueError):
+        json.loads(reading(command))
+
+
+def test_diff_lists_extents_and_sums_them(tour: Shell, controller: Controller) -> None:
+    controller.write(128, 1)
+    lines = tour("snapshot diff tank/vol0@monday").splitlines()
+    assert lines[1].split() == ["128", "128", "65536"]
+    assert lines[-1] == "1 extents, 64KiB changed"
+    tour("snapshot create tank/vol0@tuesday")
+    found = json.loads(tour("snapshot diff tank/vol0@monday tank/vol0@tuesday --json"))
+    assert found["extents"] == [{"first_lba": 128, "blocks": 128, "bytes": 65536}]
+    assert "next_lba" not in found
+    assert tour("snapshot diff tank/vol0@tuesday").splitlines()[-1] == "0 extents, 0B changed"
+
+
+def test_a_long_diff_is_read_page_by_page(
+    tour: Shell, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = controller.service.snapshots.diff
+    monkeypatch.setattr(
+        controller.service.snapshots,
+        "diff",
+        lambda since, until, first_lba, limit: whole(since, until, first_lba, 2),
+    )
+    for chunk in range(0, 16, 2):
+        controller.write(chunk * 128, 1)
+    assert len(json.loads(tour("snapshot diff tank/vol0@monday --json"))["extents"]) == 8
+    assert len(tour("snapshot diff tank/vol0@monday").splitlines()) == 10
+
+
+def test_the_map_is_drawn_with_blocks_or_in_ascii(tour: Shell, controller: Controller) -> None:
+    controller.write(0, 1)
+    command = "snapshot map tank/vol0@monday"
+    assert "|█···············|" in tour(command).replace(" ", "")
+    runner = CliRunner(charset="ascii")
+    environment = tour._environment
+    result = runner.invoke(cli, command.split(), env=environment, prog_name="scsi-snap")
+    assert "|#...............|" in result.stdout.replace(" ", "")
+    assert result.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message", "hint"),
+    [
+        ("volume create tnk/v 1MiB", "not-found", "no pool named 'tnk'", "did you mean 'tank'?"),
+        ("volume create tank/vol0 2MiB", "exists", "other parameters", "volume show tank/vol0"),
+        ("volume delete tank/vol0", "busy", f"LUN 0 of {IQN}", f"scsi-snap lun unmap {IQN} 0"),
+        ("snapshot create tank/vol0@monday", "exists", "there already", "point in time"),
+        ("snapshot show tank/vol0@mond", "not-found", "'mond'", "did you mean 'monday'?"),
+        ("snapshot show tank/vol0", "invalid-argument", "not a snapshot", "tank/vol0@monday"),
+        ("volume show tank", "invalid-argument", "not a volume", "tank/vol0"),
+        ("volume create tank/v 10GB", "invalid-argument", "10GB", "GiB"),
+        ("snapshot create tank/vol0@x --range 5", "invalid-argument", "'5'", "LBA+COUNT"),
+        ("pool create lake x:9Q", "invalid-argument", "9Q", "KiB"),
+        ("pool import", "invalid-argument", "no members", "members"),
+        ("session close 7", "not-found", "no session 7", "session list"),
+        ("target create disk", "invalid-argument", "disk", "iqn."),
+    ],
+)
+def test_errors_say_what_to_do_next(
+    reading: Shell, command: str, code: str, message: str, hint: str
+) -> None:
+    result = reading.run(command)
+    assert result.exit_code == EXIT_CODES[code]
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert first.startswith("error: ") and message in first
+    assert second.startswith("  ") and hint in second
+
+
+def test_no_daemon(shell: Shell, tmp_path: Path) -> None:
+    result = shell.run(f"pool list --socket {tmp_path}/none.sock")
+    assert result.exit_code == EXIT_CODES["daemon-unreachable"]
+    assert f"{tmp_path}/none.sock" in result.stderr and "scsi-snap daemon" in result.stderr
+
+
+def test_the_socket_is_named_before_or_after_the_verb(reading: Shell) -> None:
+    path = reading._environment["SCSI_SNAP_SOCKET"]
+    elsewhere = {"SCSI_SNAP_SOCKET": "/nowhere"}
+    assert reading.run(f"--socket {path} pool list", **elsewhere).exit_code == 0
+    assert reading.run(f"pool list --socket {path}", **elsewhere).exit_code == 0
+    assert reading.run("pool list", **elsewhere).exit_code == EXIT_CODES["daemon-unreachable"]
+
+
+def test_secrets_are_asked_for_and_never_shown(tour: Shell, controller: Controller) -> None:
+    text = tour(f"target chap {IQN} --user me --mutual-user disk", "twelve bytes\nother twelve\n")
+    text += tour(f"target show {IQN}") + tour(f"target show {IQN} --json") + tour("target list")
+    assert "twelve bytes" not in text and "other twelve" not in text and "mutual CHAP" in text
+    chap = controller.exporter.targets[IQN].chap
+    assert chap is not None and (chap.secret, chap.mutual_secret) == (
+        "twelve bytes",
+        "other twelve",
+    )
+    assert tour.run(f"target chap {IQN}").exit_code == 2
+    tour(f"target chap {IQN} --off")
+    assert controller.exporter.targets[IQN].chap is None
+
+
+def test_access_and_sessions(tour: Shell, controller: Controller) -> None:
+    alice = "iqn.2026-11.org.example:alice"
+    controller.exporter.log_in(IQN, alice)
+    assert alice in tour("session list") and tour("session close 1") == "closed session 1\n"
+    assert tour(f"target allow {IQN} {alice} {alice}2").count("changed") == 2
+    assert "2 listed" in tour("target list")
+    assert tour(f"target deny {IQN} {alice}2") == f"changed access of {alice}2\n"
+    assert tour.run(f"target deny {IQN} {alice}").exit_code == EXIT_CODES["busy"]
+    tour(f"target allow {IQN} --any")
+    assert "initiators    any" in tour(f"target show {IQN}")
+
+
+def test_problems_found_by_a_check_are_an_exit_code(
+    tour: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakePool, "check", lambda self, volume: '{"problems": ["chunk 3: torn"]}')
+    result = tour.run("check")
+    assert result.exit_code == 9 and result.stdout == "tank/vol0: chunk 3: torn\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("scsi-snap po", ["pool"]),
+        ("scsi-snap pool show ", ["tank"]),
+        ("scsi-snap pool show t", ["tank"]),
+        ("scsi-snap pool show x", []),
+        ("scsi-snap pool fail-member tank /m", ["/m1", "/m2", "/m3"]),
+        ("scsi-snap volume show tank/", ["tank/vol0"]),
+        ("scsi-snap snapshot show tank/", ["tank/vol0@monday"]),
+        ("scsi-snap snapshot create ", ["tank/vol0@"]),
+        ("scsi-snap target show iqn", [IQN]),
+        (f"scsi-snap lun map {IQN} 2 tank/", ["tank/vol0", "tank/vol0@monday"]),
+        (f"scsi-snap lun unmap {IQN} ", ["0", "1"]),
+        ("scsi-snap snapshot list ", ["tank", "tank/vol0"]),
+    ],
+)
+def test_names_complete(reading: Shell, line: str, offers: list[str]) -> None:
+    assert reading.complete(line) == offers
+
+
+def test_completion_without_a_daemon_offers_nothing(shell: Shell) -> None:
+    shell._environment["SCSI_SNAP_SOCKET"] = "/nowhere"
+    assert shell.complete("scsi-snap pool show ") == []
+
+
+def test_the_command_line_starts_without_the_web_framework() -> None:
+    heavy = "{'fastapi', 'uvicorn', 'pydantic', 'starlette', 'asyncio', 'scsi_snap._native'}"
+    program = f"import sys, scsi_snap.cli.main; sys.exit(str({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.strip() == "set()"
+
+
+def test_every_verb_has_help() -> None:
+    for noun, group in cli.commands.items():
+        verbs = getattr(group, "commands", {"": group})
+        for verb, command in verbs.items():
+            assert command.help, f"{noun} {verb}"
+            assert any("--socket" in option.opts for option in command.params), f"{noun} {verb}"
+            if verb in ("list", "show"):
+                assert any("--json" in option.opts for option in command.params), f"{noun} {verb}"
