@@ -1,1 +1,25 @@
+//! The Python module `scsi_snap._native`: classes over the data path, and no logic. The stub
+//! `scsi_snap/_native.pyi` documents it.
 
+mod device;
+mod error;
+mod pool;
+mod runtime;
+mod slow_path;
+mod target;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::device::Device;
+    #[pymodule_export]
+    use crate::error::NativeError;
+    #[pymodule_export]
+    use crate::pool::Pool;
+    #[pymodule_export]
+    use crate::runtime::Runtime;
+    #[pymodule_export]
+    use crate::target::{Session, Target};
+}

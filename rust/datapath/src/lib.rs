@@ -12,11 +12,21 @@
 //!    stripe      RAID levels over members
 //! 1  member      files and block devices
 //! 0  block_io, units, limits, error, checksum
+//!    simulation  the seeded executor (feature `simulation`)
 //! ```
 
 pub mod block_io;
 pub mod checksum;
 pub mod error;
 pub mod limits;
+pub mod member;
+pub mod pool;
 pub mod scsi;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+pub mod snapmap;
+pub mod snapshot;
+pub mod stripe;
+pub mod transport;
 pub mod units;
+pub mod volume;

@@ -21,3 +21,82 @@ pub const NAME_CHARS_MAX: usize = 128;
 
 /// Chunks of one volume being preserved at the same time; each holds a buffer of a chunk's size.
 pub const PRESERVING_CHUNKS_MAX: usize = 64;
+
+/// Data of one command. Longer ones are not solicited and not read: it bounds what a single CDB can
+/// make us hold, and is what the Block Limits page reports as MAXIMUM TRANSFER LENGTH.
+pub const TRANSFER_BYTES_MAX: u32 = 16 << 20;
+
+/// Commands of one session in progress (MaxCmdSN - ExpCmdSN + 1 when none is): deep enough for one
+/// initiator's queue, small enough that a session's tasks fit in a cache.
+pub const COMMAND_WINDOW: u32 = 128;
+/// Immediate commands of one session in progress: they bypass the window, so they need their own.
+pub const IMMEDIATE_COMMANDS_MAX: u32 = 32;
+/// Data-Out that one session may have solicited or buffered; a command beyond it waits for its R2T.
+pub const DATA_OUT_BYTES_PER_SESSION_MAX: u64 = 32 << 20;
+/// Data-In of one session that is being read; a command beyond it waits to be started.
+pub const DATA_IN_BYTES_PER_SESSION_MAX: u64 = 32 << 20;
+/// Bytes that wait for a peer to read them. Past it nothing is read from that peer and no command
+/// of its is started.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// The longest data segment that a session may have declared to take (MaxRecvDataSegmentLength).
+pub const RECEIVE_SEGMENT_BYTES_MAX: u32 = 1 << 20;
+/// The longest unsolicited burst that a session may have agreed to (FirstBurstLength): the window's
+/// worth of it is what a peer can make us hold without being asked.
+pub const FIRST_BURST_BYTES_MAX: u32 = 256 << 10;
+/// R2Ts outstanding for one command; the protocol allows 65535, more than a few gain nothing.
+pub const OUTSTANDING_R2T_MAX: u16 = 16;
+/// Text of one negotiation sequence in full-feature phase: twice the PDU that every node must take.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Bytes received at a time: some 64 commands of 4 KiB with their data would be more than a socket
+/// buffer usually gives, and the buffer stays in a core's second-level cache.
+pub const RECEIVE_BYTES: usize = 128 << 10;
+/// Buffers kept for reuse by one session.
+pub const POOLED_BYTES_PER_SESSION_MAX: usize = 8 << 20;
+
+/// Silence of a peer after which it is sent a NOP-In ping.
+pub const PING_AFTER_S: u64 = 15;
+/// Silence after a ping, or answers left unread, after which the connection is closed.
+pub const PEER_GONE_AFTER_S: u64 = 30;
+
+/// Chunks that one write preserves together; longer writes go in pieces, so that one cannot take
+/// all of [`PRESERVING_CHUNKS_MAX`].
+pub const PRESERVING_CHUNKS_PER_WRITE_MAX: usize = 16;
+/// Log blocks beyond twice a compact log's need before a checkpoint is due: 4 MiB of log.
+pub const LOG_SLACK_BLOCKS: u64 = 1024;
+/// Slots that only the log may take, so that a store full of data can still record it.
+pub const LOG_RESERVED_SLOTS: u64 = 2;
+/// A store grows by a quarter of its size, within these bounds: few steps, little waste.
+pub const STORE_GROWTH_BYTES_MIN: u64 = 4 << 20;
+/// See [`STORE_GROWTH_BYTES_MIN`].
+pub const STORE_GROWTH_BYTES_MAX: u64 = 1 << 30;
+/// Slots of a store are counted in 32 bits; the highest number means "all zeros".
+pub const STORE_SLOTS_MAX: u64 = u32::MAX as u64;
+/// Per cent of a store's limit at which an event tells that it fills.
+pub const STORE_THRESHOLDS_PERCENT: [u8; 4] = [50, 75, 90, 95];
+/// Events of a pool that wait to be fetched; beyond it the oldest are lost.
+pub const EVENTS_MAX: usize = 1024;
+
+/// Members of one stripe set: a journal record names each in one sector.
+pub const MEMBERS_MAX: usize = 24;
+/// The smallest member: the metadata area takes 1 MiB, and volumes need some granules of room.
+pub const MEMBER_BYTES_MIN: u64 = 8 << 20;
+/// Strips smaller than a page would split every request.
+pub const STRIP_BYTES_MIN: u64 = 4 << 10;
+/// Strips larger than this leave most requests on one member.
+pub const STRIP_BYTES_MAX: u64 = 1 << 20;
+/// The default strip: most requests stay on one member, large ones use several.
+pub const STRIP_BYTES_DEFAULT: u64 = 64 << 10;
+/// Extents are multiples of this, or of the next full stripe.
+pub const EXTENT_GRANULE_BYTES: u64 = 1 << 20;
+/// Regions with a write intent at one time; more, and a checkpoint clears them all. It bounds what
+/// is compared after a crash.
+pub const DIRTY_REGIONS_MAX: usize = 256;
+/// Events of a pool that nobody has fetched; the oldest give way.
+pub const POOL_EVENTS_MAX: usize = 256;
+
+/// A new exception store: room for some chunks, without a cost for volumes that see no snapshot.
+pub const STORE_BYTES_INITIAL: u64 = 4 << 20;
+/// The fewest chunks that an exception store must have room for, commit slots and log included.
+pub const STORE_CHUNKS_MIN: u64 = 8;
+/// Snapshots of one consistent point: all of its volumes are held at once.
+pub const GROUP_SNAPSHOTS_MAX: usize = 256;

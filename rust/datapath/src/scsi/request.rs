@@ -22,6 +22,27 @@ pub enum TaskAttribute {
     Aca = 4,
 }
 
+/// A CDB as it came. The usual sixteen bytes need no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cdb {
+    /// What a transport's fixed field holds; bytes past the operation code's own length are
+    /// whatever the initiator sent.
+    Fixed([u8; 16]),
+    /// A longer one (SPC-5, 4.2.3: operation codes 7Eh and 7Fh).
+    Long(Box<[u8]>),
+}
+
+impl std::ops::Deref for Cdb {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Fixed(bytes) => bytes,
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
 /// A SCSI command with its whole Data-Out buffer.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -29,8 +50,8 @@ pub struct Request {
     pub nexus: NexusId,
     /// The eight LUN bytes as they came (SAM-5, 4.6).
     pub lun: u64,
-    /// The CDB; bytes past the operation code's own length are whatever the initiator sent.
-    pub cdb: Bytes,
+    /// The CDB.
+    pub cdb: Cdb,
     /// The task attribute.
     pub attribute: TaskAttribute,
     /// What the initiator sent: as many bytes as it announced, or fewer.

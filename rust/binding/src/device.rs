@@ -1,0 +1,158 @@
+//! `Device`: a volume or a snapshot image, for the Python command set and for targets.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use datapath::block_io::{BlockIo, ReadResult};
+use datapath::error::IoError;
+use datapath::member::FileMember;
+use datapath::volume::{SnapshotImage, Volume};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::Failure;
+use crate::runtime::Threads;
+
+/// What a logical unit stands on.
+#[derive(Clone)]
+pub enum UnitDevice {
+    Volume(Arc<Volume<FileMember>>),
+    Image(Arc<SnapshotImage<FileMember>>),
+}
+
+impl UnitDevice {
+    pub fn block_bytes(&self) -> u32 {
+        match self {
+            Self::Volume(volume) => volume.block_bytes(),
+            Self::Image(image) => image.block_bytes(),
+        }
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Image(_))
+    }
+}
+
+impl BlockIo for UnitDevice {
+    fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Volume(volume) => volume.size_bytes(),
+            Self::Image(image) => image.size_bytes(),
+        }
+    }
+
+    async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        match self {
+            Self::Volume(volume) => volume.read_at(offset_bytes, buffer).await,
+            Self::Image(image) => image.read_at(offset_bytes, buffer).await,
+        }
+    }
+
+    async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
+        match self {
+            Self::Volume(volume) => volume.write_at(offset_bytes, data).await,
+            Self::Image(image) => image.write_at(offset_bytes, data).await,
+        }
+    }
+
+    async fn flush(&self) -> Result<(), IoError> {
+        match self {
+            Self::Volume(volume) => volume.flush().await,
+            Self::Image(image) => image.flush().await,
+        }
+    }
+
+    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        match self {
+            Self::Volume(volume) => volume.discard(offset_bytes, length_bytes).await,
+            Self::Image(image) => image.discard(offset_bytes, length_bytes).await,
+        }
+    }
+
+    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        match self {
+            Self::Volume(volume) => volume.write_zeroes(offset_bytes, length_bytes).await,
+            Self::Image(image) => image.write_zeroes(offset_bytes, length_bytes).await,
+        }
+    }
+}
+
+#[pyclass(frozen, module = "scsi_snap._native")]
+pub struct Device {
+    pub threads: Arc<Threads>,
+    pub device: UnitDevice,
+}
+
+impl Device {
+    /// Python checks ranges first, as every door above floor 5 does; here a bad one is an error
+    /// instead of a broken invariant.
+    fn check_range(&self, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {
+        let end = offset_bytes.checked_add(length_bytes);
+        let inside = end.is_some_and(|end| end <= self.device.size_bytes());
+        let block_bytes = u64::from(self.device.block_bytes());
+        let whole = offset_bytes.is_multiple_of(block_bytes) && length_bytes.is_multiple_of(block_bytes);
+        if inside && whole {
+            return Ok(());
+        }
+        let text = format!("bytes {offset_bytes}+{length_bytes} are no blocks of the device");
+        Err(Failure::new("invalid-argument", text).into())
+    }
+}
+
+#[pymethods]
+impl Device {
+    #[getter]
+    fn size_bytes(&self) -> u64 {
+        self.device.size_bytes()
+    }
+
+    #[getter]
+    fn block_bytes(&self) -> u32 {
+        self.device.block_bytes()
+    }
+
+    #[getter]
+    fn read_only(&self) -> bool {
+        self.device.is_read_only()
+    }
+
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.check_range(offset_bytes, length_bytes)?;
+        let device = self.device.clone();
+        let data = self.threads.run(py, move || async move {
+            let buffer = BytesMut::zeroed(length_bytes as usize);
+            let (outcome, data) = device.read_at(offset_bytes, buffer).await;
+            outcome.map(|()| data)
+        })?;
+        Ok(PyBytes::new(py, &data))
+    }
+
+    fn write(&self, py: Python<'_>, offset_bytes: u64, data: &[u8]) -> PyResult<()> {
+        self.check_range(offset_bytes, data.len() as u64)?;
+        let (device, data) = (self.device.clone(), Bytes::copy_from_slice(data));
+        self.threads.run(py, move || async move { device.write_at(offset_bytes, data).await })
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        let device = self.device.clone();
+        self.threads.run(py, move || async move { device.flush().await })
+    }
+
+    fn discard(&self, py: Python<'_>, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {
+        self.check_range(offset_bytes, length_bytes)?;
+        let device = self.device.clone();
+        self.threads.run(py, move || async move { device.discard(offset_bytes, length_bytes).await })
+    }
+
+    fn write_zeroes(&self, py: Python<'_>, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {
+        self.check_range(offset_bytes, length_bytes)?;
+        let device = self.device.clone();
+        self.threads
+            .run(py, move || async move { device.write_zeroes(offset_bytes, length_bytes).await })
+    }
+}

@@ -1,0 +1,198 @@
+//! `Pool`: a pool with its volumes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datapath::error::PoolError;
+use datapath::limits::CHUNK_BYTES_MAX;
+use datapath::member::FileMember;
+use datapath::pool::{CreateOptions, Pool as StripedPool, StorePolicy};
+use datapath::stripe::Level;
+use datapath::volume::{Point, VolumeOptions, Volumes, settle_groups, take_snapshots};
+use pyo3::prelude::*;
+use serde_json::json;
+
+use crate::device::{Device, UnitDevice};
+use crate::error::Failure;
+use crate::runtime::{Runtime, Threads};
+
+type FileVolumes = Arc<Volumes<FileMember>>;
+type NamedPoint<'py> = (PyRef<'py, Pool>, String, String, Option<(u64, u64)>);
+
+#[pyclass(frozen, module = "scsi_snap._native")]
+pub struct Pool {
+    threads: Arc<Threads>,
+    volumes: FileVolumes,
+}
+
+#[pymethods]
+impl Pool {
+    #[staticmethod]
+    fn create(
+        py: Python<'_>,
+        runtime: &Runtime,
+        name: String,
+        level: &str,
+        strip_bytes: u64,
+        members: Vec<(String, Option<u64>)>,
+    ) -> PyResult<Self> {
+        let level = parse::<Level>("level", level)?;
+        let volumes = runtime.threads.run(py, move || async move {
+            let members = members.iter().map(|(path, size)| open_or_create(path, *size));
+            let members = members.collect::<Result<Vec<_>, PoolError>>()?;
+            let pool = StripedPool::create(members, CreateOptions { name, level, strip_bytes });
+            Volumes::open(pool.await?).await
+        })?;
+        Ok(Self { threads: Arc::clone(&runtime.threads), volumes })
+    }
+
+    #[staticmethod]
+    fn open(py: Python<'_>, runtime: &Runtime, members: Vec<String>) -> PyResult<Self> {
+        let volumes = runtime.threads.run(py, move || async move {
+            let members = members.iter().map(FileMember::open);
+            let members = members.collect::<Result<Vec<_>, PoolError>>()?;
+            Volumes::open(StripedPool::open(members).await?).await
+        })?;
+        Ok(Self { threads: Arc::clone(&runtime.threads), volumes })
+    }
+
+    /// Completes or drops what a crash left of consistent points over several pools.
+    #[staticmethod]
+    fn settle_groups(py: Python<'_>, pools: Vec<PyRef<'_, Self>>) -> PyResult<usize> {
+        let Some(threads) = pools.first().map(|pool| Arc::clone(&pool.threads)) else {
+            return Ok(0);
+        };
+        let volumes: Vec<FileVolumes> = pools.iter().map(|pool| Arc::clone(&pool.volumes)).collect();
+        threads.run(py, move || async move { settle_groups(&volumes).await })
+    }
+
+    #[staticmethod]
+    fn create_snapshots(py: Python<'_>, points: Vec<NamedPoint<'_>>) -> PyResult<()> {
+        let Some(threads) = points.first().map(|(pool, ..)| Arc::clone(&pool.threads)) else {
+            return Err(Failure::new("invalid-argument", "no snapshot is named").into());
+        };
+        let points: Vec<_> = points
+            .into_iter()
+            .map(|(pool, volume, name, range)| {
+                let volume = pool.volumes.get(&volume).map_err(Failure::from)?;
+                Ok(Point { volume, name, range })
+            })
+            .collect::<Result<_, Failure>>()?;
+        threads.run(py, move || async move { take_snapshots(&points).await.map(drop) })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move {
+            let closed = volumes.close().await;
+            // The pool is closed whatever became of its volumes.
+            volumes.pool().close().await.and(closed)
+        })
+    }
+
+    fn destroy(&self, py: Python<'_>) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move {
+            volumes.pool().destroy().await
+        })
+    }
+
+    fn status(&self) -> PyResult<String> {
+        text(&self.volumes.pool().status())
+    }
+
+    fn fail_member(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move { volumes.pool().fail_member(&name).await })
+    }
+
+    fn volumes(&self) -> PyResult<String> {
+        text(&self.volumes.list())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn create_volume(
+        &self,
+        py: Python<'_>,
+        name: String,
+        size_bytes: u64,
+        block_bytes: u32,
+        chunk_bytes: u64,
+        policy: &str,
+        store_limit_bytes: Option<u64>,
+        attributes: BTreeMap<String, String>,
+    ) -> PyResult<()> {
+        let options = VolumeOptions {
+            name,
+            size_bytes,
+            block_bytes,
+            // More than fits is more than is allowed, and refused as that.
+            chunk_bytes: chunk_bytes.min(2 * CHUNK_BYTES_MAX) as u32,
+            policy: parse::<StorePolicy>("policy", policy)?,
+            store_limit_bytes,
+            attributes,
+        };
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move { volumes.create(options).await.map(drop) })
+    }
+
+    fn delete_volume(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move { volumes.delete(&name).await })
+    }
+
+    fn delete_snapshot(&self, py: Python<'_>, volume: String, snapshot: String) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads
+            .run(py, move || async move { volumes.delete_snapshot(&volume, &snapshot).await })
+    }
+
+    fn diff(
+        &self,
+        py: Python<'_>,
+        volume: &str,
+        since: &str,
+        until: Option<&str>,
+    ) -> PyResult<Vec<(u64, u64)>> {
+        let runs = py.detach(|| self.volumes.diff(volume, since, until)).map_err(Failure::from)?;
+        Ok(runs.into_iter().map(|run| (run.first_byte, run.length_bytes)).collect())
+    }
+
+    fn device(&self, volume: &str, snapshot: Option<&str>) -> PyResult<Device> {
+        let device = match snapshot {
+            None => self.volumes.get(volume).map(UnitDevice::Volume),
+            Some(name) => self.volumes.snapshot_image(volume, name).map(UnitDevice::Image),
+        };
+        let device = device.map_err(Failure::from)?;
+        Ok(Device { threads: Arc::clone(&self.threads), device })
+    }
+
+    fn check(&self, py: Python<'_>, volume: String) -> PyResult<String> {
+        let volumes = Arc::clone(&self.volumes);
+        let report = self.threads.run(py, move || async move { volumes.check(&volume).await })?;
+        text(&report)
+    }
+
+    fn events(&self) -> PyResult<String> {
+        let (pool, volumes) = (self.volumes.pool().take_events(), self.volumes.take_events());
+        text(&json!({ "pool": pool, "volumes": volumes }))
+    }
+}
+
+fn open_or_create(path: &str, size_bytes: Option<u64>) -> Result<FileMember, PoolError> {
+    match size_bytes {
+        Some(size_bytes) => FileMember::create(path, size_bytes),
+        None => FileMember::open(path),
+    }
+}
+
+/// One of the words that a record's field may be.
+fn parse<T: serde::de::DeserializeOwned>(what: &str, word: &str) -> PyResult<T> {
+    serde_json::from_value(word.into()).map_err(|_| {
+        Failure::new("invalid-argument", format!("there is no {what} called {word:?}")).into()
+    })
+}
+
+fn text(value: &impl serde::Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|error| Failure::new("damaged", error.to_string()).into())
+}

@@ -1,0 +1,65 @@
+//! `Runtime`: the threads of the data path and those of the Python command set.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use datapath::transport::Workers;
+use pyo3::prelude::*;
+
+use crate::error::Failure;
+use crate::slow_path::SlowThreads;
+
+/// What every other object shares.
+pub struct Threads {
+    pub workers: Workers,
+    pub slow: Arc<SlowThreads>,
+}
+
+impl Threads {
+    /// Runs a future on the control thread and blocks, without the GIL, until it is done.
+    pub fn run<F, T, E>(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        make: impl FnOnce() -> F + Send + 'static,
+    ) -> PyResult<T>
+    where
+        F: Future<Output = Result<T, E>> + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+        Failure: From<E>,
+    {
+        py.detach(|| self.workers.run(make))
+            .map_err(|stopped| Failure::new("closed", stopped.to_string()))?
+            .map_err(|error| Failure::from(error).into())
+    }
+}
+
+#[pyclass(frozen, module = "scsi_snap._native")]
+pub struct Runtime {
+    pub threads: Arc<Threads>,
+}
+
+#[pymethods]
+impl Runtime {
+    #[new]
+    fn new(py: Python<'_>, threads: usize) -> PyResult<Self> {
+        py.detach(|| {
+            let workers = Workers::start(threads)?;
+            let slow = Arc::new(SlowThreads::start()?);
+            Ok(Self { threads: Arc::new(Threads { workers, slow }) })
+        })
+    }
+
+    #[getter]
+    fn driver(&self) -> &'static str {
+        self.threads.workers.driver().name()
+    }
+
+    /// Sessions first: their commands may still need the command set.
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.threads.workers.stop();
+            self.threads.slow.stop();
+        });
+    }
+}

@@ -1,0 +1,297 @@
+//! A member that is a regular file or a block device, by positional buffered I/O.
+//!
+//! - On tmpfs and ramfs every call is made inline: it never waits for a device, and a ring would
+//!   hand it to a worker thread.
+//! - Elsewhere a read is tried inline with `RWF_NOWAIT`, which gives what the page cache has; the
+//!   rest, and all writes and flushes, go through the runtime of the thread that polls. Members are
+//!   shared by all threads, so nothing here belongs to one of them.
+//! - `flush` is `fdatasync`. One that failed stands for good: the kernel forgets which pages it
+//!   could not write, so that a later one would vouch for data that is lost.
+//! - `discard` punches a hole, which reads as zeros by definition, also on block devices; where
+//!   that is not supported the range is zeroed, at last by writing zeros.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Buf, Bytes, BytesMut};
+use compio::BufResult;
+use compio::buf::{IntoInner, IoBuf};
+use compio::driver::op;
+
+use super::Member;
+use super::file_open::{self, Opened};
+use crate::block_io::{BlockIo, ReadResult};
+use crate::error::{IoError, PoolError};
+
+/// Zeros are written in parts of this size where nothing better is supported.
+const ZEROS_BYTES: usize = 256 << 10;
+static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
+
+/// A regular file or block device, held exclusively.
+pub struct FileMember {
+    name: String,
+    file: Arc<OwnedFd>,
+    size_bytes: u64,
+    /// On tmpfs or ramfs.
+    in_memory: bool,
+    flush_failed: AtomicBool,
+}
+
+impl FileMember {
+    /// Opens what is there. `PoolError::MemberRefused` where it is neither a regular file nor a
+    /// block device, or somebody else holds it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, PoolError> {
+        file_open::open(path.as_ref()).map(Self::over)
+    }
+
+    /// Makes a sparse file of `size_bytes`. `PoolError::MemberRefused` where something with
+    /// content has that name.
+    pub fn create(path: impl AsRef<Path>, size_bytes: u64) -> Result<Self, PoolError> {
+        file_open::create(path.as_ref(), size_bytes).map(Self::over)
+    }
+
+    fn over(opened: Opened) -> Self {
+        Self {
+            name: opened.name,
+            file: Arc::new(opened.file.into()),
+            size_bytes: opened.size_bytes,
+            in_memory: opened.in_memory,
+            flush_failed: AtomicBool::new(false),
+        }
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> IoError {
+        IoError::failed(format!("member {}: {what}: {error}", self.name))
+    }
+
+    /// What can be read without waiting; 0 where nothing can.
+    fn read_inline(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let flags = if self.in_memory { 0 } else { libc::RWF_NOWAIT };
+        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: the descriptor is open while `self` lives, and `part` covers the whole of
+        // `buffer`, which nobody else sees during the call.
+        let read = unsafe {
+            libc::preadv2(self.file.as_raw_fd(), &raw const part, 1, offset_bytes as i64, flags)
+        };
+        usize::try_from(read).or_else(|_| match io::Error::last_os_error() {
+            error if self.in_memory => Err(error),
+            _ => Ok(0),
+        })
+    }
+
+    async fn read(&self, offset_bytes: u64, buffer: BytesMut) -> (io::Result<()>, BytesMut) {
+        let (mut buffer, mut done) = (buffer, 0);
+        while done < buffer.len() {
+            let at = offset_bytes + done as u64;
+            let inline = retry(|| self.read_inline(at, &mut buffer[done..]));
+            let step = match inline {
+                Ok(0) if !self.in_memory => {
+                    let part = done..buffer.len();
+                    let read = op::ReadAt::new(self.file.clone(), at, buffer.slice(part));
+                    let BufResult(step, read) = compio::runtime::submit(read).await;
+                    buffer = read.into_inner().into_inner();
+                    step
+                }
+                inline => inline,
+            };
+            match step {
+                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                Ok(step) => done += step,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    async fn write(&self, offset_bytes: u64, mut data: Bytes) -> io::Result<()> {
+        let mut at = offset_bytes;
+        while !data.is_empty() {
+            let step = if self.in_memory {
+                self.write_inline(at, &data)
+            } else {
+                let write = op::WriteAt::new(self.file.clone(), at, data.clone());
+                compio::runtime::submit(write).await.0
+            };
+            match step {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(step) => {
+                    at += step as u64;
+                    data.advance(step);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_inline(&self, offset_bytes: u64, data: &[u8]) -> io::Result<usize> {
+        let file = self.file.as_raw_fd();
+        // SAFETY: the descriptor is open while `self` lives, and the pointer and length are those
+        // of `data`.
+        let written =
+            unsafe { libc::pwrite(file, data.as_ptr().cast(), data.len(), offset_bytes as i64) };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        if self.in_memory {
+            return Ok(());
+        }
+        loop {
+            let sync = op::Sync::new(self.file.clone(), true);
+            match compio::runtime::submit(sync).await.0 {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome.map(|_| ()),
+            }
+        }
+    }
+
+    /// Zeroes by the first of `modes` that the file knows, else by writing.
+    async fn zero(&self, offset_bytes: u64, length_bytes: u64, modes: [i32; 2]) -> io::Result<()> {
+        for mode in modes {
+            let outcome = if self.in_memory {
+                retry(|| allocate(&self.file, mode, offset_bytes, length_bytes))
+            } else {
+                let file = self.file.clone();
+                let call = move || retry(|| allocate(&file, mode, offset_bytes, length_bytes));
+                match compio::runtime::spawn_blocking(call).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(io::Error::other("the call was lost with its thread")),
+                }
+            };
+            match outcome {
+                Err(error) if is_unsupported(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.write_zeros_out(offset_bytes, length_bytes).await
+    }
+
+    async fn write_zeros_out(&self, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
+        for done in (0..length_bytes).step_by(ZEROS_BYTES) {
+            let part = (length_bytes - done).min(ZEROS_BYTES as u64) as usize;
+            self.write(offset_bytes + done, Bytes::from_static(&ZEROS[..part])).await?;
+        }
+        Ok(())
+    }
+}
+
+impl BlockIo for FileMember {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        let (outcome, buffer) = self.read(offset_bytes, buffer).await;
+        (outcome.map_err(|error| self.failed("read", &error)), buffer)
+    }
+
+    async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
+        let end = offset_bytes + data.len() as u64;
+        assert!(end <= self.size_bytes, "a write past the end would make the file grow");
+        self.write(offset_bytes, data).await.map_err(|error| self.failed("write", &error))
+    }
+
+    async fn flush(&self) -> Result<(), IoError> {
+        if self.flush_failed.load(Ordering::Acquire) {
+            return Err(IoError::failed(format!("member {}: an earlier flush failed", self.name)));
+        }
+        self.sync().await.map_err(|error| {
+            self.flush_failed.store(true, Ordering::Release);
+            self.failed("flush", &error)
+        })
+    }
+
+    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        let modes = [PUNCH_HOLE, ZERO_RANGE];
+        let outcome = self.zero(offset_bytes, length_bytes, modes).await;
+        outcome.map_err(|error| self.failed("discard", &error))
+    }
+
+    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        let modes = [ZERO_RANGE, PUNCH_HOLE];
+        let outcome = self.zero(offset_bytes, length_bytes, modes).await;
+        outcome.map_err(|error| self.failed("write zeroes", &error))
+    }
+}
+
+impl Member for FileMember {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+const PUNCH_HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+const ZERO_RANGE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+
+fn allocate(file: &OwnedFd, mode: i32, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
+    let (offset, length) = (offset_bytes as i64, length_bytes as i64);
+    // SAFETY: the descriptor is open while `file` is borrowed; the call touches no memory of ours.
+    let outcome = unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::EOPNOTSUPP, libc::ENOSYS, libc::ENODEV, libc::EINVAL].map(Some).contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(outcome: Result<FileMember, PoolError>) -> String {
+        match outcome.map(|_| ()) {
+            Err(PoolError::MemberRefused { reason, .. }) => reason,
+            other => panic!("refused was expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_member_is_held_once_and_freed_with_its_object() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("member");
+        let member = FileMember::create(&path, 1 << 20).unwrap();
+        assert_eq!(member.size_bytes(), 1 << 20);
+        assert!(refusal(FileMember::open(&path)).contains("in use"));
+        drop(member);
+        assert_eq!(FileMember::open(&path).unwrap().size_bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn what_is_no_member_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(refusal(FileMember::open(directory.path())).contains("neither"));
+        let missing = directory.path().join("missing");
+        assert!(refusal(FileMember::open(&missing)).contains("No such file"));
+        let filled = directory.path().join("filled");
+        std::fs::write(&filled, b"precious").unwrap();
+        assert!(refusal(FileMember::create(&filled, 1 << 20)).contains("content"));
+        assert_eq!(std::fs::read(&filled).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_file_that_shrank_fails_reads_instead_of_inventing_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("member");
+        let member = FileMember::create(&path, 1 << 20).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
+        let runtime = compio::runtime::Runtime::new().unwrap();
+        let read = member.read_at(4096, BytesMut::zeroed(4096));
+        assert!(matches!(runtime.block_on(read).0, Err(IoError::Failed(_))));
+    }
+}

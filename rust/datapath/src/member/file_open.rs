@@ -1,0 +1,105 @@
+//! Opening files and block devices as members: what is refused, and exclusive use.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::error::PoolError;
+use crate::limits::SECTOR_BYTES;
+
+/// A file or block device that nobody else holds.
+pub(super) struct Opened {
+    pub(super) name: String,
+    pub(super) file: File,
+    pub(super) size_bytes: u64,
+    pub(super) in_memory: bool,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, PoolError> {
+    let metadata = path.metadata().map_err(|error| refused(path, error))?;
+    // A device that is mounted, or held by another with the same flag, refuses O_EXCL.
+    let exclusive = if metadata.file_type().is_block_device() { libc::O_EXCL } else { 0 };
+    check_type(path, &metadata)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(exclusive)
+        .open(path)
+        .map_err(|error| refused(path, error))?;
+    check_type(path, &file.metadata().map_err(|error| refused(path, error))?)?;
+    lock(path, &file)?;
+    opened(path, file)
+}
+
+pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Opened, PoolError> {
+    if let Ok(metadata) = path.metadata() {
+        if !metadata.is_file() || metadata.len() > 0 {
+            return Err(refused(path, "something with content has that name already"));
+        }
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| refused(path, error))?;
+    lock(path, &file)?;
+    let sized = file.set_len(size_bytes).and_then(|()| file.sync_all());
+    sized.and_then(|()| sync_directory(path)).map_err(|error| refused(path, error))?;
+    opened(path, file)
+}
+
+fn opened(path: &Path, mut file: File) -> Result<Opened, PoolError> {
+    let end = file.seek(SeekFrom::End(0)).map_err(|error| refused(path, error))?;
+    Ok(Opened {
+        name: path.display().to_string(),
+        size_bytes: end / SECTOR_BYTES * SECTOR_BYTES,
+        in_memory: is_in_memory(&file).map_err(|error| refused(path, error))?,
+        file,
+    })
+}
+
+fn check_type(path: &Path, metadata: &Metadata) -> Result<(), PoolError> {
+    if metadata.is_file() || metadata.file_type().is_block_device() {
+        return Ok(());
+    }
+    Err(refused(path, "it is neither a regular file nor a block device"))
+}
+
+fn lock(path: &Path, file: &File) -> Result<(), PoolError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => refused(path, "it is in use already"),
+        TryLockError::Error(error) => refused(path, error),
+    })
+}
+
+/// Makes a new file's name durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn is_in_memory(file: &File) -> io::Result<bool> {
+    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    // A block device's node lies on devtmpfs, which says nothing about the device.
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut status = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open, and `status` has room for what the call writes.
+    let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), status.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it has filled `status`.
+    let kind = unsafe { status.assume_init() }.f_type as i64;
+    Ok([libc::TMPFS_MAGIC as i64, RAMFS_MAGIC].contains(&kind))
+}
+
+fn refused(path: &Path, reason: impl ToString) -> PoolError {
+    PoolError::MemberRefused { member: path.display().to_string(), reason: reason.to_string() }
+}

@@ -1,0 +1,151 @@
+//! A snapshot's image: the origin as it was, read-only.
+//!
+//! Chunk c of a snapshot is the exception of c with the smallest tag >= its epoch, else the origin. A
+//! read of the origin may race with a write: so read, then look at the map again. An exception is
+//! visible before the origin changes; if there is none after the read, the read saw the old data.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::engine::Engine;
+use super::point::{Ended, SnapshotPoint};
+use super::policy::SnapshotLedger;
+use crate::block_io::{BlockIo, Growable, ReadResult};
+use crate::error::IoError;
+use crate::snapmap::Place;
+use crate::units::{ChunkIndex, Epoch};
+
+/// A snapshot's image. Same size and addresses as the origin; outside of the snapshot's range reads fail.
+pub struct Image<O, S, L> {
+    engine: Arc<Engine<O, S, L>>,
+    point: SnapshotPoint,
+    ended: Ended,
+}
+
+impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
+    /// The image of the live snapshot of this epoch.
+    pub fn image(self: &Arc<Self>, epoch: Epoch) -> Result<Image<O, S, L>, IoError> {
+        let (point, ended) = self.live_point(epoch).ok_or(IoError::SnapshotInvalid)?;
+        Ok(Image { engine: self.clone(), point, ended })
+    }
+}
+
+impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
+    /// The snapshot.
+    pub fn point(&self) -> SnapshotPoint {
+        self.point
+    }
+
+    async fn read(&self, offset_bytes: u64, mut buffer: BytesMut) -> ReadResult {
+        let mut done = buffer.split_to(0);
+        let mut offset = offset_bytes;
+        while !buffer.is_empty() {
+            let (place, length) = self.next_run(offset, buffer.len() as u64);
+            let piece = buffer.split_to(length as usize);
+            let (outcome, piece) = match place {
+                Some(place) => self.read_copy(place, offset, piece).await,
+                None => self.read_origin(offset, piece).await,
+            };
+            done.unsplit(piece);
+            if outcome.is_err() {
+                done.unsplit(buffer);
+                return (outcome, done);
+            }
+            offset += length;
+        }
+        (Ok(()), done)
+    }
+
+    /// The rest of one preserved chunk, or everything up to the next preserved one.
+    fn next_run(&self, offset_bytes: u64, length_bytes: u64) -> (Option<Place>, u64) {
+        let chunk = self.engine.chunk;
+        let (first, last) = chunk.chunks_of(offset_bytes, length_bytes);
+        let end_of = |index: u32| chunk.offset_of(ChunkIndex(index)) + chunk.bytes();
+        if let Some(place) = self.find(first) {
+            return (Some(place), length_bytes.min(end_of(first.0) - offset_bytes));
+        }
+        let preserved =
+            (first.0..=last.0).skip(1).find(|index| self.find(ChunkIndex(*index)).is_some());
+        match preserved {
+            Some(index) => (None, chunk.offset_of(ChunkIndex(index)) - offset_bytes),
+            None => (None, length_bytes),
+        }
+    }
+
+    /// Reads chunks that are not preserved, and those again from their copies that were meanwhile.
+    async fn read_origin(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        let chunk = self.engine.chunk;
+        let length_bytes = buffer.len() as u64;
+        let (outcome, mut buffer) = self.engine.origin.read_at(offset_bytes, buffer).await;
+        if outcome.is_err() {
+            return (outcome, buffer);
+        }
+        let (first, last) = chunk.chunks_of(offset_bytes, length_bytes);
+        for index in first.0..=last.0 {
+            let Some(place) = self.find(ChunkIndex(index)) else { continue };
+            let start = chunk.offset_of(ChunkIndex(index)).max(offset_bytes);
+            let end = (chunk.offset_of(ChunkIndex(index)) + chunk.bytes())
+                .min(offset_bytes + length_bytes);
+            let mut piece = buffer.split_off((start - offset_bytes) as usize);
+            let rest = piece.split_off((end - start) as usize);
+            let (outcome, piece) = self.read_copy(place, start, piece).await;
+            buffer.unsplit(piece);
+            buffer.unsplit(rest);
+            if outcome.is_err() {
+                return (outcome, buffer);
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    async fn read_copy(&self, place: Place, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        let within = offset_bytes % self.engine.chunk.bytes();
+        self.engine.store.read_copy(place, within, buffer).await
+    }
+
+    fn find(&self, chunk: ChunkIndex) -> Option<Place> {
+        self.engine.store.find(chunk, self.point.epoch).map(|exception| exception.place)
+    }
+
+    fn fail_if_ended(&self) -> Result<(), IoError> {
+        if self.ended.is_set() {
+            return Err(IoError::SnapshotInvalid);
+        }
+        self.engine.fail_if_closed()
+    }
+}
+
+impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Image<O, S, L> {
+    fn size_bytes(&self) -> u64 {
+        self.engine.size_bytes()
+    }
+
+    async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        if let Err(error) = self.fail_if_ended() {
+            return (Err(error), buffer);
+        }
+        if !self.point.range.contains(offset_bytes, buffer.len() as u64) {
+            return (Err(IoError::OutsideSnapshot), buffer);
+        }
+        let (outcome, buffer) = self.read(offset_bytes, buffer).await;
+        // A snapshot that ended meanwhile may have lost its slots to other data.
+        (outcome.and(self.fail_if_ended()), buffer)
+    }
+
+    async fn write_at(&self, _offset_bytes: u64, _data: Bytes) -> Result<(), IoError> {
+        Err(IoError::ReadOnly)
+    }
+
+    async fn flush(&self) -> Result<(), IoError> {
+        self.fail_if_ended()
+    }
+
+    async fn discard(&self, _offset_bytes: u64, _length_bytes: u64) -> Result<(), IoError> {
+        Err(IoError::ReadOnly)
+    }
+
+    async fn write_zeroes(&self, _offset_bytes: u64, _length_bytes: u64) -> Result<(), IoError> {
+        Err(IoError::ReadOnly)
+    }
+}

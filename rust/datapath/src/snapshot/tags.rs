@@ -1,0 +1,69 @@
+//! `last(c)`: the highest tag under which each chunk was preserved, as a tree of atomics.
+//!
+//! Looking up is three loads and no lock. Nodes are made when a chunk under them is first preserved,
+//! so an untouched volume of 2^32 chunks costs 32 KiB.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::units::{ChunkIndex, Epoch};
+
+const LEAF_CHUNKS: usize = 512;
+const BRANCH_LEAVES: usize = 4096;
+const BRANCH_CHUNKS: usize = LEAF_CHUNKS * BRANCH_LEAVES;
+
+type Leaf = Box<[AtomicU32]>;
+type Branch = Box<[OnceLock<Leaf>]>;
+
+/// The tags of a volume's chunks; 0 where a chunk was never preserved.
+#[derive(Debug)]
+pub struct Tags {
+    root: Box<[OnceLock<Branch>]>,
+}
+
+impl Tags {
+    /// All 0, for `chunks` chunks.
+    pub fn new(chunks: u64) -> Self {
+        Self { root: nodes(chunks.div_ceil(BRANCH_CHUNKS as u64) as usize) }
+    }
+
+    /// The tag of `chunk`. Whoever sees it sees its exception, too: `Acquire` pairs with `raise`.
+    pub fn get(&self, chunk: ChunkIndex) -> Epoch {
+        let index = chunk.0 as usize;
+        let leaf = self.root[index / BRANCH_CHUNKS]
+            .get()
+            .and_then(|branch| branch[index % BRANCH_CHUNKS / LEAF_CHUNKS].get());
+        Epoch(leaf.map_or(0, |leaf| leaf[index % LEAF_CHUNKS].load(Ordering::Acquire)))
+    }
+
+    /// Sets the tag of `chunk` to `tag` unless it is higher already.
+    pub fn raise(&self, chunk: ChunkIndex, tag: Epoch) {
+        let index = chunk.0 as usize;
+        let branch = self.root[index / BRANCH_CHUNKS].get_or_init(|| nodes(BRANCH_LEAVES));
+        let leaf = branch[index % BRANCH_CHUNKS / LEAF_CHUNKS]
+            .get_or_init(|| (0..LEAF_CHUNKS).map(|_| AtomicU32::new(0)).collect());
+        leaf[index % LEAF_CHUNKS].fetch_max(tag.0, Ordering::Release);
+    }
+}
+
+fn nodes<T>(count: usize) -> Box<[OnceLock<T>]> {
+    (0..count).map(|_| OnceLock::new()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_kept_per_chunk_up_to_the_last_one() {
+        let tags = Tags::new(1 << 32);
+        let chunks = [0, 1, 511, 512, (1 << 21) - 1, 1 << 21, u32::MAX];
+        for (number, chunk) in chunks.into_iter().enumerate() {
+            assert_eq!(tags.get(ChunkIndex(chunk)), Epoch(0));
+            tags.raise(ChunkIndex(chunk), Epoch(number as u32 + 1));
+        }
+        tags.raise(ChunkIndex(512), Epoch(1));
+        let read = chunks.map(|chunk| tags.get(ChunkIndex(chunk)).0);
+        assert_eq!(read, [1, 2, 3, 4, 5, 6, 7]);
+    }
+}

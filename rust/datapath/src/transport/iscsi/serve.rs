@@ -1,0 +1,415 @@
+//! The loop around a session: the only file here with a socket. It holds no rules of the protocol.
+//!
+//! One task a connection. Each round takes orders, outcomes and bytes, starts commands, and sends all
+//! that came of it with one call. A command that completes at once costs neither a task nor an
+//! allocation: its future lives in a slot that is used again.
+//!
+//! The socket is used by readiness: calls do not block, the runtime only waits. So bytes go straight
+//! into whichever buffer they belong to, and nothing is in flight when the connection is dropped.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, BytesMut};
+use compio::runtime::fd::PollFd;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, Stream};
+
+use crate::block_io::BlockIo;
+use crate::limits::RECEIVE_BYTES;
+use crate::scsi::buffers::BufferPool;
+use crate::scsi::nexus::{Mailbox, Order};
+use crate::scsi::slow_path::TaskManagementFunction;
+use crate::scsi::{Completion, NexusId, Request, Target};
+
+use super::handle::{EndReason, SessionHandle};
+use super::receive::GATHER_BYTES;
+use super::session::{Action, PendingFunction, Session};
+
+/// How often silence is looked at.
+const TICK: Duration = Duration::from_secs(5);
+/// Parts of PDUs sent by one call: the most that the kernel takes.
+const SLICES: usize = 1024;
+/// After a long segment the next receive reads no more than this beside it, so that of the next long
+/// segment little has to be copied.
+const AFTER_LONG_SEGMENT_BYTES: usize = 4 << 10;
+/// Rounds before other sessions of the thread get their turn.
+const ROUNDS_MAX: usize = 16;
+
+/// What the commands of a session share.
+struct Shared<D> {
+    target: Arc<Target<D>>,
+    buffers: BufferPool,
+    nexus: NexusId,
+}
+
+/// Serves a connection until it ends; every command has ended when this returns.
+pub(crate) async fn serve<D: BlockIo>(
+    socket: TcpStream,
+    session: Session,
+    target: Arc<Target<D>>,
+    handle: &SessionHandle,
+    received: BytesMut,
+) -> EndReason {
+    let shared = Rc::new(Shared { target, buffers: BufferPool::default(), nexus: handle.nexus() });
+    let commands = Rc::clone(&shared);
+    let start = move |request: Request| {
+        let shared = Rc::clone(&commands);
+        async move { shared.target.execute(request, &shared.buffers).await }
+    };
+    let poll_fd = match socket.set_nonblocking(true).and_then(|()| PollFd::new(socket)) {
+        Ok(poll_fd) => poll_fd,
+        Err(error) => return EndReason::Socket(error.kind()),
+    };
+    let mut connection = Connection {
+        socket: Some(poll_fd),
+        session,
+        shared,
+        mailbox: Arc::clone(handle.mailbox()),
+        start,
+        running: FuturesUnordered::new(),
+        spare: Vec::new(),
+        functions: FuturesUnordered::new(),
+        input: received,
+        receive_bytes: RECEIVE_BYTES,
+        readable: false,
+        writable: true,
+        closing: false,
+        timer: Box::pin(compio::runtime::time::sleep(TICK)),
+        started: Instant::now(),
+        end: None,
+    };
+    std::future::poll_fn(|context| connection.poll(context)).await
+}
+
+/// A future of `F` in a box that outlives it.
+type Slot<F> = Pin<Box<Option<F>>>;
+
+/// A command that did not complete at once.
+struct Running<F> {
+    tag: u32,
+    slot: Option<Slot<F>>,
+}
+
+impl<F: Future<Output = Option<Completion>>> Future for Running<F> {
+    type Output = (u32, Option<Completion>, Slot<F>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let tag = self.tag;
+        let slot = self.slot.as_mut().expect("a command is not polled after its end");
+        let future = slot.as_mut().as_pin_mut().expect("the slot of a running command is full");
+        let outcome = std::task::ready!(future.poll(context));
+        let mut slot = self.slot.take().expect("it was there above");
+        slot.set(None);
+        Poll::Ready((tag, outcome, slot))
+    }
+}
+
+/// Tag, whether immediate, response code.
+type FunctionOutcome = (u32, bool, Option<u8>);
+
+struct Connection<D, F, S> {
+    /// Gone once the connection is to end.
+    socket: Option<PollFd<TcpStream>>,
+    session: Session,
+    shared: Rc<Shared<D>>,
+    mailbox: Arc<Mailbox>,
+    start: S,
+    running: FuturesUnordered<Running<F>>,
+    spare: Vec<Slot<F>>,
+    functions: FuturesUnordered<LocalBoxFuture<'static, FunctionOutcome>>,
+    input: BytesMut,
+    receive_bytes: usize,
+    /// The socket may have more to give than was taken.
+    readable: bool,
+    /// The socket took all that it was given.
+    writable: bool,
+    /// To end once everything is sent.
+    closing: bool,
+    timer: Pin<Box<dyn Future<Output = ()>>>,
+    started: Instant,
+    end: Option<EndReason>,
+}
+
+impl<D, F, S> Connection<D, F, S>
+where
+    D: BlockIo,
+    F: Future<Output = Option<Completion>>,
+    S: Fn(Request) -> F,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<EndReason> {
+        self.mailbox.register(context);
+        self.poll_timer(context);
+        for _ in 0..ROUNDS_MAX {
+            let mut moved = self.take_orders();
+            moved |= self.poll_running(context);
+            moved |= self.poll_functions(context);
+            moved |= self.receive(context);
+            moved |= self.act(context);
+            moved |= self.send(context);
+            if let Some(reason) = self.end
+                && self.running.is_empty()
+                && self.functions.is_empty()
+            {
+                return Poll::Ready(reason);
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The connection is over: the peer sees it at once, running commands go on to their ends.
+    fn finish(&mut self, reason: EndReason) {
+        self.end.get_or_insert(reason);
+        self.socket = None;
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) {
+        while self.timer.as_mut().poll(context).is_ready() {
+            self.timer = Box::pin(compio::runtime::time::sleep(TICK));
+            if let Err(violation) = self.session.handle_tick(self.started.elapsed().as_secs()) {
+                self.finish(violation.into());
+            }
+        }
+    }
+
+    fn take_orders(&mut self) -> bool {
+        let orders = self.mailbox.take();
+        let moved = !orders.is_empty();
+        for order in orders {
+            match order {
+                Order::AbortTasks { lun, token } => self.session.abort_tasks(lun, &token),
+                Order::Close => self.finish(EndReason::Closed),
+                Order::RequestLogout { within_s } => self.session.request_logout(within_s),
+                Order::ReportEvent { lun, sense } => self.session.report_event(lun, &sense),
+            }
+        }
+        moved
+    }
+
+    fn poll_running(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while !self.running.is_empty()
+            && let Poll::Ready(Some((tag, outcome, slot))) =
+                Pin::new(&mut self.running).poll_next(context)
+        {
+            self.spare.push(slot);
+            self.session.handle_completion(tag, outcome);
+            moved = true;
+        }
+        moved
+    }
+
+    fn poll_functions(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while !self.functions.is_empty()
+            && let Poll::Ready(Some((tag, immediate, response))) =
+                Pin::new(&mut self.functions).poll_next(context)
+        {
+            self.session.handle_task_management(tag, immediate, response);
+            moved = true;
+        }
+        moved
+    }
+
+    fn receive(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if !self.input.is_empty() && self.session.wants_input() {
+            let before = self.input.len();
+            self.handle_input();
+            moved = self.input.len() < before;
+        }
+        let Some(socket) = &self.socket else { return moved };
+        if !self.session.wants_input() {
+            return moved;
+        }
+        if !self.readable {
+            match socket.poll_read_ready(context) {
+                Poll::Pending => return moved,
+                Poll::Ready(Ok(())) => self.readable = true,
+                Poll::Ready(Err(error)) => {
+                    self.finish(EndReason::Socket(error.kind()));
+                    return true;
+                }
+            }
+        }
+        self.input.reserve(GATHER_BYTES + self.receive_bytes);
+        let direct = self.session.direct_buffer();
+        let is_direct = direct.is_some();
+        let received = receive(socket.as_raw_fd(), direct, &mut self.input, self.receive_bytes);
+        match received {
+            Ok(Received { direct: 0, input: 0, .. }) => self.finish(EndReason::PeerClosed),
+            Ok(received) => {
+                self.readable = received.is_full;
+                self.session.handle_direct(received.direct);
+                self.receive_bytes = match (is_direct, received.is_full) {
+                    (true, _) => AFTER_LONG_SEGMENT_BYTES,
+                    (false, true) => RECEIVE_BYTES,
+                    (false, false) => self.receive_bytes,
+                };
+                self.handle_input();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.finish(EndReason::Socket(error.kind())),
+        }
+        true
+    }
+
+    fn handle_input(&mut self) {
+        if let Err(violation) = self.session.handle_received(&mut self.input) {
+            self.finish(violation.into());
+        }
+    }
+
+    fn act(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.end.is_none()
+            && let Some(action) = self.session.poll_action()
+        {
+            moved = true;
+            match action {
+                Action::Execute(tag, request) => self.execute(tag, request, context),
+                Action::TaskManagement(function) => {
+                    let shared = Rc::clone(&self.shared);
+                    self.functions.push(Box::pin(manage(shared, function)));
+                }
+                Action::Close => self.closing = true,
+            }
+        }
+        moved
+    }
+
+    fn execute(&mut self, tag: u32, request: Request, context: &mut Context<'_>) {
+        let mut slot = self.spare.pop().unwrap_or_else(|| Box::pin(None));
+        slot.set(Some((self.start)(request)));
+        let mut running = Running { tag, slot: Some(slot) };
+        match Pin::new(&mut running).poll(context) {
+            Poll::Ready((tag, outcome, slot)) => {
+                self.spare.push(slot);
+                self.session.handle_completion(tag, outcome);
+            }
+            Poll::Pending => self.running.push(running),
+        }
+    }
+
+    fn send(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        // Ends because each round sends bytes, or returns.
+        while let Some(socket) = &self.socket {
+            if self.session.outbox().is_empty() {
+                if self.closing {
+                    self.finish(EndReason::LoggedOut);
+                    return true;
+                }
+                break;
+            }
+            if !self.writable {
+                match socket.poll_write_ready(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(())) => self.writable = true,
+                    Poll::Ready(Err(error)) => {
+                        self.finish(EndReason::Socket(error.kind()));
+                        return true;
+                    }
+                }
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.session.outbox().gather(&mut slices);
+            match send(socket.as_raw_fd(), &slices[..count]) {
+                Ok(length) => {
+                    self.session.handle_sent(length, &self.shared.buffers);
+                    moved = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.finish(EndReason::Socket(error.kind()));
+                    return true;
+                }
+            }
+        }
+        moved
+    }
+}
+
+/// Carries a task management function out: tasks of other sessions are ended, all are waited for,
+/// then the command set has its say.
+async fn manage<D: BlockIo>(shared: Rc<Shared<D>>, function: PendingFunction) -> FunctionOutcome {
+    let PendingFunction { task_tag, immediate, function, lun, ended, of_others } = function;
+    if let Some((units, token)) = of_others {
+        shared.target.abort_tasks_of_others(shared.nexus, units, &token);
+    }
+    ended.await;
+    let response = shared.target.task_management(shared.nexus, lun, function).await;
+    if function == TaskManagementFunction::TargetColdReset && response == Some(0) {
+        shared.target.close_sessions();
+    }
+    (task_tag, immediate, response)
+}
+
+/// What a receive brought.
+struct Received {
+    direct: usize,
+    input: usize,
+    /// Every byte of room was filled: there may be more.
+    is_full: bool,
+}
+
+/// Receives into the direct buffer first, the rest into `input`; appends to both.
+fn receive(
+    socket: RawFd,
+    direct: Option<(&mut BytesMut, usize)>,
+    input: &mut BytesMut,
+    input_room: usize,
+) -> io::Result<Received> {
+    let mut nothing = BytesMut::new();
+    let (direct, wanted) = direct.unwrap_or((&mut nothing, 0));
+    let direct_room = wanted.min(direct.capacity() - direct.len());
+    let input_room = if direct_room < wanted { 0 } else { input_room };
+    let mut slices = [
+        io_slice(&mut direct.spare_capacity_mut()[..direct_room]),
+        io_slice(&mut input.spare_capacity_mut()[..input_room]),
+    ];
+    // SAFETY: both slices are spare capacity of buffers that are borrowed exclusively until the call
+    // returns; the kernel writes at most their lengths.
+    let received = unsafe { libc::readv(socket, slices.as_mut_ptr(), slices.len() as libc::c_int) };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let direct_length = received.min(direct_room);
+    let input_length = received - direct_length;
+    // SAFETY: readv has initialised the first `received` bytes of the slices, in their order, and
+    // neither share is longer than its slice.
+    unsafe {
+        direct.advance_mut(direct_length);
+        input.advance_mut(input_length);
+    }
+    let is_full = received == direct_room + input_room;
+    Ok(Received { direct: direct_length, input: input_length, is_full })
+}
+
+fn io_slice(room: &mut [MaybeUninit<u8>]) -> libc::iovec {
+    libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() }
+}
+
+/// Sends what the socket takes of `slices`.
+fn send(socket: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all zeros is a valid msghdr: no address, no control data, no flags.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len() as _;
+    // SAFETY: IoSlice has the layout of iovec, by its documentation; the slices and what they refer
+    // to live until the call returns, and the kernel only reads them.
+    let sent = unsafe { libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,111 @@
+//! A volume and a snapshot's image as block devices.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
+
+use super::ledger::CatalogLedger;
+use crate::block_io::{BlockIo, ReadResult};
+use crate::error::IoError;
+use crate::member::Member;
+use crate::pool::{Pool, Space, SpaceId, VolumeId};
+use crate::snapshot::{Engine, Image};
+
+pub(super) type VolumeEngine<M> = Engine<Space<M>, Space<M>, Arc<CatalogLedger<M>>>;
+type VolumeImage<M> = Image<Space<M>, Space<M>, Arc<CatalogLedger<M>>>;
+
+/// A volume.
+pub struct Volume<M> {
+    pub(super) id: VolumeId,
+    pub(super) name: String,
+    pub(super) block_bytes: u32,
+    pub(super) engine: Arc<VolumeEngine<M>>,
+    pub(super) ledger: Arc<CatalogLedger<M>>,
+    pub(super) pool: Arc<Pool<M>>,
+    pub(super) pool_id: Uuid,
+    pub(super) origin: SpaceId,
+}
+
+impl<M: Member> Volume<M> {
+    /// Its identity.
+    pub fn id(&self) -> VolumeId {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes of a logical block.
+    pub fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+}
+
+impl<M: Member> BlockIo for Volume<M> {
+    fn size_bytes(&self) -> u64 {
+        self.engine.size_bytes()
+    }
+
+    async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        self.engine.read_at(offset_bytes, buffer).await
+    }
+
+    async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
+        self.engine.write_at(offset_bytes, data).await
+    }
+
+    async fn flush(&self) -> Result<(), IoError> {
+        self.engine.flush().await
+    }
+
+    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        self.engine.discard(offset_bytes, length_bytes).await
+    }
+
+    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        self.engine.write_zeroes(offset_bytes, length_bytes).await
+    }
+}
+
+/// A snapshot as a read-only device, of the volume's size. Reads outside of the snapshot's range fail
+/// with `IoError::OutsideSnapshot`, all reads with `IoError::SnapshotInvalid` once it is gone.
+pub struct SnapshotImage<M> {
+    pub(super) image: VolumeImage<M>,
+    pub(super) block_bytes: u32,
+}
+
+impl<M: Member> SnapshotImage<M> {
+    /// Bytes of a logical block.
+    pub fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+}
+
+impl<M: Member> BlockIo for SnapshotImage<M> {
+    fn size_bytes(&self) -> u64 {
+        self.image.size_bytes()
+    }
+
+    async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+        self.image.read_at(offset_bytes, buffer).await
+    }
+
+    async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
+        self.image.write_at(offset_bytes, data).await
+    }
+
+    async fn flush(&self) -> Result<(), IoError> {
+        self.image.flush().await
+    }
+
+    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        self.image.discard(offset_bytes, length_bytes).await
+    }
+
+    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        self.image.write_zeroes(offset_bytes, length_bytes).await
+    }
+}

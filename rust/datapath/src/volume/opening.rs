@@ -1,0 +1,151 @@
+//! From a record in the catalog to an open volume.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::device::Volume;
+use super::ledger::CatalogLedger;
+use super::volumes::Volumes;
+use crate::error::PoolError;
+use crate::limits::STORE_BYTES_INITIAL;
+use crate::limits::STORE_CHUNKS_MIN;
+use crate::member::Member;
+use crate::pool::{SnapshotState, Space, SpaceId, StorePolicy, VolumeRecord};
+use crate::snapmap::{ExceptionStore, LiveSet, MapError};
+use crate::snapshot::{Engine, EngineOptions, FullPolicy, PointRange, SnapshotPoint};
+use crate::units::{ChunkSize, Epoch};
+
+impl<M: Member> Volumes<M> {
+    /// Opens a volume. If its snapshot map is damaged, its snapshots are given up, in the catalog
+    /// first, and it gets a new map: the origin never suffers.
+    pub(super) async fn open_volume(
+        &self,
+        mut record: VolumeRecord,
+    ) -> Result<Arc<Volume<M>>, PoolError> {
+        let chunk = chunk_of(&record)?;
+        let live = points_of(&record);
+        let space = self.store_space(record.store, record.store_limit_bytes)?;
+        let set = LiveSet::new(live.iter().map(|point| point.live(chunk)).collect());
+        let opened = ExceptionStore::open(space, chunk, record.id.0, set, self.store_options).await;
+        let store = match opened {
+            Ok(store) => store,
+            Err(MapError::Io(error)) => return Err(error.into()),
+            Err(MapError::Damaged(reason)) => {
+                let (store, replaced) = self.replace_store(&record, &reason).await?;
+                record = replaced;
+                store
+            }
+        };
+        self.assemble(&record, store)
+    }
+
+    /// An open volume of its record and its open store.
+    pub(super) fn assemble(
+        &self,
+        record: &VolumeRecord,
+        store: ExceptionStore<Space<M>>,
+    ) -> Result<Arc<Volume<M>>, PoolError> {
+        let options = EngineOptions {
+            size_bytes: record.size_bytes,
+            policy: match record.policy {
+                StorePolicy::DropSnapshot => FullPolicy::DropSnapshot,
+                StorePolicy::FailWrite => FullPolicy::FailWrite,
+            },
+            store_limit_bytes: record.store_limit_bytes,
+            points: points_of(record),
+            next_epoch: Epoch(record.next_epoch),
+        };
+        let origin = self.pool.space(record.origin)?;
+        let ledger = CatalogLedger::new(self.pool.clone(), record.id);
+        Ok(Arc::new(Volume {
+            id: record.id,
+            name: record.name.clone(),
+            block_bytes: record.block_bytes,
+            engine: Arc::new(Engine::open(origin, store, ledger.clone(), options)),
+            ledger,
+            pool: self.pool.clone(),
+            pool_id: self.pool.status().id,
+            origin: record.origin,
+        }))
+    }
+
+    /// Makes a space for an exception store and an empty store in it.
+    pub(super) async fn create_store(
+        &self,
+        record: &VolumeRecord,
+    ) -> Result<(SpaceId, ExceptionStore<Space<M>>), PoolError> {
+        let chunk = chunk_of(record)?;
+        let wanted = STORE_BYTES_INITIAL.max(STORE_CHUNKS_MIN * chunk.bytes());
+        let size_bytes = wanted.min(record.store_limit_bytes.unwrap_or(u64::MAX));
+        let id = self.pool.create_space(size_bytes).await?;
+        let space = self.store_space(id, record.store_limit_bytes)?;
+        let store = ExceptionStore::create(space, chunk, record.id.0, self.store_options).await?;
+        Ok((id, store))
+    }
+
+    /// Gives a volume a new store for one that is damaged. Its snapshots end in the same update that
+    /// names the new store; the old one's space is given back last.
+    async fn replace_store(
+        &self,
+        record: &VolumeRecord,
+        reason: &str,
+    ) -> Result<(ExceptionStore<Space<M>>, VolumeRecord), PoolError> {
+        let (space, store) = self.create_store(record).await?;
+        let update = self.pool.update(|catalog| {
+            let missing = || PoolError::NotFound(format!("volume {}", record.name));
+            let record = catalog.volumes.get_mut(&record.id).ok_or_else(missing)?;
+            record.store = space;
+            for snapshot in &mut record.snapshots {
+                if snapshot.state == SnapshotState::Live {
+                    snapshot.state = SnapshotState::Invalid;
+                    snapshot.invalid_reason =
+                        Some(format!("the snapshot map is damaged: {reason}"));
+                }
+            }
+            Ok(record.clone())
+        });
+        let replaced = update.await?;
+        self.pool.delete_space(record.store).await?;
+        Ok((store, replaced))
+    }
+
+    /// Gives back the spaces that no volume names.
+    pub(super) async fn give_back_unused_spaces(&self) -> Result<(), PoolError> {
+        let catalog = self.pool.catalog();
+        let named = catalog.volumes.values().flat_map(|volume| [volume.origin, volume.store]);
+        let named: BTreeSet<SpaceId> = named.collect();
+        for space in catalog.spaces.keys().filter(|space| !named.contains(space)) {
+            self.pool.delete_space(*space).await?;
+        }
+        Ok(())
+    }
+
+    fn store_space(
+        &self,
+        id: SpaceId,
+        limit_bytes: Option<u64>,
+    ) -> Result<Arc<Space<M>>, PoolError> {
+        let space = self.pool.space(id)?;
+        space.set_limit(limit_bytes);
+        Ok(space)
+    }
+}
+
+/// The live snapshots of a record.
+fn points_of(record: &VolumeRecord) -> Vec<SnapshotPoint> {
+    let live = record.snapshots.iter().filter(|snapshot| snapshot.state == SnapshotState::Live);
+    live.map(|snapshot| SnapshotPoint {
+        epoch: snapshot.epoch,
+        range: PointRange { first_byte: snapshot.first_byte, length_bytes: snapshot.length_bytes },
+    })
+    .collect()
+}
+
+fn chunk_of(record: &VolumeRecord) -> Result<ChunkSize, PoolError> {
+    ChunkSize::new(record.chunk_bytes.into()).ok_or_else(|| {
+        PoolError::Damaged(format!(
+            "volume {} has chunks of {} bytes",
+            record.name, record.chunk_bytes
+        ))
+    })
+}

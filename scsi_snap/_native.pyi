@@ -1,0 +1,156 @@
+"""The data path, bound by `rust/binding`. Every call but a property may block and releases the GIL.
+
+What is answered as JSON is a string, parsed at the door by `scsi_snap.inventory.native`.
+Names of states, levels and policies are lower case with dashes.
+"""
+
+from typing import Protocol, final
+
+class NativeError(Exception):
+    """`code` is that of `PoolError` or `IoError`: "not-found", "exists", "busy", "no-space",
+    "member-refused", "pool-unavailable", "damaged", "invalid-argument", "io-error",
+    "store-full", "read-only", "outside-snapshot", "snapshot-invalid", "closed"."""
+
+    code: str
+
+class CommandSet(Protocol):
+    """Implemented in Python, called from native threads (never two at once for one nexus)."""
+
+    def execute(
+        self,
+        nexus: int,
+        lun: int,
+        cdb: bytes,
+        attribute: int,
+        data_out: bytes,
+        data_in_room: int,
+    ) -> tuple[int, bytes, bytes, int]:
+        """-> status, sense, data_in (cut to the allocation length, not to the room), and the
+        bytes of Data-Out that the command wanted."""
+    def task_management(self, nexus: int, lun: int, function: int) -> int:
+        """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1)."""
+    def nexus_lost(self, nexus: int) -> None: ...
+
+@final
+class Runtime:
+    """Worker threads; one per process."""
+
+    def __init__(self, threads: int) -> None: ...
+    @property
+    def driver(self) -> str:
+        """ "io_uring" or "polling"."""
+    def stop(self) -> None: ...
+
+@final
+class Pool:
+    @staticmethod
+    def create(
+        runtime: Runtime,
+        name: str,
+        level: str,
+        strip_bytes: int,
+        members: list[tuple[str, int | None]],
+    ) -> Pool:
+        """Members are (path, size in bytes to make it with, or None for one that exists)."""
+    @staticmethod
+    def open(runtime: Runtime, members: list[str]) -> Pool: ...
+    def close(self) -> None: ...
+    def destroy(self) -> None:
+        """Erases the labels and closes; "busy" while the pool has volumes."""
+    def status(self) -> str:
+        """{name, id, level, strip_bytes, state: "online" | "degraded" | "failed", size_bytes,
+        free_bytes, members: [{name, id, role, state, errors}]}"""
+    def fail_member(self, name: str) -> None: ...
+    def volumes(self) -> str:
+        """[{id, name, created_at_ms, size_bytes, block_bytes, chunk_bytes,
+        policy: "drop-snapshot" | "fail-write",
+        store: {used_bytes, capacity_bytes, limit_bytes | null}, attributes: {...},
+        snapshots: [{id, name, created_at_ms, epoch, first_byte, length_bytes,
+                     state: "live" | "invalid", invalid_reason | null, group | null}]}]"""
+    def create_volume(
+        self,
+        name: str,
+        size_bytes: int,
+        block_bytes: int,
+        chunk_bytes: int,
+        policy: str,
+        store_limit_bytes: int | None,
+        attributes: dict[str, str],
+    ) -> None: ...
+    def delete_volume(self, name: str) -> None: ...
+    def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
+    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
+        """(first byte, length in bytes), ascending, merged. Until None: the volume as it is now."""
+    def device(self, volume: str, snapshot: str | None) -> Device: ...
+    def check(self, volume: str) -> str:
+        """{problems: [text, ...]}: every invariant of the formats; empty where all hold."""
+    def events(self) -> str:
+        """What happened since the last call: [{kind, volume | null, snapshot | null, message}]
+        with kind "store-threshold", "snapshot-dropped" or "member-failed"."""
+    @staticmethod
+    def create_snapshots(
+        points: list[tuple[Pool, str, str, tuple[int, int] | None]],
+    ) -> None:
+        """(pool, volume, snapshot, (first LBA, blocks) or None): one consistent point."""
+
+@final
+class Device:
+    """A volume or a snapshot image."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def read_only(self) -> bool: ...
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes: ...
+    def write(self, offset_bytes: int, data: bytes) -> None: ...
+    def flush(self) -> None: ...
+    def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
+    def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+
+@final
+class SessionParameters:
+    def __init__(
+        self,
+        *,
+        initiator_name: str,
+        target_name: str,
+        isid: bytes,
+        tsih: int,
+        cid: int,
+        target_portal_group_tag: int,
+        cmd_sn: int,
+        stat_sn: int,
+        header_digest: bool,
+        data_digest: bool,
+        max_recv_data_segment_length: int,
+        max_send_data_segment_length: int,
+        max_burst_length: int,
+        first_burst_length: int,
+        initial_r2t: bool,
+        immediate_data: bool,
+        max_outstanding_r2t: int,
+    ) -> None: ...
+
+@final
+class Session:
+    def close(self) -> None:
+        """Drops the connection after the commands that run have ended; returns at once."""
+    def closed(self) -> bool: ...
+    def wait_closed(self, timeout_s: float) -> bool: ...
+    def logout_request(self) -> None:
+        """Asks the initiator to log out by an Async Message (RFC 7143, 11.9.1, event 1)."""
+    def counters(self) -> str:
+        """{commands, read_bytes, written_bytes, ...}"""
+
+@final
+class Target:
+    def __init__(self, runtime: Runtime, command_set: CommandSet) -> None: ...
+    def map(self, lun: int, device: Device) -> None:
+        """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer."""
+    def unmap(self, lun: int) -> None: ...
+    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
+        """The gate; nexus None is every nexus."""
+    def adopt(self, fd: int, nexus: int, parameters: SessionParameters, received: bytes) -> Session:
+        """Takes the file descriptor over."""

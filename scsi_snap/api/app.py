@@ -1,0 +1,89 @@
+"""The application: routes over one `Service`, errors as `{code, message, hint}`, bounded bodies.
+
+Routes are plain functions: the framework runs them in its pool of threads, so a verb that takes
+long holds up no other request and not the event loop, where logins run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from scsi_snap import __version__, limits
+from scsi_snap.api.body_limit import BodyLimit
+from scsi_snap.api.daemon_routes import daemon_router
+from scsi_snap.api.pool_routes import pool_router
+from scsi_snap.api.rendering import error_response
+from scsi_snap.api.schema import ErrorBody
+from scsi_snap.api.snapshot_routes import snapshot_router
+from scsi_snap.api.target_routes import target_router
+from scsi_snap.api.volume_routes import volume_router
+from scsi_snap.control.service import Service
+from scsi_snap.errors import (
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    Refused,
+    ScsiSnapError,
+)
+
+_log = logging.getLogger("scsi_snap.api")
+
+
+def make_app(service: Service) -> FastAPI:
+    app = FastAPI(
+        title="scsi_snap",
+        version=__version__,
+        lifespan=_lifespan,
+        responses={"default": {"model": ErrorBody, "description": "the verb failed"}},
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for make_router in (pool_router, volume_router, snapshot_router, target_router, daemon_router):
+        app.include_router(make_router(service))
+    app.add_middleware(BodyLimit, limit_bytes=limits.REQUEST_BODY_BYTES_MAX)
+    app.add_exception_handler(ScsiSnapError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_defect)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = limits.SERVICE_THREADS
+    yield
+
+
+def _on_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ScsiSnapError)
+    return error_response(error)
+
+
+def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    return error_response(InvalidArgument(f"{place or 'the body'}: {first['msg']}"))
+
+
+def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses by itself: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    kind = NotFound if error.status_code == 404 else Refused
+    text = f"{request.method} {request.url.path}: {error.detail}"
+    return error_response(kind(text, "/openapi.json lists what there is"), error.status_code)
+
+
+def _on_defect(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    text = f"{type(error).__name__} in the daemon: this is a defect"
+    return error_response(InternalError(text, "the daemon's log has the details; please report it"))

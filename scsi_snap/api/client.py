@@ -1,0 +1,94 @@
+"""The API's client, for the other faces: standard library only, so that they start quickly."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from scsi_snap import limits
+from scsi_snap.errors import DaemonUnreachable, error_of
+
+SOCKET_VARIABLE = "SCSI_SNAP_SOCKET"
+
+
+def default_socket(environment: Mapping[str, str], user_id: int) -> Path:
+    """`SCSI_SNAP_SOCKET`, else under /run for root, else under the user's runtime directory."""
+    chosen = environment.get(SOCKET_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    if user_id == 0:
+        return Path("/run/scsi-snap/control.sock")
+    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{user_id}"
+    return Path(runtime) / "scsi-snap/control.sock"
+
+
+class Client:
+    """One daemon, by the path of its socket. Each call is one connection."""
+
+    def __init__(self, socket_path: Path, timeout_s: float = limits.CLIENT_TIMEOUT_S) -> None:
+        self._socket_path = socket_path
+        self._timeout_s = timeout_s
+
+    def get(self, *parts: str | int, **query: str | int | bool | None) -> Any:
+        return self._call("GET", parts, query, None)
+
+    def post(self, *parts: str | int, body: object = None, **query: str | bool | None) -> Any:
+        return self._call("POST", parts, query, body)
+
+    def put(self, *parts: str | int, body: object = None) -> Any:
+        return self._call("PUT", parts, {}, body)
+
+    def delete(self, *parts: str | int, **query: str | bool | None) -> Any:
+        return self._call("DELETE", parts, query, None)
+
+    def _call(
+        self,
+        method: str,
+        parts: tuple[str | int, ...],
+        query: Mapping[str, str | int | bool | None],
+        body: object,
+    ) -> Any:
+        """The answer's JSON. Raises the error that the daemon answered, or `DaemonUnreachable`."""
+        path = "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
+        given = {name: value for name, value in query.items() if value is not None}
+        if given:
+            path += "?" + urlencode(given)
+        connection = _UnixConnection(self._socket_path, self._timeout_s)
+        try:
+            content = None if body is None else json.dumps(body)
+            headers = {} if content is None else {"Content-Type": "application/json"}
+            connection.request(method, path, content, headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise error_of(answer["code"], answer["message"], answer["hint"])
+        return answer
+
+    def _unreachable(self, error: Exception) -> DaemonUnreachable:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return DaemonUnreachable(
+            f"no daemon answers on {self._socket_path}: {reason}",
+            "start one by `scsi-snap daemon --state DIR`, or name its socket by --socket"
+            f" or {SOCKET_VARIABLE}",
+        )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))

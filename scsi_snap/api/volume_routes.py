@@ -1,0 +1,52 @@
+"""/v1/volumes and /v1/check"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from scsi_snap.api.rendering import deleted_body, outcome_body
+from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate
+from scsi_snap.control import views
+from scsi_snap.control.service import Service
+from scsi_snap.inventory.names import VolumeName
+
+
+def volume_router(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["volumes"])
+    volumes = service.volumes
+
+    @router.get("/volumes")
+    def list_volumes(pool: str | None = None) -> list[views.Volume]:
+        return volumes.all(pool)
+
+    @router.post("/volumes")
+    def create_volume(body: VolumeCreate, response: Response) -> OutcomeBody[views.Volume]:
+        outcome = volumes.create(
+            VolumeName.parse(body.name),
+            body.size_bytes,
+            body.block_bytes,
+            body.chunk_bytes,
+            body.policy,
+            body.store_limit_bytes,
+        )
+        return outcome_body(outcome, response)
+
+    @router.get("/volumes/{pool}/{volume}")
+    def show_volume(pool: str, volume: str) -> views.Volume:
+        return volumes.show(VolumeName(pool, volume))
+
+    @router.delete("/volumes/{pool}/{volume}")
+    def delete_volume(pool: str, volume: str, with_snapshots: bool = False) -> DeletedBody:
+        name = VolumeName(pool, volume)
+        return deleted_body(volumes.delete(name, with_snapshots=with_snapshots))
+
+    @router.post("/volumes/{pool}/{volume}/check")
+    def check_volume(pool: str, volume: str) -> views.CheckResult:
+        return volumes.check(VolumeName(pool, volume))
+
+    @router.post("/check")
+    def check_all(pool: str | None = None) -> list[views.CheckResult]:
+        """Checks every volume, of one pool or of all."""
+        return volumes.check_all(pool)
+
+    return router

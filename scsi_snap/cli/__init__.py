@@ -1,0 +1,1 @@
+"""Floor 11: the command line over the API. It holds no rules; one file a noun."""

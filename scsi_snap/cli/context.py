@@ -1,0 +1,76 @@
+"""What commands share: the client, the common options, and errors as the user sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from scsi_snap.api.client import SOCKET_VARIABLE, Client, default_socket
+from scsi_snap.cli.exit_codes import EXIT_CODES
+from scsi_snap.errors import ScsiSnapError
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+_SOCKET = f"{__name__}.socket"
+
+
+class ErrorReportingGroup(click.Group):
+    """The root: what a command raises becomes two lines on standard error and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScsiSnapError as error:
+            click.echo(f"error: {error.message}", err=True)
+            if error.hint:
+                click.echo(f"  {error.hint}", err=True)
+            ctx.exit(EXIT_CODES[error.code])
+
+
+def _keep_socket(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.meta[_SOCKET] = value
+
+
+def socket_option(command: Decorated) -> Decorated:
+    """`--socket`, taken before or after the verb."""
+    return click.option(
+        "--socket",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_keep_socket,
+        help=f"The daemon's control socket (also by {SOCKET_VARIABLE}).",
+    )(command)
+
+
+def json_option(command: Decorated) -> Decorated:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def socket_path(ctx: click.Context) -> Path:
+    chosen = ctx.meta.get(_SOCKET)
+    return chosen if chosen is not None else default_socket(os.environ, os.getuid())
+
+
+def client() -> Client:
+    """The client of the daemon that this command line is for."""
+    return Client(socket_path(click.get_current_context()))
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_outcome(answer: Any, what: str, as_json: bool = False) -> None:
+    """One line on how a verb ended: `created pool tank`."""
+    if as_json:
+        print_json(answer)
+    elif answer["outcome"] == "unchanged":
+        click.echo(f"unchanged: {what} is so already")
+    else:
+        click.echo(f"{answer['outcome']} {what}")

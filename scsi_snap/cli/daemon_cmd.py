@@ -1,0 +1,101 @@
+"""scsi-snap daemon, status, events, check"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import click
+
+from scsi_snap.cli import completion, render
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+    socket_path,
+)
+from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
+
+
+@click.command()
+@click.option("--state", required=True, type=click.Path(path_type=Path), help="State directory.")
+@click.option("--listen", default="127.0.0.1:3260", show_default=True, metavar="ADDRESS:PORT")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Of the data path; one per core.")
+@socket_option
+def daemon(state: Path, listen: str, threads: int | None) -> None:
+    """Run the controller until SIGTERM."""
+    # Imported here: the web framework and the data path would slow every other command.
+    from scsi_snap.api.daemon import run
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    control_socket = socket_path(click.get_current_context())
+    run(
+        state_directory=state.absolute(),
+        listen=listen,
+        control_socket=control_socket.absolute(),
+        threads=threads or os.cpu_count() or 1,
+    )
+
+
+@click.command()
+@json_option
+@socket_option
+def status(as_json: bool) -> None:
+    """Show the daemon: where it listens, what it has."""
+    found = client().get("daemon")
+    if as_json:
+        return print_json(found)
+    pools = str(found["pools"])
+    if found["unavailable_pools"]:
+        pools += f", and {found['unavailable_pools']} unavailable"
+    pairs = [
+        ("version", found["version"]),
+        ("listens on", ", ".join(found["addresses"]) or "-"),
+        ("data path", f"{found['driver']}, {found['threads']} threads"),
+        ("state", found["state_directory"]),
+        ("pools", pools),
+        ("targets", str(found["targets"])),
+        ("sessions", str(found["sessions"])),
+    ]
+    click.echo(render.fields(pairs))
+    return None
+
+
+@click.command()
+@click.option("--after", default=0, help="Only those numbered above this.")
+@json_option
+@socket_option
+def events(after: int, as_json: bool) -> None:
+    """List what happened: full stores, dropped snapshots, failed members."""
+    found = client().get("events", after=after)
+    if as_json:
+        return print_json(found)
+    for one in found:
+        click.echo(f"{one['number']}  {render.time(one['at_ms'])}  {one['kind']}  {one['message']}")
+    return None
+
+
+@click.command()
+@click.argument(
+    "of", metavar="[POOL[/VOLUME]]", required=False, shell_complete=completion.pools_and_volumes
+)
+@json_option
+@socket_option
+@click.pass_context
+def check(ctx: click.Context, of: str | None, as_json: bool) -> None:
+    """Check the formats on disk: one volume, one pool, or everything."""
+    pool, _, volume = (of or "").partition("/")
+    if volume:
+        results = [client().post("volumes", pool, volume, "check")]
+    else:
+        results = client().post("check", pool=pool or None)
+    if as_json:
+        print_json(results)
+    else:
+        for one in results:
+            for problem in one["problems"] or ["clean"]:
+                click.echo(f"{one['volume']}: {problem}")
+    if any(one["problems"] for one in results):
+        ctx.exit(PROBLEMS_FOUND)

@@ -1,0 +1,133 @@
+"""scsi-snap pool …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from scsi_snap.cli import completion, render
+from scsi_snap.cli.arguments import Size, absolute, member
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
+
+
+@click.group()
+def pool() -> None:
+    """Pools: stripe sets over members, with free space."""
+
+
+@pool.command("create")
+@click.argument("name")
+@click.argument("members", nargs=-1, required=True, type=click.Path())
+@click.option("--level", default="raid5", show_default=True, help="raid0, raid1, raid10, raid5.")
+@click.option("--strip", type=Size(), default="64KiB", show_default=True)
+@json_option
+@socket_option
+def create(name: str, members: tuple[str, ...], level: str, strip: int, as_json: bool) -> None:
+    """Make a pool over MEMBERS: PATH of a file or block device, or PATH:SIZE to make a file."""
+    parsed = [member(text) for text in members]
+    body = {
+        "name": name,
+        "level": level,
+        "strip_bytes": strip,
+        "members": [{"path": path, "size_bytes": size} for path, size in parsed],
+    }
+    print_outcome(client().post("pools", body=body), f"pool {name}", as_json)
+
+
+@pool.command("import")
+@click.argument("members", nargs=-1, type=click.Path())
+@click.option("--name", shell_complete=completion.pools, help="What the pool must be called.")
+@json_option
+@socket_option
+def import_(members: tuple[str, ...], name: str | None, as_json: bool) -> None:
+    """Take over a pool that MEMBERS hold; with --name alone, try one on record again."""
+    body = {"members": [absolute(path) for path in members], "name": name}
+    answer = client().post("pools", "import", body=body)
+    print_outcome(answer, f"pool {answer['view']['name']}", as_json)
+
+
+@pool.command("export")
+@click.argument("name", shell_complete=completion.pools)
+@socket_option
+def export(name: str) -> None:
+    """Close a pool and forget it; its members keep everything, for `pool import` elsewhere."""
+    client().post("pools", name, "export")
+    click.echo(f"exported pool {name}")
+
+
+@pool.command("list")
+@json_option
+@socket_option
+def list_(as_json: bool) -> None:
+    """List pools."""
+    pools = client().get("pools")
+    if as_json:
+        return print_json(pools)
+    rows = [_row(one) for one in pools]
+    click.echo(render.table(["NAME", "STATE", "LEVEL", "SIZE", "FREE"], rows, "lllrr"))
+
+
+@pool.command("show")
+@click.argument("name", shell_complete=completion.pools)
+@json_option
+@socket_option
+def show(name: str, as_json: bool) -> None:
+    """Show a pool and its members."""
+    found = client().get("pools", name)
+    if as_json:
+        return print_json(found)
+    pairs = [("name", found["name"]), ("id", found["id"]), ("state", found["state"])]
+    if found["reason"]:
+        pairs.append(("reason", found["reason"]))
+    else:
+        pairs += [
+            ("level", found["level"]),
+            ("strip", render.size(found["strip_bytes"])),
+            ("size", render.size(found["size_bytes"])),
+            ("free", render.size(found["free_bytes"])),
+        ]
+    click.echo(render.fields(pairs) + "\n")
+    members = [
+        [
+            "-" if one["role"] is None else str(one["role"]),
+            one["name"],
+            one["state"],
+            str(one["errors"]),
+        ]
+        for one in found["members"]
+    ]
+    click.echo(render.table(["ROLE", "MEMBER", "STATE", "ERRORS"], members, "rllr"))
+    return None
+
+
+@pool.command("destroy")
+@click.argument("name", shell_complete=completion.pools)
+@socket_option
+def destroy(name: str) -> None:
+    """Erase the labels of a pool that holds no volume."""
+    client().delete("pools", name)
+    click.echo(f"destroyed pool {name}")
+
+
+@pool.command("fail-member")
+@click.argument("pool", shell_complete=completion.pools)
+@click.argument("member", shell_complete=completion.members)
+@socket_option
+def fail_member(pool: str, member: str) -> None:
+    """Take a member out of the stripe set by hand."""
+    answer = client().post("pools", pool, "fail-member", body={"member": member})
+    print_outcome(answer, f"pool {pool}: {member} is failed")
+
+
+def _row(one: Any) -> list[str]:
+    if one["state"] == "unavailable":
+        return [one["name"], one["state"], "-", "-", "-"]
+    sizes = [render.size(one["size_bytes"]), render.size(one["free_bytes"])]
+    return [one["name"], one["state"], one["level"], *sizes]

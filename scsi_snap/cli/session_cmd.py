@@ -1,0 +1,53 @@
+"""scsi-snap session …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from scsi_snap.cli import completion, render
+from scsi_snap.cli.context import client, json_option, print_json, socket_option
+
+
+@click.group()
+def session() -> None:
+    """Sessions: initiators that are logged in."""
+
+
+@session.command("list")
+@click.argument("target", metavar="[IQN]", required=False, shell_complete=completion.targets)
+@json_option
+@socket_option
+def list_(target: str | None, as_json: bool) -> None:
+    """List sessions, of one target or of all."""
+    sessions = client().get("sessions", target=target)
+    if as_json:
+        return print_json(sessions)
+    rows = [
+        [
+            str(one["id"]),
+            one["initiator"],
+            one["address"],
+            one["target"],
+            str(one["counters"].get("commands", "-")),
+            _bytes(one, "read_bytes"),
+            _bytes(one, "written_bytes"),
+        ]
+        for one in sessions
+    ]
+    headings = ["ID", "INITIATOR", "ADDRESS", "TARGET", "COMMANDS", "READ", "WRITTEN"]
+    click.echo(render.table(headings, rows, "rlllrrr"))
+
+
+@session.command("close")
+@click.argument("number", metavar="ID", type=int, shell_complete=completion.sessions)
+@socket_option
+def close(number: int) -> None:
+    """End a session; its initiator may log in again."""
+    client().delete("sessions", number)
+    click.echo(f"closed session {number}")
+
+
+def _bytes(one: Any, counter: str) -> str:
+    return render.size(one["counters"].get(counter))

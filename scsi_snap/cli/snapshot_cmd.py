@@ -1,0 +1,176 @@
+"""scsi-snap snapshot …"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from scsi_snap.cli import completion, map_picture, render
+from scsi_snap.cli.arguments import BlockRange
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
+from scsi_snap.inventory.names import SnapshotName
+
+
+@click.group()
+def snapshot() -> None:
+    """Snapshots: volumes at a point in time."""
+
+
+@snapshot.command("create")
+@click.argument(
+    "names",
+    metavar="POOL/VOLUME@SNAPSHOT...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.new_snapshots,
+)
+@click.option("--range", "block_range", type=BlockRange(), help="Only these blocks: LBA+COUNT.")
+@json_option
+@socket_option
+def create(names: tuple[str, ...], block_range: tuple[int, int] | None, as_json: bool) -> None:
+    """Take a snapshot; several names are taken at one consistent point."""
+    blocks = None
+    if block_range is not None:
+        blocks = {"first_lba": block_range[0], "blocks": block_range[1]}
+    body = {"snapshots": [{"name": name, "range": blocks} for name in names]}
+    print_outcome(client().post("snapshots", body=body), f"snapshot {' '.join(names)}", as_json)
+
+
+@snapshot.command("list")
+@click.argument(
+    "of", metavar="[POOL[/VOLUME]]", required=False, shell_complete=completion.pools_and_volumes
+)
+@json_option
+@socket_option
+def list_(of: str | None, as_json: bool) -> None:
+    """List snapshots, of one pool or volume or of all."""
+    pool, _, volume = (of or "").partition("/")
+    snapshots = client().get("snapshots", pool=pool or None, volume=volume or None)
+    if as_json:
+        return print_json(snapshots)
+    rows = [
+        [
+            one["name"],
+            render.time(one["created_at_ms"]),
+            one["state"],
+            _range(one),
+            ", ".join(one["mapped"]) or "-",
+        ]
+        for one in snapshots
+    ]
+    click.echo(render.table(["NAME", "CREATED", "STATE", "RANGE", "MAPPED"], rows))
+
+
+@snapshot.command("show")
+@click.argument("name", metavar="POOL/VOLUME@SNAPSHOT", shell_complete=completion.snapshots)
+@json_option
+@socket_option
+def show(name: str, as_json: bool) -> None:
+    """Show a snapshot."""
+    found = client().get("snapshots", *_parts(name))
+    if as_json:
+        return print_json(found)
+    state = found["state"]
+    if found["invalid_reason"]:
+        state += f": {found['invalid_reason']}"
+    pairs = [
+        ("name", found["name"]),
+        ("id", found["id"]),
+        ("created", render.time(found["created_at_ms"])),
+        ("state", state),
+        ("range", _range(found)),
+        ("group", found["group"] or "-"),
+        ("mapped", ", ".join(found["mapped"]) or "-"),
+    ]
+    click.echo(render.fields(pairs))
+    return None
+
+
+@snapshot.command("delete")
+@click.argument("name", metavar="POOL/VOLUME@SNAPSHOT", shell_complete=completion.snapshots)
+@socket_option
+def delete(name: str) -> None:
+    """Delete a snapshot; chunks that no other snapshot needs are freed."""
+    client().delete("snapshots", *_parts(name))
+    click.echo(f"deleted snapshot {name}")
+
+
+@snapshot.command("diff")
+@click.argument("since", metavar="POOL/VOLUME@SNAPSHOT", shell_complete=completion.snapshots)
+@click.argument(
+    "until",
+    metavar="[POOL/VOLUME@SNAPSHOT]",
+    required=False,
+    shell_complete=completion.snapshots,
+)
+@json_option
+@socket_option
+def diff(since: str, until: str | None, as_json: bool) -> None:
+    """List what changed since a snapshot: until a later one, or until now."""
+    pages = _diff_pages(since, until)
+    if as_json:
+        whole = next(pages)
+        for page in pages:
+            whole["extents"] += page["extents"]
+        del whole["next_lba"]
+        return print_json(whole)
+    click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
+    extents = changed = 0
+    for page in pages:
+        for one in page["extents"]:
+            click.echo(f"{one['first_lba']:>14} {one['blocks']:>12} {one['bytes']:>16}")
+            extents += 1
+            changed += one["bytes"]
+    click.echo(f"{extents} extents, {render.size(changed)} changed")
+    return None
+
+
+@snapshot.command("map")
+@click.argument("name", metavar="POOL/VOLUME@SNAPSHOT", shell_complete=completion.snapshots)
+@json_option
+@socket_option
+def map_(name: str, as_json: bool) -> None:
+    """Draw the snapshot map: what is preserved, and what is still shared with the origin."""
+    terminal_columns = shutil.get_terminal_size((100, 24)).columns
+    cells = map_picture.cells_to_ask(terminal_columns)
+    answer = client().get("snapshots", *_parts(name), "map", cells=cells)
+    if as_json:
+        return print_json(answer)
+    symbols = map_picture.BLOCKS if _prints_blocks() else map_picture.ASCII
+    click.echo("\n".join(map_picture.picture(answer, terminal_columns, symbols)))
+
+
+def _prints_blocks() -> bool:
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return encoding.lower().replace("-", "") == "utf8"
+
+
+def _diff_pages(since: str, until: str | None) -> Iterator[Any]:
+    """Ends with the page that names no next one; each starts beyond the one before."""
+    first_lba = 0
+    while True:
+        page = client().get("snapshots", *_parts(since), "diff", until=until, first_lba=first_lba)
+        yield page
+        if page["next_lba"] is None:
+            return
+        first_lba = page["next_lba"]
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """As the API's paths have them."""
+    parsed = SnapshotName.parse(name)
+    return parsed.pool, parsed.volume, parsed.snapshot
+
+
+def _range(one: Any) -> str:
+    return "whole volume" if one["whole_volume"] else f"{one['first_lba']}+{one['blocks']}"

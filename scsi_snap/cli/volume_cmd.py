@@ -1,0 +1,124 @@
+"""scsi-snap volume …"""
+
+from __future__ import annotations
+
+import click
+
+from scsi_snap.cli import completion, render
+from scsi_snap.cli.arguments import Size
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
+from scsi_snap.inventory.names import VolumeName
+
+
+@click.group()
+def volume() -> None:
+    """Volumes: what initiators see as logical units."""
+
+
+@volume.command("create")
+@click.argument("name", metavar="POOL/VOLUME", shell_complete=completion.new_volumes)
+@click.argument("size", type=Size())
+@click.option("--block", type=Size(), default="512", show_default=True, help="Logical block.")
+@click.option("--chunk", type=Size(), default="64KiB", show_default=True, help="Unit of copying.")
+@click.option(
+    "--policy",
+    default="drop-snapshot",
+    show_default=True,
+    help="When the store is full: drop-snapshot (the oldest) or fail-write.",
+)
+@click.option("--store-limit", type=Size(), help="What preserved chunks may take at most.")
+@json_option
+@socket_option
+def create(
+    name: str,
+    size: int,
+    block: int,
+    chunk: int,
+    policy: str,
+    store_limit: int | None,
+    as_json: bool,
+) -> None:
+    """Make a volume that reads as zeros."""
+    body = {
+        "name": name,
+        "size_bytes": size,
+        "block_bytes": block,
+        "chunk_bytes": chunk,
+        "policy": policy,
+        "store_limit_bytes": store_limit,
+    }
+    print_outcome(client().post("volumes", body=body), f"volume {name}", as_json)
+
+
+@volume.command("list")
+@click.argument("pool", required=False, shell_complete=completion.pools)
+@json_option
+@socket_option
+def list_(pool: str | None, as_json: bool) -> None:
+    """List volumes, of one pool or of all."""
+    volumes = client().get("volumes", pool=pool)
+    if as_json:
+        return print_json(volumes)
+    rows = [
+        [
+            one["name"],
+            render.size(one["size_bytes"]),
+            str(one["snapshots"]),
+            render.size(one["store_used_bytes"]),
+            ", ".join(one["mapped"]) or "-",
+        ]
+        for one in volumes
+    ]
+    headings = ["NAME", "SIZE", "SNAPSHOTS", "STORE", "MAPPED"]
+    click.echo(render.table(headings, rows, "lrrrl"))
+
+
+@volume.command("show")
+@click.argument("name", metavar="POOL/VOLUME", shell_complete=completion.volumes)
+@json_option
+@socket_option
+def show(name: str, as_json: bool) -> None:
+    """Show a volume."""
+    found = client().get("volumes", *_parts(name))
+    if as_json:
+        return print_json(found)
+    store = f"{render.size(found['store_used_bytes'])} used"
+    store += f" of {render.size(found['store_capacity_bytes'])}"
+    if found["store_limit_bytes"] is not None:
+        store += f", at most {render.size(found['store_limit_bytes'])}"
+    pairs = [
+        ("name", found["name"]),
+        ("id", found["id"]),
+        ("created", render.time(found["created_at_ms"])),
+        ("size", f"{render.size(found['size_bytes'])} ({found['size_bytes']} bytes)"),
+        ("block", render.size(found["block_bytes"])),
+        ("chunk", render.size(found["chunk_bytes"])),
+        ("store", store),
+        ("policy", found["policy"]),
+        ("snapshots", str(found["snapshots"])),
+        ("mapped", ", ".join(found["mapped"]) or "-"),
+    ]
+    click.echo(render.fields(pairs))
+    return None
+
+
+@volume.command("delete")
+@click.argument("name", metavar="POOL/VOLUME", shell_complete=completion.volumes)
+@click.option("--snapshots", is_flag=True, help="Delete its snapshots too.")
+@socket_option
+def delete(name: str, snapshots: bool) -> None:
+    """Delete a volume and give its space back."""
+    client().delete("volumes", *_parts(name), with_snapshots=snapshots)
+    click.echo(f"deleted volume {name}")
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """As the API's paths have them."""
+    parsed = VolumeName.parse(name)
+    return parsed.pool, parsed.volume

@@ -1,0 +1,1 @@
+"""Floor 10: every verb once, whoever calls it."""

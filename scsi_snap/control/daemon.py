@@ -1,0 +1,97 @@
+"""The composition root: the clock, sockets, signals, data path and catalog are wired here only.
+
+Start: lock the state, make the control socket, open everything, listen, serve, tell that it is
+ready. Stop (SIGTERM, SIGINT): stop listening, end requests, ask initiators to log out, close
+their sessions, close pools cleanly. A start that fails undoes what it had done, in that order.
+
+The faces are passed in from above (`Face`): control imports no face.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from scsi_snap import limits
+from scsi_snap.control.service import Service
+from scsi_snap.control.service_manager import notify
+from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.catalog import Catalog
+from scsi_snap.inventory.native import DataPath
+from scsi_snap.inventory.portal_exporter import PortalExporter
+from scsi_snap.inventory.state_directory import StateDirectory
+
+_log = logging.getLogger("scsi_snap.daemon")
+
+
+class Face(Protocol):
+    """Something that serves the verbs, such as the API. `stop` also undoes its making."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    state_directory: Path
+    listen: str
+    control_socket: Path
+
+
+async def serve(
+    options: Options,
+    make_data_path: Callable[[], DataPath],
+    make_face: Callable[[Service, Path], Face],
+    announce: Callable[[str], None],
+) -> None:
+    """Runs until SIGTERM or SIGINT. Raises `ScsiSnapError` when it cannot start."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as undo:
+        directory = StateDirectory(options.state_directory)
+        undo.callback(directory.release)
+        catalog = Catalog(directory)
+        data_path = make_data_path()
+        undo.push_async_callback(asyncio.to_thread, data_path.stop)
+        exporter = PortalExporter(data_path)
+        assembly = Assembly(catalog, data_path, exporter)
+        service = Service(assembly, str(options.state_directory), _now_ms)
+        undo.push_async_callback(asyncio.to_thread, service.stop)
+        undo.push_async_callback(exporter.end_sessions)
+        face = make_face(service, options.control_socket)
+        undo.push_async_callback(face.stop)
+        await asyncio.to_thread(service.start)
+        undo.push_async_callback(exporter.stop_listening)
+        await exporter.start(options.listen)
+        housekeeping = asyncio.create_task(_housekeep(service))
+        undo.callback(housekeeping.cancel)
+        await face.start()
+        addresses = ", ".join(exporter.addresses())
+        announce(f"scsi-snap: ready, iSCSI on {addresses}, control on {options.control_socket}")
+        notify("READY=1")
+        await stopping.wait()
+        _log.info("stopping")
+        notify("STOPPING=1")
+
+
+async def _housekeep(service: Service) -> None:
+    """Ends by being cancelled."""
+    while True:
+        try:
+            await asyncio.to_thread(service.poll_events)
+        except Exception:
+            _log.exception("polling events failed")
+        await asyncio.sleep(limits.EVENT_POLL_S)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

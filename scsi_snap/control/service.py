@@ -1,0 +1,74 @@
+"""The controller's verbs, each once, by noun. Every face calls these and adds no rule.
+
+    pools      all show create import_ export destroy fail_member
+    volumes    all show create delete check check_all
+    snapshots  all show create delete diff map
+    targets    all show create delete set_chap allow deny allow_any
+               luns map unmap sessions close_session
+    events     after;  status
+
+Verbs block and may be called from any thread; locks and their order are told in
+`inventory.pools`. They return outcomes (`control.outcomes`) or views, or raise `ScsiSnapError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scsi_snap import __version__
+from scsi_snap.control import views
+from scsi_snap.control.event_log import EventLog
+from scsi_snap.control.pools import PoolVerbs
+from scsi_snap.control.snapshots import SnapshotVerbs
+from scsi_snap.control.targets import TargetVerbs
+from scsi_snap.control.volumes import VolumeVerbs
+from scsi_snap.errors import ScsiSnapError
+from scsi_snap.inventory.assembly import Assembly
+
+
+class Service:
+    """`start` builds everything from the records, `stop` takes it down cleanly."""
+
+    def __init__(self, assembly: Assembly, state_directory: str, now_ms: Callable[[], int]) -> None:
+        self._assembly = assembly
+        self._state_directory = state_directory
+        self.events = EventLog(now_ms)
+        self.pools = PoolVerbs(assembly, self.events)
+        self.volumes = VolumeVerbs(assembly)
+        self.snapshots = SnapshotVerbs(assembly)
+        self.targets = TargetVerbs(assembly)
+
+    def start(self) -> None:
+        for note in self._assembly.start():
+            self.events.add(note.kind, note.message)
+
+    def stop(self) -> None:
+        self.poll_events()
+        for note in self._assembly.stop():
+            self.events.add(note.kind, note.message)
+
+    def poll_events(self) -> None:
+        """Takes what the pools have to tell over into the event log."""
+        for handle in self._assembly.pools.opened():
+            try:
+                events = handle.events()
+            except ScsiSnapError:
+                # Closed since it was listed: its events have gone with it.
+                continue
+            for event in events:
+                subject = handle.name + (f"/{event.volume}" if event.volume else "")
+                subject += f"@{event.snapshot}" if event.snapshot else ""
+                self.events.add(event.kind, f"{subject}: {event.message}")
+
+    def status(self) -> views.Daemon:
+        return views.Daemon(
+            version=__version__,
+            addresses=tuple(self._assembly.exporter.addresses()),
+            driver=self._assembly.data_path.driver,
+            threads=self._assembly.data_path.threads,
+            state_directory=self._state_directory,
+            pools=len(self._assembly.pools.opened()),
+            unavailable_pools=len(self._assembly.pools.unavailable()),
+            targets=len(self._assembly.catalog.state.targets),
+            sessions=len(self._assembly.exporter.sessions()),
+        )

@@ -1,0 +1,178 @@
+"""Verbs on snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scsi_snap import limits
+from scsi_snap.control import mappings, views
+from scsi_snap.control.outcomes import Created, Deleted
+from scsi_snap.control.snapshot_map import draw_cells
+from scsi_snap.errors import Exists, InvalidArgument, LimitReached, SnapshotInvalid
+from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.names import SnapshotName, VolumeName
+from scsi_snap.inventory.native import Point, translated
+from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
+from scsi_snap.inventory.pools import PoolHandle
+from scsi_snap.inventory.records import State
+
+
+@dataclass(frozen=True)
+class SnapshotToMake:
+    """`block_range`: (first LBA, blocks), or None for the whole volume."""
+
+    name: SnapshotName
+    block_range: tuple[int, int] | None = None
+
+
+class SnapshotVerbs:
+    def __init__(self, assembly: Assembly) -> None:
+        self._data_path = assembly.data_path
+        self._catalog = assembly.catalog
+        self._pools = assembly.pools
+
+    def all(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
+        """Of one volume, of one pool, or all; in the order they were taken."""
+        handles = [self._pools.get(pool)] if pool else self._pools.opened()
+        state = self._catalog.state
+        found = []
+        for handle in handles:
+            volumes = [handle.volume(volume)] if volume else handle.volumes()
+            for one in sorted(volumes, key=lambda volume_view: volume_view.name):
+                found += [view(handle.name, one, snapshot, state) for snapshot in one.snapshots]
+        return found
+
+    def show(self, name: SnapshotName) -> views.Snapshot:
+        _, volume, snapshot = self._find(name)
+        return view(name.pool, volume, snapshot, self._catalog.state)
+
+    def create(self, wanted: Sequence[SnapshotToMake]) -> Created[list[views.Snapshot]]:
+        """One consistent point over all of `wanted`: all of them exist afterwards, or none."""
+        _check_wanted(wanted)
+        with self._pools.locked(one.name.pool for one in wanted) as handles:
+            points = [_point(handles[one.name.pool], one) for one in wanted]
+            with translated(self._data_path):
+                self._data_path.create_snapshots(points)
+            return Created([self.show(one.name) for one in wanted])
+
+    def delete(self, name: SnapshotName) -> Deleted:
+        with self._pools.locked([name.pool]) as handles:
+            volume = handles[name.pool].volume(name.volume)
+            snapshot = volume.snapshot_named(name.pool, name.snapshot)
+            found = mappings.of_volume(self._catalog.state, volume.id)
+            mappings.refuse_in_use([one for one in found if one[1].snapshot_id == snapshot.id])
+            handles[name.pool].delete_snapshot(name.volume, name.snapshot)
+        return Deleted(str(name))
+
+    def diff(
+        self,
+        since: SnapshotName,
+        until: SnapshotName | None = None,
+        first_lba: int = 0,
+        limit: int = limits.DIFF_EXTENTS_PAGE,
+    ) -> views.Diff:
+        """What changed from `since` to `until`, or to the volume as it is now: extents at or
+        after `first_lba`, at most `limit` of them."""
+        if not 1 <= limit <= limits.DIFF_EXTENTS_PAGE:
+            raise InvalidArgument(f"a limit from 1 to {limits.DIFF_EXTENTS_PAGE} extents")
+        handle, volume, earlier = self._find(since)
+        _refuse_invalid(since, earlier)
+        if until is not None:
+            if until.origin != since.origin:
+                raise InvalidArgument(f"{since} and {until} are not of the same volume")
+            later = volume.snapshot_named(until.pool, until.snapshot)
+            _refuse_invalid(until, later)
+            order = [one.id for one in volume.snapshots]
+            if order.index(later.id) <= order.index(earlier.id):
+                raise InvalidArgument(
+                    f"{until} was not taken after {since}", "name the earlier snapshot first"
+                )
+        changed = handle.diff(since.volume, since.snapshot, until.snapshot if until else None)
+        block_bytes = volume.block_bytes
+        blocks = [_extent(offset, length, block_bytes) for offset, length in changed]
+        wanted = [one for one in blocks if one.first_lba >= first_lba]
+        following = wanted[limit].first_lba if len(wanted) > limit else None
+        return views.Diff(
+            since=str(since),
+            until=str(until) if until else None,
+            block_bytes=block_bytes,
+            extents=tuple(wanted[:limit]),
+            next_lba=following,
+        )
+
+    def map(self, name: SnapshotName, cells: int) -> views.SnapshotMap:
+        """The volume in at most `cells` cells: what the snapshot covers and has preserved."""
+        if not 1 <= cells <= limits.MAP_CELLS_MAX:
+            raise InvalidArgument(f"a picture has 1 to {limits.MAP_CELLS_MAX} cells")
+        handle, volume, snapshot = self._find(name)
+        _refuse_invalid(name, snapshot)
+        # A chunk that changed since the snapshot is one that the snapshot reads from the store.
+        preserved = handle.diff(name.volume, name.snapshot, None)
+        return draw_cells(str(name), volume, snapshot, preserved, cells)
+
+    def _find(self, name: SnapshotName) -> tuple[PoolHandle, VolumeView, SnapshotView]:
+        handle = self._pools.get(name.pool)
+        volume = handle.volume(name.volume)
+        return handle, volume, volume.snapshot_named(name.pool, name.snapshot)
+
+
+def view(pool: str, volume: VolumeView, snapshot: SnapshotView, state: State) -> views.Snapshot:
+    return views.Snapshot(
+        name=f"{pool}/{volume.name}@{snapshot.name}",
+        id=snapshot.id,
+        created_at_ms=snapshot.created_at_ms,
+        state=snapshot.state,
+        invalid_reason=snapshot.invalid_reason,
+        group=snapshot.group,
+        block_bytes=volume.block_bytes,
+        first_lba=snapshot.first_byte // volume.block_bytes,
+        blocks=snapshot.length_bytes // volume.block_bytes,
+        whole_volume=snapshot.length_bytes == volume.size_bytes,
+        mapped=mappings.of_snapshot(state, volume.id, snapshot.id),
+    )
+
+
+def _check_wanted(wanted: Sequence[SnapshotToMake]) -> None:
+    if not wanted:
+        raise InvalidArgument("no snapshot was named")
+    if len(wanted) > limits.SNAPSHOTS_PER_POINT_MAX:
+        raise LimitReached(f"at most {limits.SNAPSHOTS_PER_POINT_MAX} snapshots in one point")
+    seen: set[VolumeName] = set()
+    for one in wanted:
+        if one.name.origin in seen:
+            raise InvalidArgument(f"two snapshots of {one.name.origin} in one point")
+        seen.add(one.name.origin)
+
+
+def _point(handle: PoolHandle, wanted: SnapshotToMake) -> Point:
+    volume = handle.volume(wanted.name.volume)
+    if volume.snapshot(wanted.name.snapshot) is not None:
+        raise Exists(
+            f"snapshot {str(wanted.name)!r} is there already",
+            "a snapshot is a point in time: take one by another name, or delete that one",
+        )
+    if wanted.block_range is not None:
+        first, blocks = wanted.block_range
+        volume_blocks = volume.size_bytes // volume.block_bytes
+        if first < 0 or blocks < 1 or first + blocks > volume_blocks:
+            raise InvalidArgument(
+                f"the range {first}+{blocks} is not within {wanted.name.origin}",
+                f"it has {volume_blocks} blocks of {volume.block_bytes} bytes",
+            )
+    return handle.native, wanted.name.volume, wanted.name.snapshot, wanted.block_range
+
+
+def _refuse_invalid(name: SnapshotName, snapshot: SnapshotView) -> None:
+    if snapshot.state == "invalid":
+        reason = snapshot.invalid_reason or "its data could not be kept"
+        raise SnapshotInvalid(
+            f"snapshot {str(name)!r} is invalid: {reason}",
+            f"`scsi-snap snapshot delete {name}` removes it",
+        )
+
+
+def _extent(offset_bytes: int, length_bytes: int, block_bytes: int) -> views.Extent:
+    first = offset_bytes // block_bytes
+    end = -(-(offset_bytes + length_bytes) // block_bytes)
+    return views.Extent(first, end - first, (end - first) * block_bytes)

@@ -1,0 +1,172 @@
+"""What faces render: plain frozen records. Sizes are in bytes, times in ms since 1970 (UTC).
+
+No secret is ever in one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scsi_snap.inventory.exporter import SessionView as Session
+from scsi_snap.inventory.pool_views import MemberView as Member
+
+__all__ = [
+    "CheckResult",
+    "Daemon",
+    "Diff",
+    "Event",
+    "Extent",
+    "Lun",
+    "MapCell",
+    "Member",
+    "Pool",
+    "Session",
+    "Snapshot",
+    "SnapshotMap",
+    "Target",
+    "Volume",
+]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`state`: online, degraded or failed as the stripe set says, or unavailable with `reason`."""
+
+    name: str
+    id: str
+    state: str
+    reason: str = ""
+    level: str = ""
+    strip_bytes: int = 0
+    size_bytes: int = 0
+    free_bytes: int = 0
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`name` is POOL/VOLUME. The store is where preserved chunks live."""
+
+    name: str
+    id: str
+    created_at_ms: int
+    size_bytes: int
+    block_bytes: int
+    chunk_bytes: int
+    policy: str
+    store_used_bytes: int
+    store_capacity_bytes: int
+    store_limit_bytes: int | None
+    snapshots: int
+    mapped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`name` is POOL/VOLUME@SNAPSHOT; the range is in blocks of the volume."""
+
+    name: str
+    id: str
+    created_at_ms: int
+    state: str
+    invalid_reason: str | None
+    group: str | None
+    block_bytes: int
+    first_lba: int
+    blocks: int
+    whole_volume: bool
+    mapped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Extent:
+    first_lba: int
+    blocks: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Changed extents, ascending. `next_lba`: where to ask on; None where this is all."""
+
+    since: str
+    until: str | None
+    block_bytes: int
+    extents: tuple[Extent, ...]
+    next_lba: int | None
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """One cell of the picture: how much of it the snapshot covers, and has preserved."""
+
+    covered_bytes: int
+    preserved_bytes: int
+
+
+@dataclass(frozen=True)
+class SnapshotMap:
+    """The volume from its first byte to its last in cells of equal size (the last may be short)."""
+
+    name: str
+    volume_bytes: int
+    chunk_bytes: int
+    cell_bytes: int
+    covered_bytes: int
+    preserved_bytes: int
+    cells: tuple[MapCell, ...]
+
+
+@dataclass(frozen=True)
+class Lun:
+    """`state`: mapped, unavailable (its pool is) or missing (its backing is)."""
+
+    target: str
+    lun: int
+    backing: str
+    read_only: bool
+    state: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """`initiators` empty: any initiator may log in."""
+
+    name: str
+    portal_group_tag: int
+    chap_user: str | None
+    chap_mutual_user: str | None
+    initiators: tuple[str, ...]
+    luns: tuple[Lun, ...]
+    sessions: int
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What the format checks found in one volume; no problems is a clean bill."""
+
+    volume: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """`number` counts up over the daemon's life."""
+
+    number: int
+    at_ms: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Daemon:
+    version: str
+    addresses: tuple[str, ...]
+    driver: str
+    threads: int
+    state_directory: str
+    pools: int
+    unavailable_pools: int
+    targets: int
+    sessions: int

@@ -1,0 +1,141 @@
+"""Verbs on volumes."""
+
+from __future__ import annotations
+
+from scsi_snap import units
+from scsi_snap.control import mappings, views
+from scsi_snap.control.outcomes import Created, Deleted, Unchanged
+from scsi_snap.errors import Busy, Exists, InvalidArgument
+from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.names import VolumeName
+from scsi_snap.inventory.pool_views import VolumeView
+from scsi_snap.inventory.records import State
+
+POLICIES = ("drop-snapshot", "fail-write")
+BLOCK_BYTES = (512, 4096)
+CHUNK_BYTES_MIN, CHUNK_BYTES_MAX, CHUNK_BYTES_DEFAULT = 4 << 10, 1 << 20, 64 << 10
+
+
+class VolumeVerbs:
+    def __init__(self, assembly: Assembly) -> None:
+        self._catalog = assembly.catalog
+        self._pools = assembly.pools
+
+    def all(self, pool: str | None = None) -> list[views.Volume]:
+        handles = [self._pools.get(pool)] if pool else self._pools.opened()
+        state = self._catalog.state
+        return [
+            view(handle.name, volume, state)
+            for handle in handles
+            for volume in sorted(handle.volumes(), key=lambda one: one.name)
+        ]
+
+    def show(self, name: VolumeName) -> views.Volume:
+        volume = self._pools.get(name.pool).volume(name.volume)
+        return view(name.pool, volume, self._catalog.state)
+
+    def create(
+        self,
+        name: VolumeName,
+        size_bytes: int,
+        block_bytes: int = 512,
+        chunk_bytes: int = CHUNK_BYTES_DEFAULT,
+        policy: str = "drop-snapshot",
+        store_limit_bytes: int | None = None,
+    ) -> Created[views.Volume] | Unchanged[views.Volume]:
+        _check(size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes)
+        wanted = (size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes)
+        with self._pools.locked([name.pool]) as handles:
+            handle = handles[name.pool]
+            there = next((one for one in handle.volumes() if one.name == name.volume), None)
+            if there is not None:
+                if _parameters(there) == wanted:
+                    return Unchanged(view(name.pool, there, self._catalog.state))
+                raise Exists(
+                    f"volume {str(name)!r} is there already, with other parameters",
+                    f"`scsi-snap volume show {name}` tells which",
+                )
+            handle.create_volume(name.volume, *wanted)
+            return Created(view(name.pool, handle.volume(name.volume), self._catalog.state))
+
+    def delete(self, name: VolumeName, *, with_snapshots: bool = False) -> Deleted:
+        with self._pools.locked([name.pool]) as handles:
+            handle = handles[name.pool]
+            volume = handle.volume(name.volume)
+            mappings.refuse_in_use(mappings.of_volume(self._catalog.state, volume.id))
+            if volume.snapshots and not with_snapshots:
+                raise Busy(
+                    f"volume {str(name)!r} has {len(volume.snapshots)} snapshot(s),"
+                    f" such as {volume.snapshots[0].name!r}",
+                    f"`scsi-snap volume delete --snapshots {name}` deletes them too",
+                )
+            for snapshot in volume.snapshots:
+                handle.delete_snapshot(name.volume, snapshot.name)
+            handle.delete_volume(name.volume)
+        return Deleted(str(name))
+
+    def check(self, name: VolumeName) -> views.CheckResult:
+        """Runs the checks of every format that holds the volume."""
+        handle = self._pools.get(name.pool)
+        handle.volume(name.volume)
+        return views.CheckResult(str(name), tuple(handle.check(name.volume)))
+
+    def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
+        return [self.check(VolumeName.parse(one.name)) for one in self.all(pool)]
+
+
+def view(pool: str, volume: VolumeView, state: State) -> views.Volume:
+    return views.Volume(
+        name=f"{pool}/{volume.name}",
+        id=volume.id,
+        created_at_ms=volume.created_at_ms,
+        size_bytes=volume.size_bytes,
+        block_bytes=volume.block_bytes,
+        chunk_bytes=volume.chunk_bytes,
+        policy=volume.policy,
+        store_used_bytes=volume.store.used_bytes,
+        store_capacity_bytes=volume.store.capacity_bytes,
+        store_limit_bytes=volume.store.limit_bytes,
+        snapshots=len(volume.snapshots),
+        mapped=mappings.of_origin(state, volume.id),
+    )
+
+
+def _parameters(volume: VolumeView) -> tuple[int, int, int, str, int | None]:
+    return (
+        volume.size_bytes,
+        volume.block_bytes,
+        volume.chunk_bytes,
+        volume.policy,
+        volume.store.limit_bytes,
+    )
+
+
+def _check(
+    size_bytes: int,
+    block_bytes: int,
+    chunk_bytes: int,
+    policy: str,
+    store_limit_bytes: int | None,
+) -> None:
+    if block_bytes not in BLOCK_BYTES:
+        raise InvalidArgument(f"logical blocks of {block_bytes} bytes", "512 or 4096")
+    if size_bytes <= 0 or size_bytes % block_bytes:
+        raise InvalidArgument(
+            f"{size_bytes} bytes are not a whole number of blocks of {block_bytes} bytes"
+        )
+    if size_bytes > units.SIZE_BYTES_MAX:
+        raise InvalidArgument(f"a volume has at most {units.format_size(units.SIZE_BYTES_MAX)}")
+    power_of_two = chunk_bytes > 0 and chunk_bytes & (chunk_bytes - 1) == 0
+    if not power_of_two or not CHUNK_BYTES_MIN <= chunk_bytes <= CHUNK_BYTES_MAX:
+        smallest, largest = map(units.format_size, (CHUNK_BYTES_MIN, CHUNK_BYTES_MAX))
+        raise InvalidArgument(
+            f"chunks of {units.format_size(chunk_bytes)} cannot be used",
+            f"a power of two from {smallest} to {largest}",
+        )
+    if policy not in POLICIES:
+        raise InvalidArgument(
+            f"{policy!r} is not a policy for a full store", f"one of {', '.join(POLICIES)}"
+        )
+    if store_limit_bytes is not None and store_limit_bytes < chunk_bytes:
+        raise InvalidArgument("the store's limit is smaller than one chunk")

@@ -1,0 +1,1 @@
+"""Floor 8: what exists. Records, the durable catalog, and what is built from them."""

@@ -1,0 +1,152 @@
+"""Builds pools, targets and logical units from the records, and takes them down in order.
+
+Up: pools, then targets, then units. Down: units and targets, then pools. A pool that cannot be
+opened hinders nothing else; its units come back when it does.
+
+Records and pools are written one after the other, never at once. What a crash in between leaves:
+
+- `pool create` writes the record first, as `creating`. The next start opens the members: where
+  they hold a pool of that name the record becomes `present`, else it is dropped.
+- `pool destroy` writes `destroying` first; the next start finishes it.
+- `pool import` and `pool export` change the record alone; the members are theirs either way.
+- `lun map` looks at the volume under its pool's lock, then writes the record; a volume that is
+  mapped is not deleted, so no record outlives its volume. One that does is shown as missing.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from scsi_snap.errors import ScsiSnapError
+from scsi_snap.inventory.catalog import Catalog
+from scsi_snap.inventory.exporter import Exporter, Unit
+from scsi_snap.inventory.native import DataPath, translated
+from scsi_snap.inventory.pools import PoolHandle, Pools
+from scsi_snap.inventory.records import LunRecord, PoolRecord
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the start found or repaired, for the event log."""
+
+    kind: str
+    message: str
+
+
+class Assembly:
+    """The controller's things, built: `catalog`, `pools`, `exporter`, `data_path`.
+
+    `exports_lock` keeps the records of targets and the exporter in the same order. It is taken
+    inside a pool's lock and outside the catalog's own.
+    """
+
+    def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporter) -> None:
+        self.catalog = catalog
+        self.data_path = data_path
+        self.exporter = exporter
+        self.pools = Pools()
+        self.exports_lock = threading.RLock()
+
+    def start(self) -> list[Note]:
+        notes: list[Note] = []
+        for record in self.catalog.state.pools.values():
+            notes += self._start_pool(record)
+        for target in self.catalog.state.targets.values():
+            self.exporter.set_target(target)
+        for handle in self.pools.opened():
+            notes += self.attach(handle)
+        return notes
+
+    def stop(self) -> list[Note]:
+        """Closes everything; what cannot be closed cleanly is noted, and the rest goes on."""
+        notes = []
+        for name in self.catalog.state.targets:
+            self.exporter.remove_target(name)
+        for handle in self.pools.opened():
+            self.pools.remove(handle.name)
+            with handle.lock:
+                try:
+                    handle.close()
+                except ScsiSnapError as error:
+                    notes.append(Note("pool-not-clean", f"pool {handle.name}: {error.message}"))
+        return notes
+
+    def open_pool(self, members: tuple[str, ...]) -> PoolHandle:
+        with translated(self.data_path):
+            native = self.data_path.open_pool(list(members))
+        return PoolHandle(self.data_path, native)
+
+    def attach(self, handle: PoolHandle) -> list[Note]:
+        """Brings up every recorded unit whose backing is in this pool."""
+        with self.exports_lock:
+            return [
+                note
+                for target in self.catalog.state.targets.values()
+                for record in target.luns
+                if record.pool_id == handle.id
+                for note in self._attach_lun(handle, target.name, record)
+            ]
+
+    def _attach_lun(self, handle: PoolHandle, target: str, record: LunRecord) -> list[Note]:
+        label = f"{target} LUN {record.lun} ({record.backing})"
+        try:
+            unit = self.unit(handle, record)
+        except ScsiSnapError as error:
+            return [Note("lun-unavailable", f"{label}: {error.message}")]
+        if unit is None:
+            return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
+        self.exporter.map(target, record.lun, unit)
+        return []
+
+    def unit(self, handle: PoolHandle, record: LunRecord) -> Unit | None:
+        """The unit that `record` stands for; None where its volume or snapshot is not there."""
+        found = backing_of(handle, record)
+        if found is None:
+            return None
+        volume, snapshot = found
+        device = handle.device(volume, snapshot)
+        name = f"{handle.name}/{volume}" + (f"@{snapshot}" if snapshot else "")
+        return Unit(name, device, UUID(record.snapshot_id or record.volume_id))
+
+    def _start_pool(self, record: PoolRecord) -> list[Note]:
+        try:
+            handle = self.open_pool(record.members)
+        except ScsiSnapError as error:
+            if record.phase == "present":
+                self.pools.set_unavailable(record.name, error.message)
+                return [Note("pool-unavailable", f"pool {record.name}: {error.message}")]
+            return [self._forget(record, f"its members hold no pool ({error.message})")]
+        if record.phase == "creating" and handle.name != record.name:
+            handle.close()
+            return [self._forget(record, f"its members belong to pool {handle.name}")]
+        if record.phase == "destroying" and not handle.volumes():
+            handle.destroy()
+            return [self._forget(record, "its destruction is finished")]
+        if record.id and record.id != handle.id:
+            handle.close()
+            reason = f"its members now hold another pool, {handle.name} ({handle.id})"
+            self.pools.set_unavailable(record.name, reason)
+            return [Note("pool-unavailable", f"pool {record.name}: {reason}")]
+        self.pools.add(handle)
+        present = replace(record, id=handle.id, phase="present")
+        self.catalog.update(lambda state: state.with_pool(present))
+        return []
+
+    def _forget(self, record: PoolRecord, reason: str) -> Note:
+        self.catalog.update(lambda state: state.without_pool(record.name))
+        return Note("pool-forgotten", f"pool {record.name} was being made or destroyed: {reason}")
+
+
+def backing_of(handle: PoolHandle, record: LunRecord) -> tuple[str, str | None] | None:
+    """The names by which the pool knows the record's backing now."""
+    for volume in handle.volumes():
+        if volume.id != record.volume_id:
+            continue
+        if not record.snapshot_id:
+            return volume.name, None
+        for snapshot in volume.snapshots:
+            if snapshot.id == record.snapshot_id:
+                return volume.name, snapshot.name
+    return None

@@ -1,0 +1,121 @@
+"""The data path as the control plane sees it: protocols, so that tests run without the extension.
+
+`native_data_path` is the one real implementation. What it answers as JSON
+becomes records in `pool_views`; what it raises becomes our errors here, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from scsi_snap.errors import InternalError, error_of
+from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.scsi.target import Target
+
+Point = tuple["NativePool", str, str, tuple[int, int] | None]
+"""(pool, volume, snapshot, (first LBA, blocks) or None for the whole volume)."""
+
+
+class NativeDevice(Protocol):
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def read_only(self) -> bool: ...
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes: ...
+    def write(self, offset_bytes: int, data: bytes) -> None: ...
+    def flush(self) -> None: ...
+    def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
+    def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+
+
+class NativePool(Protocol):
+    """As `_native.Pool`; shapes of the JSON texts are told in `_native.pyi`."""
+
+    def close(self) -> None: ...
+    def destroy(self) -> None: ...
+    def status(self) -> str: ...
+    def fail_member(self, name: str) -> None: ...
+    def volumes(self) -> str: ...
+    def create_volume(
+        self,
+        name: str,
+        size_bytes: int,
+        block_bytes: int,
+        chunk_bytes: int,
+        policy: str,
+        store_limit_bytes: int | None,
+        attributes: dict[str, str],
+    ) -> None: ...
+    def delete_volume(self, name: str) -> None: ...
+    def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
+    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]: ...
+    def device(self, volume: str, snapshot: str | None) -> NativeDevice: ...
+    def check(self, volume: str) -> str: ...
+    def events(self) -> str: ...
+
+
+class NativeSession(Protocol):
+    """A normal session in full-feature phase."""
+
+    def close(self) -> None: ...
+    def closed(self) -> bool: ...
+    def wait_closed(self, timeout_s: float) -> bool: ...
+    def logout_request(self) -> None: ...
+    def counters(self) -> str: ...
+
+
+class NativeTarget(Protocol):
+    """The fast path of one target; it is the command set's gate."""
+
+    def map(self, lun: int, device: NativeDevice) -> None: ...
+    def unmap(self, lun: int) -> None: ...
+    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None: ...
+
+
+class DataPath(Protocol):
+    """Makes pools and targets; one per process. A call may raise `error`, whose `code` is
+    stable."""
+
+    error: type[Exception]
+    driver: str
+    threads: int
+
+    def create_pool(
+        self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
+    ) -> NativePool: ...
+    def open_pool(self, members: list[str]) -> NativePool: ...
+    def create_snapshots(self, points: list[Point]) -> None: ...
+    def make_target(self, command_set: Target) -> NativeTarget: ...
+    def adopt(
+        self,
+        target: NativeTarget,
+        descriptor: int,
+        nexus: int,
+        parameters: SessionParameters,
+        received: bytes,
+    ) -> NativeSession:
+        """Takes the connection's file descriptor over."""
+
+    def stop(self) -> None: ...
+
+
+# The hints that the control plane can give and the data path cannot.
+_HINTS = {
+    "member-refused": "nothing was changed; take that member out of the command or repair it",
+    "no-space": "delete a volume or a snapshot, or make a smaller volume",
+    "damaged": "`scsi-snap check` tells more; what is damaged is left as it is",
+}
+
+
+@contextmanager
+def translated(data_path: DataPath) -> Iterator[None]:
+    """What the data path raises inside leaves as an error of `scsi_snap.errors`."""
+    try:
+        yield
+    except data_path.error as error:
+        code = getattr(error, "code", InternalError.code)
+        raise error_of(code, str(error), _HINTS.get(code, "")) from error

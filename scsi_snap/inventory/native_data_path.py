@@ -1,0 +1,56 @@
+"""`DataPath` by the extension module: the only importer of `_native`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import cast
+
+from scsi_snap import _native
+from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
+from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.scsi.target import Target
+
+
+class NativeDataPath:
+    """`_native` with its runtime of `threads` worker threads."""
+
+    error: type[Exception] = _native.NativeError
+
+    def __init__(self, threads: int) -> None:
+        self.runtime = _native.Runtime(threads)
+        self.driver = self.runtime.driver
+        self.threads = threads
+
+    def create_pool(
+        self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
+    ) -> NativePool:
+        return _native.Pool.create(self.runtime, name, level, strip_bytes, members)
+
+    def open_pool(self, members: list[str]) -> NativePool:
+        return _native.Pool.open(self.runtime, members)
+
+    def create_snapshots(self, points: list[Point]) -> None:
+        # Pools and targets given to this class were made by it: each cast is of its own object.
+        _native.Pool.create_snapshots(
+            [
+                (cast(_native.Pool, pool), volume, snapshot, block_range)
+                for pool, volume, snapshot, block_range in points
+            ]
+        )
+
+    def make_target(self, command_set: Target) -> NativeTarget:
+        return cast(NativeTarget, _native.Target(self.runtime, command_set))
+
+    def adopt(
+        self,
+        target: NativeTarget,
+        descriptor: int,
+        nexus: int,
+        parameters: SessionParameters,
+        received: bytes,
+    ) -> NativeSession:
+        native_parameters = _native.SessionParameters(**asdict(parameters))
+        return cast(_native.Target, target).adopt(descriptor, nexus, native_parameters, received)
+
+    def stop(self) -> None:
+        self.runtime.stop()

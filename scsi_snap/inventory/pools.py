@@ -1,0 +1,164 @@
+"""The pools of this controller: open ones by their handle, the others with the reason.
+
+Locks: a handle's `lock` is held by every verb that changes what is in its pool, and by `lun map`
+while it looks at the volume and writes the map, so that nothing is deleted between the two.
+Several handles are locked in the order of their names (`locked`); the catalog's own lock is taken
+inside and held only for one replacement of the file. Reading takes no lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from scsi_snap.errors import NotFound, PoolUnavailable
+from scsi_snap.inventory import pool_views
+from scsi_snap.inventory.native import DataPath, NativeDevice, NativePool, translated
+from scsi_snap.inventory.pool_views import PoolEvent, PoolStatus, VolumeView
+
+
+class PoolHandle:
+    """One open pool; the native object's calls, with our types and errors."""
+
+    def __init__(self, data_path: DataPath, native: NativePool) -> None:
+        self._data_path = data_path
+        self.native = native
+        self.lock = threading.RLock()
+        status = self.status()
+        self.name, self.id = status.name, status.id
+
+    def status(self) -> PoolStatus:
+        with translated(self._data_path):
+            return pool_views.parse_status(self.native.status())
+
+    def volumes(self) -> tuple[VolumeView, ...]:
+        with translated(self._data_path):
+            return pool_views.parse_volumes(self.native.volumes())
+
+    def volume(self, name: str) -> VolumeView:
+        """Raises `NotFound` with what is nearest."""
+        volumes = self.volumes()
+        for one in volumes:
+            if one.name == name:
+                return one
+        raise NotFound.named(
+            f"volume in pool {self.name!r}",
+            name,
+            (one.name for one in volumes),
+            f"scsi-snap volume list {self.name}",
+        )
+
+    def create_volume(
+        self,
+        name: str,
+        size_bytes: int,
+        block_bytes: int,
+        chunk_bytes: int,
+        policy: str,
+        store_limit_bytes: int | None,
+    ) -> None:
+        with translated(self._data_path):
+            self.native.create_volume(
+                name, size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes, {}
+            )
+
+    def delete_volume(self, name: str) -> None:
+        with translated(self._data_path):
+            self.native.delete_volume(name)
+
+    def delete_snapshot(self, volume: str, snapshot: str) -> None:
+        with translated(self._data_path):
+            self.native.delete_snapshot(volume, snapshot)
+
+    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
+        with translated(self._data_path):
+            return self.native.diff(volume, since, until)
+
+    def device(self, volume: str, snapshot: str | None) -> NativeDevice:
+        with translated(self._data_path):
+            return self.native.device(volume, snapshot)
+
+    def check(self, volume: str) -> list[str]:
+        with translated(self._data_path):
+            return pool_views.parse_check(self.native.check(volume))
+
+    def events(self) -> list[PoolEvent]:
+        with translated(self._data_path):
+            return pool_views.parse_events(self.native.events())
+
+    def fail_member(self, name: str) -> None:
+        with translated(self._data_path):
+            self.native.fail_member(name)
+
+    def close(self) -> None:
+        with translated(self._data_path):
+            self.native.close()
+
+    def destroy(self) -> None:
+        with translated(self._data_path):
+            self.native.destroy()
+
+
+class Pools:
+    """By name: what is open, and why the rest is not. Replaced as a whole, read without a lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[str, PoolHandle] = {}
+        self._unavailable: dict[str, str] = {}
+
+    def opened(self) -> list[PoolHandle]:
+        return [self._open[name] for name in sorted(self._open)]
+
+    def unavailable(self) -> dict[str, str]:
+        """Pool's name to the reason."""
+        return dict(self._unavailable)
+
+    def names(self) -> list[str]:
+        return sorted({*self._open, *self._unavailable})
+
+    def get(self, name: str) -> PoolHandle:
+        """Raises `NotFound` with what is nearest, or `PoolUnavailable` with the reason."""
+        handle = self._open.get(name)
+        if handle is not None:
+            return handle
+        reason = self._unavailable.get(name)
+        if reason is not None:
+            raise PoolUnavailable(
+                f"pool {name!r} is not available: {reason}",
+                f"bring its members back and `scsi-snap pool import --name {name}`",
+            )
+        raise NotFound.named("pool", name, self.names(), "scsi-snap pool list")
+
+    def by_id(self, pool_id: str) -> PoolHandle | None:
+        return next((one for one in self._open.values() if one.id == pool_id), None)
+
+    def add(self, handle: PoolHandle) -> None:
+        with self._lock:
+            self._open = {**self._open, handle.name: handle}
+            self._unavailable = {k: v for k, v in self._unavailable.items() if k != handle.name}
+
+    def set_unavailable(self, name: str, reason: str) -> None:
+        with self._lock:
+            self._open = {k: v for k, v in self._open.items() if k != name}
+            self._unavailable = {**self._unavailable, name: reason}
+
+    def remove(self, name: str) -> None:
+        with self._lock:
+            self._open = {k: v for k, v in self._open.items() if k != name}
+            self._unavailable = {k: v for k, v in self._unavailable.items() if k != name}
+
+    @contextmanager
+    def locked(self, names: Iterable[str]) -> Iterator[dict[str, PoolHandle]]:
+        """The named pools, held against changes by others, in the order of their names."""
+        with ExitStack() as held:
+            handles = {}
+            for name in sorted(set(names)):
+                handle = self.get(name)
+                held.enter_context(handle.lock)
+                handles[name] = handle
+            for name, handle in handles.items():
+                if self.get(name) is not handle:
+                    raise PoolUnavailable(f"pool {name!r} was closed meanwhile", "try again")
+            yield handles

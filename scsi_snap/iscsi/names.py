@@ -1,0 +1,49 @@
+"""iSCSI names: `iqn.`, `eui.` and `naa.` (RFC 7143, 4.2.7; RFC 3722 for the characters).
+
+A name compares as bytes after normalisation, and only ASCII names are taken: stringprep maps an
+ASCII name by lower-casing it and by nothing else, and a name beyond ASCII cannot be typed on most
+initiators. An `iqn.` name keeps letters, digits, `-`, `.` and `:`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from scsi_snap.iscsi.errors import InvalidName
+from scsi_snap.iscsi.limits import MAX_NAME_BYTES
+
+_IQN = re.compile(
+    r"iqn\.(?P<year>[0-9]{4})-(?P<month>[0-9]{2})"
+    r"\.(?P<authority>[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*)"
+    r"(?P<rest>:[a-z0-9.:-]+)?"
+)
+_EUI = re.compile(r"eui\.[0-9a-f]{16}")
+_NAA = re.compile(r"naa\.([0-9a-f]{16}|[0-9a-f]{32})")
+
+
+def normalise(name: str) -> str:
+    """The canonical spelling of an iSCSI name; InvalidName says what is wrong with a bad one."""
+    if not name:
+        raise InvalidName("an iSCSI name must not be empty")
+    if len(name) > MAX_NAME_BYTES:
+        raise InvalidName(f"an iSCSI name has at most {MAX_NAME_BYTES} bytes, this one {len(name)}")
+    if not name.isascii():
+        raise InvalidName(f"{name!r} has characters beyond ASCII, which are not supported in names")
+    lowered = name.lower()
+    check = _CHECKS.get(lowered[:4])
+    if check is None:
+        raise InvalidName(f"{name!r} does not begin with iqn., eui. or naa.")
+    pattern, form = check
+    match = pattern.fullmatch(lowered)
+    if match is None:
+        raise InvalidName(f"{name!r} is not of the form {form}")
+    if pattern is _IQN and not 1 <= int(match["month"]) <= 12:
+        raise InvalidName(f"{name!r} has no month between 01 and 12")
+    return lowered
+
+
+_CHECKS = {
+    "iqn.": (_IQN, "iqn.YYYY-MM.reversed.domain[:name], of letters, digits, '-', '.' and ':'"),
+    "eui.": (_EUI, "eui. and 16 hexadecimal digits"),
+    "naa.": (_NAA, "naa. and 16 or 32 hexadecimal digits"),
+}

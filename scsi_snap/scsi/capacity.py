@@ -1,0 +1,26 @@
+"""READ CAPACITY (SBC-3)."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.invocation import Invocation
+
+_LBPME_LBPRZ = 0xC0
+
+
+def read_capacity_10(invocation: "Invocation") -> bytes:
+    """Eight bytes; the last LBA is FFFFFFFFh where only READ CAPACITY (16) can say it."""
+    medium = invocation.unit.medium
+    last_lba = min(medium.block_count - 1, 0xFFFFFFFF)
+    return last_lba.to_bytes(4, "big") + medium.block_bytes.to_bytes(4, "big")
+
+
+def read_capacity_16(invocation: "Invocation") -> bytes:
+    """32 bytes. No protection information; one logical block a physical block; thin, zeros."""
+    unit = invocation.unit
+    medium = unit.medium
+    data = bytearray(32)
+    data[0:8] = (medium.block_count - 1).to_bytes(8, "big")
+    data[8:12] = medium.block_bytes.to_bytes(4, "big")
+    data[14] = _LBPME_LBPRZ if unit.unmaps else 0
+    return bytes(data)

@@ -1,0 +1,58 @@
+"""Standard INQUIRY data and the choice of a VPD page (SPC-4)."""
+
+from typing import TYPE_CHECKING, Final
+
+from scsi_snap.scsi import vpd
+from scsi_snap.scsi.identity import REVISION, VENDOR
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.invocation import Invocation
+
+DIRECT_ACCESS: Final = 0x00
+NO_LOGICAL_UNIT: Final = 0x7F
+"""Peripheral qualifier 011b with device type 1Fh: nothing can be here."""
+
+_VERSION_SPC_4 = 0x06
+_HISUP = 0x10
+_RESPONSE_DATA_FORMAT = 0x02
+_CMDQUE = 0x02
+
+VERSION_DESCRIPTORS: Final = {
+    "SAM-5": 0x00A0,
+    "iSCSI": 0x0960,
+    "SPC-4": 0x0460,
+    "SBC-3": 0x04C0,
+}
+"""No version claimed of each (SPC-4). Hosts know SPC-4 and SBC-3; later ones add nothing
+to what is here."""
+
+
+def inquiry(invocation: "Invocation") -> bytes:
+    """INQUIRY: standard data, or a VPD page with EVPD."""
+    cdb, unit = invocation.cdb, invocation.unit
+    if not cdb["evpd"]:
+        if cdb["page_code"]:
+            cdb.refuse("page_code")
+        return standard_data(DIRECT_ACCESS, unit.identity.product)
+    page = vpd.PAGES.get(cdb["page_code"])
+    if page is None:
+        cdb.refuse("page_code")
+    return vpd.encode(cdb["page_code"], page(unit, invocation.itl.mapping.port))
+
+
+def standard_data(peripheral: int, product: str) -> bytes:
+    """96 bytes: qualifier and device type, what is supported (nothing optional), names,
+    versions.
+    """
+    data = bytearray(96)
+    data[0] = peripheral
+    data[2] = _VERSION_SPC_4
+    data[3] = _HISUP | _RESPONSE_DATA_FORMAT
+    data[4] = len(data) - 5
+    data[7] = _CMDQUE
+    data[8:16] = VENDOR.encode("ascii").ljust(8)
+    data[16:32] = product.encode("ascii").ljust(16)
+    data[32:36] = REVISION.encode("ascii").ljust(4)
+    for index, descriptor in enumerate(VERSION_DESCRIPTORS.values()):
+        data[58 + 2 * index : 60 + 2 * index] = descriptor.to_bytes(2, "big")
+    return bytes(data)

@@ -1,0 +1,49 @@
+"""A command being carried out: all that an opcode's handler may look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from scsi_snap.scsi.cdb import Cdb
+from scsi_snap.scsi.nexus import ItlNexus
+from scsi_snap.scsi.sense import SenseCode, refuse
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.logical_unit import LogicalUnit
+    from scsi_snap.scsi.opcodes import Operation
+
+
+class Router(Protocol):
+    """What a logical unit may ask of the target it is in."""
+
+    def luns(self) -> Sequence[int]:
+        """The eight-byte LUNs, as integers, ascending by number."""
+
+    def luns_reported(self, nexus: int) -> None:
+        """A nexus has the list: REPORTED LUNS DATA HAS CHANGED is settled on every unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One command, its CDB valid, every check that is not the handler's own behind it."""
+
+    unit: "LogicalUnit"
+    router: Router
+    operations: "Sequence[Operation]"
+    """All that the unit supports."""
+    itl: ItlNexus
+    cdb: Cdb
+    data_out: bytes
+    data_out_wanted_bytes: int
+
+    def parameter_list(self) -> bytes:
+        """The Data-Out parameter list, whole; a list cut short on the way is no list."""
+        if len(self.data_out) < self.data_out_wanted_bytes:
+            refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+        return self.data_out[: self.data_out_wanted_bytes]
+
+    def block_data(self) -> bytes:
+        """The Data-Out blocks, whole: for commands that mean nothing on a part of them."""
+        if len(self.data_out) < self.data_out_wanted_bytes:
+            refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+        return self.data_out[: self.data_out_wanted_bytes]

@@ -1,0 +1,23 @@
+"""Bounds of the command set, each with its reason. The Block Limits page reports those a host can
+meet.
+"""
+
+from typing import Final
+
+TRANSFER_BYTES_MAX: Final = 16 << 20
+"""One READ, WRITE or VERIFY: held in memory whole, so a few hundred of them must still fit."""
+
+WRITE_SAME_BYTES_MAX: Final = 16 << 20
+"""One WRITE SAME: what a slow device still writes well inside a host's time-out."""
+
+UNMAP_BYTES_MAX: Final = 256 << 20
+"""All descriptors of one UNMAP together: each chunk that a snapshot needs is copied first."""
+
+UNMAP_DESCRIPTORS_MAX: Final = 256
+"""Descriptors of one UNMAP: a parameter list of four kibibytes."""
+
+PIECE_BYTES: Final = 1 << 20
+"""VERIFY and WRITE SAME hold this much of their range in memory at a time."""
+
+LUNS_MAX: Final = 16384
+"""Logical units of one target: what the flat space address method can number (SAM-5)."""

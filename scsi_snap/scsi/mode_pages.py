@@ -1,0 +1,240 @@
+"""MODE SENSE and MODE SELECT (SPC-4; SBC-3).
+
+A mode page exists as its default bytes and a mask of the bits that an initiator may change. The
+current values are shared by every nexus of the logical unit. Nothing is saved: PS is zero, saved
+values are refused, and a reset brings the defaults back.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.invocation import Invocation
+
+ALL_PAGES: Final = 0x3F
+ALL_SUBPAGES: Final = 0xFF
+
+READ_WRITE_ERROR_RECOVERY: Final = 0x01
+CACHING: Final = 0x08
+CONTROL: Final = 0x0A
+INFORMATIONAL_EXCEPTIONS: Final = 0x1C
+
+_CURRENT, _CHANGEABLE, _DEFAULT, _SAVED = range(4)
+
+_WP = 0x80
+_DPOFUA = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class ModePage:
+    """One page of the unit: page code and length first, both masks the same length."""
+
+    default: bytes
+    changeable: bytes
+
+    @property
+    def code(self) -> int:
+        """PAGE CODE."""
+        return self.default[0] & 0x3F
+
+
+def _page(code: int, length: int, default: dict[int, int], changeable: dict[int, int]) -> ModePage:
+    """A page of `length` bytes after its header, from the bytes that are not zero."""
+    header = bytes([code, length])
+    values, mask = bytearray(length + 2), bytearray(length + 2)
+    for byte, bits in default.items():
+        values[byte] = bits
+    for byte, bits in changeable.items():
+        mask[byte] = bits
+    return ModePage(header + values[2:], header + mask[2:])
+
+
+_WCE, _SWP, _D_SENSE = (2, 0x04), (4, 0x08), (2, 0x04)
+"""Byte and bit: Caching page WCE; Control page SWP and D_SENSE."""
+
+
+class ModePages:
+    """The mode pages of one logical unit. The owner locks."""
+
+    def __init__(self, *, write_cache: bool) -> None:
+        """`write_cache`: whether a completed write may still be lost until it is flushed."""
+        pages = [
+            _page(READ_WRITE_ERROR_RECOVERY, 0x0A, {}, {}),
+            _page(
+                CACHING,
+                0x12,
+                {_WCE[0]: _WCE[1]} if write_cache else {},
+                {_WCE[0]: _WCE[1]} if write_cache else {},
+            ),
+            # QUEUE ALGORITHM MODIFIER 1: commands may be reordered; the busy timeout has no limit.
+            _page(
+                CONTROL,
+                0x0A,
+                {3: 0x10, 8: 0xFF, 9: 0xFF},
+                {_D_SENSE[0]: _D_SENSE[1], _SWP[0]: _SWP[1]},
+            ),
+            # DEXCPT: there are no informational exceptions.
+            _page(INFORMATIONAL_EXCEPTIONS, 0x0A, {2: 0x08}, {}),
+        ]
+        self._pages: Final = {page.code: page for page in pages}
+        self._current = {page.code: page.default for page in pages}
+
+    def reset(self) -> None:
+        """Brings the defaults back."""
+        self._current = {page.code: page.default for page in self._pages.values()}
+
+    @property
+    def write_cache_enabled(self) -> bool:
+        """WCE: a write may end before it is durable."""
+        return bool(self._current[CACHING][_WCE[0]] & _WCE[1])
+
+    @property
+    def software_write_protect(self) -> bool:
+        """SWP."""
+        return bool(self._current[CONTROL][_SWP[0]] & _SWP[1])
+
+    @property
+    def descriptor_sense(self) -> bool:
+        """D_SENSE: sense data comes in descriptor format."""
+        return bool(self._current[CONTROL][_D_SENSE[0]] & _D_SENSE[1])
+
+    def __contains__(self, code: int) -> bool:
+        return code in self._pages
+
+    def codes(self) -> list[int]:
+        """Ascending, as MODE SENSE lists them."""
+        return sorted(self._pages)
+
+    def read(self, code: int, page_control: int) -> bytes:
+        """The page with its header: current, changeable or default values."""
+        if page_control == _CHANGEABLE:
+            return self._pages[code].changeable
+        if page_control == _DEFAULT:
+            return self._pages[code].default
+        return self._current[code]
+
+    def parse(self, data: bytes, offset: int) -> dict[int, bytes]:
+        """The pages of a MODE SELECT parameter list, checked against what may change.
+
+        `offset` is where the first page begins; the sense data points from the list's first byte.
+        """
+        wanted: dict[int, bytes] = {}
+        while offset < len(data):
+            if len(data) - offset < 2:
+                refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+            code, subpage_format = data[offset] & 0x3F, data[offset] & 0x40
+            if subpage_format or code not in self._pages:
+                refuse_parameter(offset, 5 if not subpage_format else 6)
+            current = wanted.get(code, self._current[code])
+            if data[offset + 1] != current[1]:
+                refuse_parameter(offset + 1)
+            page = data[offset : offset + len(current)]
+            if len(page) < len(current):
+                refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+            mask = self._pages[code].changeable
+            for byte in range(2, len(current)):
+                fixed = (page[byte] ^ current[byte]) & ~mask[byte] & 0xFF
+                if fixed:
+                    refuse_parameter(offset + byte, fixed.bit_length() - 1)
+            wanted[code] = current[:2] + page[2:]
+            offset += len(current)
+        return wanted
+
+    def change(self, wanted: dict[int, bytes]) -> bool:
+        """Makes parsed pages current; says whether anything is different now."""
+        changed = any(self._current[code] != page for code, page in wanted.items())
+        self._current = {**self._current, **wanted}
+        return changed
+
+
+def mode_sense_6(invocation: "Invocation") -> bytes:
+    """MODE SENSE (6): a header of four bytes."""
+    return _mode_sense(invocation, ten=False)
+
+
+def mode_sense_10(invocation: "Invocation") -> bytes:
+    """MODE SENSE (10): a header of eight bytes."""
+    return _mode_sense(invocation, ten=True)
+
+
+def _mode_sense(invocation: "Invocation", *, ten: bool) -> bytes:
+    """Header, block descriptor, the pages asked for."""
+    cdb, unit = invocation.cdb, invocation.unit
+    if cdb["page_control"] == _SAVED:
+        refuse(SenseCode.SAVING_PARAMETERS_NOT_SUPPORTED)
+    if cdb["page_code"] != ALL_PAGES and cdb["page_code"] not in unit.mode_pages:
+        cdb.refuse("page_code")
+    if cdb["subpage_code"] not in (0, ALL_SUBPAGES):
+        cdb.refuse("subpage_code")
+    descriptor = b""
+    long_lba = ten and bool(cdb["long_lba_accepted"])
+    if not cdb["disable_block_descriptors"]:
+        descriptor = _block_descriptor(unit.medium.block_count, unit.medium.block_bytes, long_lba)
+    codes = unit.mode_pages.codes() if cdb["page_code"] == ALL_PAGES else [cdb["page_code"]]
+    pages = b"".join(unit.mode_pages.read(code, cdb["page_control"]) for code in codes)
+    parameters = _DPOFUA | (_WP if unit.write_protected else 0)
+    if not ten:
+        length = 3 + len(descriptor) + len(pages)
+        return bytes([length, 0, parameters, len(descriptor)]) + descriptor + pages
+    length = 6 + len(descriptor) + len(pages)
+    header = length.to_bytes(2, "big") + bytes([0, parameters, int(long_lba and bool(descriptor))])
+    return header + b"\x00" + len(descriptor).to_bytes(2, "big") + descriptor + pages
+
+
+def _block_descriptor(block_count: int, block_bytes: int, long_lba: bool) -> bytes:
+    """SBC-3: number of logical blocks, logical block length."""
+    if long_lba:
+        return block_count.to_bytes(8, "big") + bytes(4) + block_bytes.to_bytes(4, "big")
+    return min(block_count, 0xFFFFFFFF).to_bytes(4, "big") + block_bytes.to_bytes(4, "big")
+
+
+def mode_select_6(invocation: "Invocation") -> bytes:
+    """MODE SELECT (6): a header of four bytes."""
+    return _mode_select(invocation, ten=False)
+
+
+def mode_select_10(invocation: "Invocation") -> bytes:
+    """MODE SELECT (10): a header of eight bytes."""
+    return _mode_select(invocation, ten=True)
+
+
+def _mode_select(invocation: "Invocation", *, ten: bool) -> bytes:
+    """All pages of the list take effect, or none."""
+    cdb, unit = invocation.cdb, invocation.unit
+    if not cdb["parameter_list_length"]:
+        return b""
+    if not cdb["page_format"]:
+        cdb.refuse("page_format")
+    data = invocation.parameter_list()
+    header_bytes = 8 if ten else 4
+    if len(data) < header_bytes:
+        refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+    long_lba = ten and bool(data[4] & 1)
+    descriptor_bytes = int.from_bytes(data[6:8], "big") if ten else data[3]
+    if descriptor_bytes not in (0, 16 if long_lba else 8):
+        refuse_parameter(6 if ten else 3)
+    offset = header_bytes + descriptor_bytes
+    if len(data) < offset:
+        refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+    if descriptor_bytes:
+        medium = unit.medium
+        _check_descriptor(data, header_bytes, long_lba, medium.block_count, medium.block_bytes)
+    unit.change_mode_pages(data, offset, invocation.itl)
+    return b""
+
+
+def _check_descriptor(
+    data: bytes, at: int, long_lba: bool, block_count: int, block_bytes: int
+) -> None:
+    """A block descriptor may repeat what is so; neither size nor block length can be changed."""
+    count_bytes = 8 if long_lba else 4
+    count = int.from_bytes(data[at : at + count_bytes], "big")
+    same = _block_descriptor(block_count, block_bytes, long_lba)
+    ours = int.from_bytes(same[:count_bytes], "big")
+    if count not in (0, ours, (1 << 8 * count_bytes) - 1):
+        refuse_parameter(at)
+    length_at = at + (12 if long_lba else 5)
+    if int.from_bytes(data[length_at : at + len(same)], "big") != block_bytes:
+        refuse_parameter(length_at)

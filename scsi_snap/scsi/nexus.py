@@ -1,0 +1,54 @@
+"""Where a command comes from: target port, I_T_L nexus, and the gate that the fast path looks
+at.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from scsi_snap.scsi.request import NexusId
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPort:
+    """An iSCSI target port: the target's name and its portal group (RFC 7143, 4.4)."""
+
+    target_name: str
+    portal_group_tag: int = 1
+    relative_identifier: int = 1
+
+
+class Gate(Protocol):
+    """Tells the fast path that a nexus must be declined, command by command.
+
+    A nexus of which nothing was ever said is pending: its first command belongs up here. The call
+    is made under the unit's lock, so it returns at once and does not call back.
+    """
+
+    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
+        """`lun` is the eight-byte LUN as an integer; None means every nexus."""
+
+
+class OpenGate:
+    """The gate of a target that has no fast path."""
+
+    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
+        """Nobody to tell."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mapping:
+    """A logical unit's place in one target. Two places of the same unit are different I_T_L
+    nexuses.
+    """
+
+    lun: int
+    """The eight-byte LUN as an integer."""
+    port: TargetPort
+    gate: Gate
+
+
+class ItlNexus(NamedTuple):
+    """An I_T_L nexus."""
+
+    mapping: Mapping
+    nexus: NexusId

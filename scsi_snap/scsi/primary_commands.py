@@ -1,0 +1,52 @@
+"""Commands of every device type that are not about its blocks (SPC-4, clause 6), and START STOP
+UNIT.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.cdb import Cdb
+    from scsi_snap.scsi.invocation import Invocation, Router
+
+_ADDRESSED, _WELL_KNOWN, _ALL = 0x00, 0x01, 0x02
+LUN_SELECTIONS: Final = frozenset({_ADDRESSED, _WELL_KNOWN, _ALL})
+"""SELECT REPORT of REPORT LUNS: the administrative logical units of SPC-5 are not there."""
+
+
+def test_unit_ready(_invocation: "Invocation") -> bytes:
+    """TEST UNIT READY: the checks before it are the command."""
+    return b""
+
+
+def request_sense(invocation: "Invocation") -> bytes:
+    """REQUEST SENSE: GOOD, with sense data as Data-In, in the format that DESC chooses."""
+    sense = invocation.unit.request_sense(invocation.itl)
+    return sense.encode(descriptor_format=bool(invocation.cdb["descriptor_format"]))
+
+
+def report_luns(invocation: "Invocation") -> bytes:
+    """REPORT LUNS: the same list, whichever logical unit is asked."""
+    return luns_selected(invocation.cdb, invocation.router, invocation.itl.nexus)
+
+
+def luns_selected(cdb: "Cdb", router: "Router", nexus: int) -> bytes:
+    """The list that SELECT REPORT chooses. There are no well known logical units."""
+    luns: Sequence[int] = ()
+    if cdb["select_report"] != _WELL_KNOWN:
+        luns = router.luns()
+        router.luns_reported(nexus)
+    entries = b"".join(lun.to_bytes(8, "big") for lun in luns)
+    return len(entries).to_bytes(4, "big") + bytes(4) + entries
+
+
+def start_stop_unit(invocation: "Invocation") -> bytes:
+    """START STOP UNIT (SBC-3): stopping makes the medium durable first, unless NO_FLUSH.
+
+    The medium does not come out (LOEJ) and there are no power conditions: the layout refuses both.
+    """
+    cdb, unit = invocation.cdb, invocation.unit
+    if not cdb["start"] and not cdb["no_flush"]:
+        unit.medium.flush()
+    unit.set_started(bool(cdb["start"]))
+    return b""

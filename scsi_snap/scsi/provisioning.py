@@ -1,0 +1,81 @@
+"""UNMAP and WRITE SAME (SBC-3): deallocating, and filling with one block.
+
+An unmapped block reads as zeros (LBPRZ). Blocks are not anchored, and ANCHOR is refused.
+"""
+
+from typing import TYPE_CHECKING
+
+from scsi_snap.scsi.block_commands import check_range, pieces
+from scsi_snap.scsi.limits import UNMAP_BYTES_MAX, UNMAP_DESCRIPTORS_MAX, WRITE_SAME_BYTES_MAX
+from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.invocation import Invocation
+
+_HEADER_BYTES = 8
+_DESCRIPTOR_BYTES = 16
+
+
+def unmap(invocation: "Invocation") -> bytes:
+    """UNMAP: every descriptor is checked before the first block is deallocated."""
+    data = invocation.parameter_list()
+    if not data:
+        return b""
+    ranges = _unmap_ranges(data)
+    for lba, blocks in ranges:
+        check_range(invocation, lba, blocks)
+    medium = invocation.unit.medium
+    if sum(blocks for _, blocks in ranges) * medium.block_bytes > UNMAP_BYTES_MAX:
+        refuse_parameter(_HEADER_BYTES + 8)
+    for lba, blocks in ranges:
+        if blocks:
+            medium.discard(lba, blocks)
+    invocation.unit.written()
+    return b""
+
+
+def _unmap_ranges(data: bytes) -> list[tuple[int, int]]:
+    """LBA and number of blocks of each whole block descriptor (SBC-3).
+
+    A descriptor that the length field cuts short is not there; one that the list itself cuts short
+    is a length error.
+    """
+    if len(data) < _HEADER_BYTES:
+        refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+    descriptors_bytes = int.from_bytes(data[2:4], "big")
+    if len(data) < _HEADER_BYTES + descriptors_bytes:
+        refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+    count = descriptors_bytes // _DESCRIPTOR_BYTES
+    if count > UNMAP_DESCRIPTORS_MAX:
+        refuse_parameter(2)
+    starts = range(_HEADER_BYTES, _HEADER_BYTES + count * _DESCRIPTOR_BYTES, _DESCRIPTOR_BYTES)
+    return [
+        (
+            int.from_bytes(data[start : start + 8], "big"),
+            int.from_bytes(data[start + 8 : start + 12], "big"),
+        )
+        for start in starts
+    ]
+
+
+def write_same(invocation: "Invocation") -> bytes:
+    """WRITE SAME: one block, or zeros with NDOB, over a range; with UNMAP, zeros deallocate it."""
+    cdb, medium = invocation.cdb, invocation.unit.medium
+    lba, blocks = cdb["lba"], cdb["number_of_blocks"]
+    if not blocks:
+        cdb.refuse("number_of_blocks")
+    check_range(invocation, lba, blocks)
+    if blocks * medium.block_bytes > WRITE_SAME_BYTES_MAX:
+        cdb.refuse("number_of_blocks")
+    if len(invocation.data_out) > invocation.data_out_wanted_bytes:
+        refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+    block = invocation.block_data()
+    if any(block):
+        for first, count in pieces(lba, blocks, medium.block_bytes):
+            medium.write(first, block * count)
+    elif cdb["unmap"]:
+        medium.discard(lba, blocks)
+    else:
+        medium.write_zeroes(lba, blocks)
+    invocation.unit.written()
+    return b""

@@ -1,0 +1,38 @@
+"""A command on its way down and its outcome on the way up; the fields of the native ones."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NewType
+
+NexusId = NewType("NexusId", int)
+"""An I_T nexus: one initiator port with one target port (SAM-5). Never used again."""
+
+
+class Status(IntEnum):
+    """Status codes (SAM-5)."""
+
+    GOOD = 0x00
+    CHECK_CONDITION = 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A SCSI command with its whole Data-Out buffer."""
+
+    nexus: NexusId
+    cdb: bytes
+    """As it came: perhaps longer than its operation code needs, perhaps shorter."""
+    data_out: bytes
+    """What the initiator sent, which may be more or less than the CDB says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The outcome of a command."""
+
+    status: Status
+    sense: bytes = b""
+    data_in: bytes = b""
+    """Cut to the allocation length, not to the initiator's room."""
+    data_out_wanted_bytes: int = 0
+    """How many bytes of Data-Out the CDB asked for."""

@@ -1,0 +1,129 @@
+"""The target device: its task router and what of task management is not about tasks.
+
+The router finds the logical unit that an eight-byte LUN means; where there is none, a null object
+answers. The map from number to unit is replaced whole at each change, so that a command looks at
+one version of it without a lock.
+"""
+
+import threading
+from types import MappingProxyType
+from typing import Final
+
+from scsi_snap.scsi import lun_address
+from scsi_snap.scsi.limits import LUNS_MAX
+from scsi_snap.scsi.logical_unit import LogicalUnit
+from scsi_snap.scsi.missing_unit import MissingLogicalUnit
+from scsi_snap.scsi.nexus import Gate, ItlNexus, Mapping, OpenGate, TargetPort
+from scsi_snap.scsi.request import NexusId, Request
+from scsi_snap.scsi.task_management import SUPPORTED, Function, Response
+
+_Places = MappingProxyType[int, tuple[Mapping, LogicalUnit]]
+
+
+class Target:
+    """A target device with one target port; a `CommandSet` for the native transport.
+
+    Every method may be called from any thread at any time.
+    """
+
+    def __init__(self, port: TargetPort, gate: Gate | None = None) -> None:
+        self._port: Final = port
+        self._gate: Gate = gate or OpenGate()
+        self._missing: Final = MissingLogicalUnit()
+        self._changing: Final = threading.Lock()
+        self._places: _Places = MappingProxyType({})
+
+    def set_gate(self, gate: Gate) -> None:
+        """Names the gate of the native target, which is made after this one. No unit is there
+        yet.
+        """
+        assert not self._places
+        self._gate = gate
+
+    def add_unit(self, number: int, unit: LogicalUnit) -> None:
+        """Maps a unit; initiators are told by unit attention on the units they know."""
+        assert 0 <= number < LUNS_MAX
+        mapping = Mapping(lun_address.encode(number), self._port, self._gate)
+        with self._changing:
+            assert number not in self._places, "the LUN is in use"
+            others = self._places
+            unit.mapped(mapping)
+            self._places = MappingProxyType({**others, number: (mapping, unit)})
+        self._tell_luns_changed(others)
+
+    def remove_unit(self, number: int) -> None:
+        """Unmaps a unit. Commands that are in it end as they would have."""
+        with self._changing:
+            mapping, unit = self._places[number]
+            others = {each: place for each, place in self._places.items() if each != number}
+            self._places = MappingProxyType(others)
+            unit.unmapped(mapping)
+        self._tell_luns_changed(self._places)
+
+    def _tell_luns_changed(self, places: _Places) -> None:
+        for mapping, unit in places.values():
+            unit.luns_changed(mapping)
+
+    def execute(
+        self,
+        nexus: int,
+        lun: int,
+        cdb: bytes,
+        attribute: int,  # noqa: ARG002
+        data_out: bytes,
+        data_in_room: int,  # noqa: ARG002
+    ) -> tuple[int, bytes, bytes, int]:
+        """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
+
+        `lun` is the eight-byte LUN as an integer. Commands have no order among them but what the
+        transport gives them, so the task attribute changes nothing here. `data_in_room` neither:
+        the transport cuts Data-In to it and reports the residual.
+        """
+        request = Request(NexusId(nexus), bytes(cdb), bytes(data_out))
+        place = self._place(lun)
+        if place is None:
+            done = self._missing.execute(request, self)
+        else:
+            mapping, unit = place
+            done = unit.execute(request, mapping, self)
+        return done.status, done.sense, done.data_in, done.data_out_wanted_bytes
+
+    def _place(self, lun: int) -> tuple[Mapping, LogicalUnit] | None:
+        number = lun_address.decode(lun)
+        return None if number is None else self._places.get(number)
+
+    def luns(self) -> list[int]:
+        """The eight-byte LUNs of every unit, as integers, by number."""
+        return [mapping.lun for _, (mapping, _) in sorted(self._places.items())]
+
+    def luns_reported(self, nexus: int) -> None:
+        """A nexus has read the list of logical units."""
+        for mapping, unit in self._places.values():
+            unit.luns_reported(ItlNexus(mapping, NexusId(nexus)))
+
+    def task_management(
+        self,
+        nexus: int,  # noqa: ARG002
+        lun: int,
+        function: int,
+    ) -> int:
+        """What a function does beside ending tasks, which is done by now. The response code."""
+        if function in (Function.TARGET_WARM_RESET, Function.TARGET_COLD_RESET):
+            for _, unit in self._places.values():
+                unit.reset()
+            return Response.FUNCTION_COMPLETE
+        if function == Function.TASK_REASSIGN:
+            return Response.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
+        if function not in SUPPORTED:
+            return Response.FUNCTION_NOT_SUPPORTED
+        place = self._place(lun)
+        if place is None:
+            return Response.LUN_DOES_NOT_EXIST
+        if function == Function.LOGICAL_UNIT_RESET:
+            place[1].reset()
+        return Response.FUNCTION_COMPLETE
+
+    def nexus_lost(self, nexus: int) -> None:
+        """A nexus is gone; its commands have ended."""
+        for _, unit in self._places.values():
+            unit.nexus_lost(NexusId(nexus))

@@ -1,0 +1,115 @@
+"""Vital product data pages (SPC-4, 7.8; SBC-3), from what the unit can do.
+
+`PAGES` maps a page code to the function that makes its contents; page 00h lists the same table.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from scsi_snap.scsi.identity import VENDOR
+from scsi_snap.scsi.limits import (
+    TRANSFER_BYTES_MAX,
+    UNMAP_BYTES_MAX,
+    UNMAP_DESCRIPTORS_MAX,
+    WRITE_SAME_BYTES_MAX,
+)
+from scsi_snap.scsi.nexus import TargetPort
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.logical_unit import LogicalUnit
+
+Page = Callable[["LogicalUnit", TargetPort], bytes]
+
+
+def encode(page_code: int, contents: bytes) -> bytes:
+    """The page with its header; the device type is that of a direct-access block device."""
+    return bytes([0x00, page_code]) + len(contents).to_bytes(2, "big") + contents
+
+
+def _supported_pages(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    return bytes(sorted(PAGES))
+
+
+def _unit_serial_number(unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    return unit.identity.serial_number.encode("ascii")
+
+
+_BINARY, _ASCII, _UTF8 = 0x1, 0x2, 0x3
+_OF_UNIT, _OF_PORT, _OF_DEVICE = 0x0, 0x1, 0x2
+_T10_VENDOR_ID, _NAA, _RELATIVE_TARGET_PORT, _SCSI_NAME = 0x1, 0x3, 0x4, 0x8
+_ISCSI = 0x5
+
+
+def _device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
+    """SPC-4, 7.8.6: names of the logical unit, of the target port, of the target device."""
+    identity = unit.identity
+    vendor_id = VENDOR.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
+    target = port.target_name
+    port_name = f"{target},t,0x{port.portal_group_tag:04x}"
+    return b"".join(
+        [
+            _designator(_BINARY, _OF_UNIT, _NAA, identity.naa),
+            _designator(_ASCII, _OF_UNIT, _T10_VENDOR_ID, vendor_id),
+            _designator(_UTF8, _OF_UNIT, _SCSI_NAME, _name(f"naa.{identity.naa.hex()}")),
+            _designator(
+                _BINARY,
+                _OF_PORT,
+                _RELATIVE_TARGET_PORT,
+                port.relative_identifier.to_bytes(4, "big"),
+            ),
+            _designator(_UTF8, _OF_PORT, _SCSI_NAME, _name(port_name)),
+            _designator(_UTF8, _OF_DEVICE, _SCSI_NAME, _name(target)),
+        ]
+    )
+
+
+def _designator(code_set: int, association: int, kind: int, value: bytes) -> bytes:
+    """PIV says that the protocol identifier means something, which it does off the unit itself."""
+    by_protocol = association != _OF_UNIT
+    first = code_set | (_ISCSI << 4 if by_protocol else 0)
+    second = kind | association << 4 | (0x80 if by_protocol else 0)
+    return bytes([first, second, 0, len(value)]) + value
+
+
+def _name(text: str) -> bytes:
+    """SCSI name string (SPC-4): ended by a null, padded to a multiple of four."""
+    data = text.encode("utf-8") + b"\x00"
+    return data + bytes(-len(data) % 4)
+
+
+def _block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    """SBC-3: what is enforced, in blocks. WSNZ: WRITE SAME of zero blocks is refused."""
+    block_bytes = unit.medium.block_bytes
+    page = bytearray(0x3C)
+    page[0] = 0x01
+    page[4:8] = (TRANSFER_BYTES_MAX // block_bytes).to_bytes(4, "big")
+    if unit.unmaps:
+        page[16:20] = (UNMAP_BYTES_MAX // block_bytes).to_bytes(4, "big")
+        page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
+    page[32:40] = (WRITE_SAME_BYTES_MAX // block_bytes).to_bytes(8, "big")
+    return bytes(page)
+
+
+def _block_device_characteristics(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    """SBC-3: no rotation to schedule for; VBULS: VERIFY compares unmapped blocks as
+    zeros.
+    """
+    page = bytearray(0x3C)
+    page[0:2] = (1).to_bytes(2, "big")
+    page[4] = 0x01
+    return bytes(page)
+
+
+def _logical_block_provisioning(unit: "LogicalUnit", _port: TargetPort) -> bytes:
+    """SBC-3: LBPU, LBPWS, LBPWS10; LBPRZ 001b, unmapped blocks read as zeros; thin."""
+    return bytes([0, 0x80 | 0x40 | 0x20 | 0x04, 0x02, 0]) if unit.unmaps else bytes(4)
+
+
+PAGES: Final[dict[int, Page]] = {
+    0x00: _supported_pages,
+    0x80: _unit_serial_number,
+    0x83: _device_identification,
+    0xB0: _block_limits,
+    0xB1: _block_device_characteristics,
+    0xB2: _logical_block_provisioning,
+}

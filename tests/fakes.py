@@ -1,0 +1,512 @@
+"""The data path and the exporter in memory, for every test above floor 7.
+
+`Disks` is what outlives a restart: pools by the paths of their members. `FakeDataPath` opens them
+as `_native` would, one owner at a time; `crash` forgets owners without closing. Snapshots are true
+copies of their volume's chunks; what changed is counted chunk by chunk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.scsi.target import Target
+
+from scsi_snap.inventory.exporter import SessionView, Unit
+from scsi_snap.inventory.native import NativeSession, NativeTarget, Point
+from scsi_snap.inventory.records import TargetRecord
+
+
+class FakeNativeError(Exception):
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass
+class _Snapshot:
+    id: str
+    name: str
+    epoch: int
+    first_byte: int
+    length_bytes: int
+    chunks: dict[int, bytes]
+    changed: set[int] = field(default_factory=set)
+    invalid_reason: str | None = None
+    group: str | None = None
+
+
+@dataclass
+class _Volume:
+    id: str
+    name: str
+    size_bytes: int
+    block_bytes: int
+    chunk_bytes: int
+    policy: str
+    limit_bytes: int | None
+    attributes: dict[str, str]
+    chunks: dict[int, bytes] = field(default_factory=dict)
+    snapshots: list[_Snapshot] = field(default_factory=list)
+    epochs: int = 0
+
+
+@dataclass
+class _PoolContent:
+    id: str
+    name: str
+    level: str
+    strip_bytes: int
+    members: list[str]
+    failed: set[str] = field(default_factory=set)
+    volumes: dict[str, _Volume] = field(default_factory=dict)
+    events: list[dict[str, str | None]] = field(default_factory=list)
+    open: bool = False
+
+
+@dataclass
+class Disks:
+    """Paths to sizes, and the pools on them."""
+
+    files: dict[str, int] = field(default_factory=dict)
+    pools: list[_PoolContent] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+
+    def crash(self) -> None:
+        """Power is gone: nobody owns a pool any more; everything acknowledged is there."""
+        for pool in self.pools:
+            pool.open = False
+
+    def pool(self, name: str) -> _PoolContent:
+        return next(pool for pool in self.pools if pool.name == name)
+
+
+class FakePool:
+    """As `_native.Pool`. `size_bytes` of members are not looked at: a pool has 1 TiB."""
+
+    def __init__(self, content: _PoolContent, disks: Disks) -> None:
+        self.content = content
+        self._disks = disks
+        content.open = True
+
+    def close(self) -> None:
+        self._check_open()
+        self.content.open = False
+
+    def destroy(self) -> None:
+        self._check_open()
+        if self.content.volumes:
+            raise FakeNativeError("busy", "the pool has volumes")
+        self._disks.pools.remove(self.content)
+        self.content.open = False
+
+    def status(self) -> str:
+        self._check_open()
+        pool = self.content
+        members = [
+            {
+                "name": path,
+                "id": str(uuid.uuid5(uuid.NAMESPACE_URL, path)),
+                "role": role,
+                "state": "failed" if path in pool.failed else "online",
+                "errors": 0,
+            }
+            for role, path in enumerate(pool.members)
+        ]
+        used = sum(volume.size_bytes for volume in pool.volumes.values())
+        return json.dumps(
+            {
+                "name": pool.name,
+                "id": pool.id,
+                "level": pool.level,
+                "strip_bytes": pool.strip_bytes,
+                "state": "degraded" if pool.failed else "online",
+                "size_bytes": 1 << 40,
+                "free_bytes": (1 << 40) - used,
+                "members": members,
+            }
+        )
+
+    def fail_member(self, name: str) -> None:
+        self._check_open()
+        if self.content.failed:
+            raise FakeNativeError("pool-unavailable", "the level allows one failed member")
+        self.content.failed.add(name)
+        self._add_event("member-failed", None, None, f"member {name} was taken out")
+
+    def volumes(self) -> str:
+        self._check_open()
+        return json.dumps([_volume_json(one) for one in self.content.volumes.values()])
+
+    def create_volume(
+        self,
+        name: str,
+        size_bytes: int,
+        block_bytes: int,
+        chunk_bytes: int,
+        policy: str,
+        store_limit_bytes: int | None,
+        attributes: dict[str, str],
+    ) -> None:
+        self._check_open()
+        if name in self.content.volumes:
+            raise FakeNativeError("exists", f"volume {name} exists already")
+        if size_bytes > 1 << 40:
+            raise FakeNativeError("no-space", "the pool has no room for it")
+        self.content.volumes[name] = _Volume(
+            str(uuid.uuid4()),
+            name,
+            size_bytes,
+            block_bytes,
+            chunk_bytes,
+            policy,
+            store_limit_bytes,
+            attributes,
+        )
+
+    def delete_volume(self, name: str) -> None:
+        if self.volume(name).snapshots:
+            raise FakeNativeError("busy", f"volume {name} has snapshots")
+        del self.content.volumes[name]
+
+    def delete_snapshot(self, volume: str, snapshot: str) -> None:
+        origin = self.volume(volume)
+        found = self.snapshot(volume, snapshot)
+        index = origin.snapshots.index(found)
+        if index:
+            origin.snapshots[index - 1].changed |= found.changed
+        origin.snapshots.remove(found)
+
+    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
+        origin = self.volume(volume)
+        first = origin.snapshots.index(self.snapshot(volume, since))
+        end = origin.snapshots.index(self.snapshot(volume, until)) if until else None
+        changed = set().union(*(one.changed for one in origin.snapshots[first:end]))
+        extents: list[tuple[int, int]] = []
+        for chunk in sorted(changed):
+            offset = chunk * origin.chunk_bytes
+            length = min(origin.chunk_bytes, origin.size_bytes - offset)
+            if extents and sum(extents[-1]) == offset:
+                extents[-1] = (extents[-1][0], extents[-1][1] + length)
+            else:
+                extents.append((offset, length))
+        return extents
+
+    def device(self, volume: str, snapshot: str | None) -> FakeDevice:
+        if snapshot is not None:
+            self.snapshot(volume, snapshot)
+        return FakeDevice(self, self.volume(volume).id, volume, snapshot)
+
+    def check(self, volume: str) -> str:
+        self.volume(volume)
+        return json.dumps({"problems": []})
+
+    def events(self) -> str:
+        self._check_open()
+        events, self.content.events = self.content.events, []
+        return json.dumps(events)
+
+    def drop_snapshot(self, volume: str, snapshot: str, reason: str) -> None:
+        """As the policy `drop-snapshot` does when the store is full."""
+        self.snapshot(volume, snapshot).invalid_reason = reason
+        self._add_event("snapshot-dropped", volume, snapshot, reason)
+
+    def volume(self, name: str) -> _Volume:
+        self._check_open()
+        if name not in self.content.volumes:
+            raise FakeNativeError("not-found", f"volume {name} does not exist")
+        return self.content.volumes[name]
+
+    def snapshot(self, volume: str, name: str) -> _Snapshot:
+        for one in self.volume(volume).snapshots:
+            if one.name == name:
+                return one
+        raise FakeNativeError("not-found", f"snapshot {name} does not exist")
+
+    def take(self, volume: str, name: str, blocks: tuple[int, int] | None, group: str) -> None:
+        origin = self.volume(volume)
+        first, length = 0, origin.size_bytes
+        if blocks is not None:
+            first, length = (count * origin.block_bytes for count in blocks)
+        origin.epochs += 1
+        origin.snapshots.append(
+            _Snapshot(
+                str(uuid.uuid4()),
+                name,
+                origin.epochs,
+                first,
+                length,
+                dict(origin.chunks),
+                group=group,
+            )
+        )
+
+    def _check_open(self) -> None:
+        if not self.content.open:
+            raise FakeNativeError("closed", "the pool is closed")
+
+    def _add_event(self, kind: str, volume: str | None, snapshot: str | None, text: str) -> None:
+        self.content.events.append(
+            {"kind": kind, "volume": volume, "snapshot": snapshot, "message": text}
+        )
+
+
+class FakeDevice:
+    """As `_native.Device`; one whose volume or snapshot is gone is closed."""
+
+    def __init__(self, pool: FakePool, volume_id: str, volume: str, snapshot: str | None) -> None:
+        self._pool = pool
+        self._volume_id = volume_id
+        self._volume = volume
+        self._snapshot = snapshot
+
+    @property
+    def size_bytes(self) -> int:
+        return self._origin().size_bytes
+
+    @property
+    def block_bytes(self) -> int:
+        return self._origin().block_bytes
+
+    @property
+    def read_only(self) -> bool:
+        return self._snapshot is not None
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        origin = self._origin()
+        chunks = origin.chunks
+        if self._snapshot is not None:
+            image = self._pool.snapshot(self._volume, self._snapshot)
+            if image.invalid_reason:
+                raise FakeNativeError("snapshot-invalid", "the snapshot is invalid")
+            end = image.first_byte + image.length_bytes
+            if offset_bytes < image.first_byte or offset_bytes + length_bytes > end:
+                raise FakeNativeError("outside-snapshot", "outside the snapshot")
+            chunks = image.chunks
+        size = origin.chunk_bytes
+        first, last = offset_bytes // size, (offset_bytes + length_bytes - 1) // size
+        joined = b"".join(chunks.get(chunk, bytes(size)) for chunk in range(first, last + 1))
+        start = offset_bytes - first * size
+        return joined[start : start + length_bytes]
+
+    def write(self, offset_bytes: int, data: bytes) -> None:
+        if self.read_only:
+            raise FakeNativeError("read-only", "the device is read-only")
+        origin = self._origin()
+        size = origin.chunk_bytes
+        while data:
+            chunk, start = divmod(offset_bytes, size)
+            part, data = data[: size - start], data[size - start :]
+            old = origin.chunks.get(chunk, bytes(size))
+            origin.chunks[chunk] = old[:start] + part + old[start + len(part) :]
+            for snapshot in origin.snapshots[-1:]:
+                snapshot.changed.add(chunk)
+            offset_bytes += len(part)
+
+    def flush(self) -> None:
+        self._origin()
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        self.write_zeroes(offset_bytes, length_bytes)
+
+    def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
+        self.write(offset_bytes, bytes(length_bytes))
+
+    def _origin(self) -> _Volume:
+        found = self._pool.content.volumes.get(self._volume)
+        if not self._pool.content.open or found is None or found.id != self._volume_id:
+            raise FakeNativeError("closed", "the device is closed")
+        return found
+
+
+class FakeDataPath:
+    """A `DataPath` over `disks`."""
+
+    error: type[Exception] = FakeNativeError
+    driver = "memory"
+    threads = 1
+
+    def __init__(self, disks: Disks) -> None:
+        self._disks = disks
+        self.stopped = False
+
+    def create_pool(
+        self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
+    ) -> FakePool:
+        for path, size_bytes in members:
+            if size_bytes is None and path not in self._disks.files:
+                raise FakeNativeError("member-refused", f"member {path} is refused: no such file")
+            if any(path in pool.members for pool in self._disks.pools):
+                raise FakeNativeError("member-refused", f"member {path} is refused: it has a label")
+        for path, size_bytes in members:
+            self._disks.files.setdefault(path, size_bytes or 0)
+        paths = [path for path, _ in members]
+        content = _PoolContent(str(uuid.uuid4()), name, level, strip_bytes, paths)
+        self._disks.pools.append(content)
+        return FakePool(content, self._disks)
+
+    def open_pool(self, members: list[str]) -> FakePool:
+        for path in members:
+            if path not in self._disks.files or path in self._disks.missing:
+                raise FakeNativeError("pool-unavailable", f"member {path} is missing")
+        for content in self._disks.pools:
+            if set(content.members) == set(members):
+                if content.open:
+                    raise FakeNativeError("busy", f"member {members[0]} is in use")
+                return FakePool(content, self._disks)
+        raise FakeNativeError("member-refused", f"member {members[0]} is refused: no label")
+
+    def create_snapshots(self, points: list[Point]) -> None:
+        group = str(uuid.uuid4())
+        for pool, volume, _, _ in points:
+            assert isinstance(pool, FakePool)
+            pool.volume(volume)
+        for pool, volume, name, blocks in points:
+            assert isinstance(pool, FakePool)
+            pool.take(volume, name, blocks, group)
+
+    def make_target(self, command_set: Target) -> NativeTarget:
+        return FakeNativeTarget()
+
+    def adopt(
+        self,
+        target: NativeTarget,
+        descriptor: int,
+        nexus: int,
+        parameters: SessionParameters,
+        received: bytes,
+    ) -> NativeSession:
+        assert isinstance(target, FakeNativeTarget)
+        session = FakeNativeSession(descriptor)
+        target.sessions.append(session)
+        return session
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class FakeNativeTarget:
+    def __init__(self) -> None:
+        self.luns: dict[int, object] = {}
+        self.sessions: list[FakeNativeSession] = []
+
+    def map(self, lun: int, device: object) -> None:
+        assert lun not in self.luns
+        self.luns[lun] = device
+
+    def unmap(self, lun: int) -> None:
+        del self.luns[lun]
+
+    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
+        """Nothing is fast here."""
+
+
+class FakeNativeSession:
+    """Owns the connection, but speaks nothing on it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket: socket.socket | None = socket.socket(fileno=descriptor)
+        self.asked_to_log_out = False
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def closed(self) -> bool:
+        return self._socket is None
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        if self.asked_to_log_out:
+            self.close()
+        return self.closed()
+
+    def logout_request(self) -> None:
+        self.asked_to_log_out = True
+
+    def counters(self) -> str:
+        return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})
+
+
+class FakeExporter:
+    """An `Exporter` whose initiators log in by `log_in`."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, TargetRecord] = {}
+        self.units: dict[tuple[str, int], Unit] = {}
+        self._sessions: dict[int, SessionView] = {}
+        self._numbers = itertools.count(1)
+
+    def set_target(self, record: TargetRecord) -> None:
+        self.targets[record.name] = replace(record, luns=())
+
+    def remove_target(self, name: str) -> None:
+        self.targets.pop(name, None)
+        self.units = {key: unit for key, unit in self.units.items() if key[0] != name}
+        self._sessions = {k: v for k, v in self._sessions.items() if v.target != name}
+
+    def map(self, target: str, lun: int, unit: Unit) -> None:
+        assert target in self.targets
+        self.units[target, lun] = unit
+
+    def unmap(self, target: str, lun: int) -> None:
+        self.units.pop((target, lun), None)
+
+    def log_in(self, target: str, initiator: str) -> int:
+        assert target in self.targets
+        number = next(self._numbers)
+        self._sessions[number] = SessionView(number, target, initiator, "192.0.2.1:40000")
+        return number
+
+    def sessions(self) -> list[SessionView]:
+        return list(self._sessions.values())
+
+    def close_session(self, session_id: int) -> bool:
+        return self._sessions.pop(session_id, None) is not None
+
+    def addresses(self) -> list[str]:
+        return ["127.0.0.1:3260"]
+
+
+def counting_clock() -> Callable[[], int]:
+    """Milliseconds that go up by one a call, from a fixed day on."""
+    ticks = itertools.count(1_793_000_000_000)
+    return lambda: next(ticks)
+
+
+def _volume_json(volume: _Volume) -> dict[str, object]:
+    used = sum(len(one.changed) for one in volume.snapshots) * volume.chunk_bytes
+    return {
+        "id": volume.id,
+        "name": volume.name,
+        "created_at_ms": 1_793_000_000_000,
+        "size_bytes": volume.size_bytes,
+        "block_bytes": volume.block_bytes,
+        "chunk_bytes": volume.chunk_bytes,
+        "policy": volume.policy,
+        "store": {
+            "used_bytes": used,
+            "capacity_bytes": 2 * used,
+            "limit_bytes": volume.limit_bytes,
+        },
+        "attributes": volume.attributes,
+        "snapshots": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "created_at_ms": 1_793_000_000_000 + one.epoch,
+                "epoch": one.epoch,
+                "first_byte": one.first_byte,
+                "length_bytes": one.length_bytes,
+                "state": "invalid" if one.invalid_reason else "live",
+                "invalid_reason": one.invalid_reason,
+                "group": one.group,
+            }
+            for one in volume.snapshots
+        ],
+    }

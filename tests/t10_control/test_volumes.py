@@ -1,0 +1,103 @@
+"""Verbs on volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scsi_snap.control.outcomes import Created, Deleted, Unchanged
+from scsi_snap.control.snapshots import SnapshotToMake
+from scsi_snap.errors import Busy, Exists, InvalidArgument, NoSpace, NotFound
+from scsi_snap.inventory.names import VolumeName
+from tests.controllers import IQN, MEMBERS, MIB, MONDAY, VOL0, Controller
+
+
+def test_create_is_idempotent(controller: Controller) -> None:
+    controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
+    made = controller.service.volumes.create(VOL0, MIB)
+    assert isinstance(made, Created) and made.view.size_bytes == MIB
+    again = controller.service.volumes.create(VOL0, MIB)
+    assert isinstance(again, Unchanged) and again.view == made.view
+    with pytest.raises(Exists, match="other parameters"):
+        controller.service.volumes.create(VOL0, 2 * MIB)
+    assert controller.service.volumes.show(VOL0) == made.view
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"size_bytes": 0}, "whole number"),
+        ({"size_bytes": -512}, "whole number"),
+        ({"size_bytes": 513}, "whole number"),
+        ({"size_bytes": 512, "block_bytes": 4096}, "whole number"),
+        ({"size_bytes": 1 << 61}, "at most"),
+        ({"size_bytes": MIB, "block_bytes": 520}, "520"),
+        ({"size_bytes": MIB, "chunk_bytes": 0}, "chunks"),
+        ({"size_bytes": MIB, "chunk_bytes": 65537}, "chunks"),
+        ({"size_bytes": MIB, "chunk_bytes": 2 * MIB}, "chunks"),
+        ({"size_bytes": MIB, "policy": "panic"}, "panic"),
+        ({"size_bytes": MIB, "store_limit_bytes": 1}, "limit"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    controller: Controller, parameters: dict[str, Any], says: str
+) -> None:
+    controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
+    with pytest.raises(InvalidArgument, match=says):
+        controller.service.volumes.create(VOL0, **parameters)
+
+
+def test_a_full_pool_says_so_and_what_to_do(controller: Controller) -> None:
+    controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
+    with pytest.raises(NoSpace) as caught:
+        controller.service.volumes.create(VOL0, 2 << 40)
+    assert "delete" in caught.value.hint
+
+
+def test_delete_is_refused_while_mapped(controller: Controller) -> None:
+    controller.with_volume().service.targets.create(IQN)
+    controller.service.targets.map(IQN, 5, VOL0)
+    assert controller.service.volumes.show(VOL0).mapped == (f"{IQN} LUN 5",)
+    with pytest.raises(Busy, match=f"LUN 5 of {IQN}"):
+        controller.service.volumes.delete(VOL0)
+    controller.service.targets.unmap(IQN, 5)
+    assert controller.service.volumes.delete(VOL0) == Deleted("tank/vol0")
+    with pytest.raises(NotFound):
+        controller.service.volumes.delete(VOL0)
+
+
+def test_delete_with_snapshots_must_be_said(controller: Controller) -> None:
+    controller.with_volume().service.snapshots.create([SnapshotToMake(MONDAY)])
+    with pytest.raises(Busy, match="monday"):
+        controller.service.volumes.delete(VOL0)
+    controller.service.volumes.delete(VOL0, with_snapshots=True)
+    assert controller.service.volumes.all() == []
+
+
+def test_delete_is_refused_while_a_snapshot_is_mapped(controller: Controller) -> None:
+    controller.with_volume().service.snapshots.create([SnapshotToMake(MONDAY)])
+    controller.service.targets.create(IQN)
+    controller.service.targets.map(IQN, 0, MONDAY)
+    with pytest.raises(Busy, match="tank/vol0@monday"):
+        controller.service.volumes.delete(VOL0, with_snapshots=True)
+    assert len(controller.service.snapshots.all()) == 1
+
+
+def test_list_is_by_pool(controller: Controller) -> None:
+    controller.with_volume()
+    controller.service.pools.create("lake", "raid1", 65536, [("/l1", 1), ("/l2", 1)])
+    controller.service.volumes.create(VolumeName("lake", "a"), MIB)
+    assert [one.name for one in controller.service.volumes.all()] == ["lake/a", "tank/vol0"]
+    assert [one.name for one in controller.service.volumes.all("tank")] == ["tank/vol0"]
+    with pytest.raises(NotFound):
+        controller.service.volumes.all("pond")
+
+
+def test_check(controller: Controller) -> None:
+    controller.with_volume()
+    assert [(one.volume, one.problems) for one in controller.service.volumes.check_all()] == [
+        ("tank/vol0", ())
+    ]
+    with pytest.raises(NotFound):
+        controller.service.volumes.check(VolumeName("tank", "vol1"))

@@ -1,0 +1,60 @@
+"""A bus to put commands on, and what is at its other end."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.logical_unit import LogicalUnit
+from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.target import Target
+from tests.t6_scsi.fakes import MemoryDevice, RecordingGate
+
+UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
+TARGET_NAME = "iqn.2026-11.org.example:disk"
+
+GOOD, CHECK_CONDITION = 0x00, 0x02
+
+
+@dataclass
+class Bus:
+    """One initiator, nexus 1, and the unit at LUN 0. Unit attentions of the start are gone."""
+
+    device: MemoryDevice
+    unit: LogicalUnit
+    target: Target
+    gate: RecordingGate
+
+    def command(
+        self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1
+    ) -> tuple[int, bytes, bytes, int]:
+        """Status, sense, Data-In, bytes of Data-Out wanted."""
+        return self.target.execute(nexus, lun, bytes(cdb), 1, data_out, 1 << 20)
+
+    def good(self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1) -> bytes:
+        """The Data-In of a command that must end in GOOD."""
+        status, sense, data_in, _ = self.command(cdb, data_out, lun=lun, nexus=nexus)
+        assert (status, sense.hex()) == (GOOD, "")
+        return data_in
+
+    def refused(
+        self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1
+    ) -> bytes:
+        """The sense data of a command that must end in CHECK CONDITION."""
+        status, sense, data_in, _ = self.command(cdb, data_out, lun=lun, nexus=nexus)
+        assert status == CHECK_CONDITION
+        assert data_in == b""
+        return sense
+
+    def clear_attentions(self, nexus: int, lun: int = 0) -> None:
+        while self.command([0x00] * 6, nexus=nexus, lun=lun)[0] != GOOD:
+            pass
+
+
+def make_bus(device: MemoryDevice) -> Bus:
+    gate = RecordingGate()
+    target = Target(TargetPort(TARGET_NAME), gate)
+    unit = LogicalUnit(device, Identity(UNIT_UUID))
+    target.add_unit(0, unit)
+    bus = Bus(device, unit, target, gate)
+    bus.clear_attentions(1)
+    return bus

@@ -1,0 +1,58 @@
+"""Sense data as a test expects it: fixed format, spelt out byte by byte (SPC-4, 4.5.3)."""
+
+INVALID_OPCODE = (0x5, 0x20, 0x00)
+LBA_OUT_OF_RANGE = (0x5, 0x21, 0x00)
+INVALID_FIELD_IN_CDB = (0x5, 0x24, 0x00)
+LUN_NOT_SUPPORTED = (0x5, 0x25, 0x00)
+INVALID_FIELD_IN_LIST = (0x5, 0x26, 0x00)
+LIST_LENGTH_ERROR = (0x5, 0x1A, 0x00)
+INVALID_FIELD_IN_INFORMATION_UNIT = (0x5, 0x0E, 0x03)
+SAVING_NOT_SUPPORTED = (0x5, 0x39, 0x00)
+NOT_READY_START_IT = (0x2, 0x04, 0x02)
+READ_ERROR = (0x3, 0x11, 0x00)
+WRITE_ERROR = (0x3, 0x0C, 0x00)
+INTERNAL_FAILURE = (0x4, 0x44, 0x00)
+POWER_ON = (0x6, 0x29, 0x00)
+DEVICE_RESET = (0x6, 0x29, 0x03)
+MODE_CHANGED = (0x6, 0x2A, 0x01)
+CAPACITY_CHANGED = (0x6, 0x2A, 0x09)
+LUNS_CHANGED = (0x6, 0x3F, 0x0E)
+WRITE_PROTECTED = (0x7, 0x27, 0x00)
+NO_SPACE = (0x7, 0x27, 0x07)
+MISCOMPARE = (0xE, 0x1D, 0x00)
+
+
+def fixed(
+    code: tuple[int, int, int],
+    *,
+    information: int | None = None,
+    pointer: tuple[int, int, int] = (0, 0, 0),
+) -> bytes:
+    """`pointer` is the three sense key specific bytes."""
+    key, asc, ascq = code
+    return bytes(
+        [
+            0x70 if information is None else 0xF0,  # VALID, response code
+            0x00,
+            key,
+            *(information or 0).to_bytes(4, "big"),
+            10,  # ADDITIONAL SENSE LENGTH
+            *[0] * 4,
+            asc,
+            ascq,
+            0x00,
+            *pointer,
+        ]
+    )
+
+
+def in_cdb(byte: int, bit: int | None = None) -> bytes:
+    """INVALID FIELD IN CDB with its field pointer: SKSV, C/D, BPV and bit; byte."""
+    flags = 0xC0 if bit is None else 0xC8 | bit
+    return fixed(INVALID_FIELD_IN_CDB, pointer=(flags, 0, byte))
+
+
+def in_list(byte: int, bit: int | None = None) -> bytes:
+    """INVALID FIELD IN PARAMETER LIST with its field pointer."""
+    flags = 0x80 if bit is None else 0x88 | bit
+    return fixed(INVALID_FIELD_IN_LIST, pointer=(flags, 0, byte))

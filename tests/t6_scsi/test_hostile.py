@@ -1,0 +1,112 @@
+"""Arbitrary commands: a valid completion, always, and no harm to anybody else."""
+
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scsi_snap.scsi.opcodes import OPERATIONS
+from tests.t6_scsi.bus import make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+
+KNOWN_OPCODES = sorted({each.operation_code for each in OPERATIONS})
+SMALL = st.integers(0, 80)
+
+
+@st.composite
+def cdbs(draw: st.DrawFn) -> bytes:
+    """Mostly known opcodes with mostly small numbers, so that checks are got past."""
+    opcode = draw(st.sampled_from(KNOWN_OPCODES) | st.integers(0, 255))
+    byte = st.just(0) | SMALL | st.integers(0, 255)
+    cdb = bytes([opcode, *draw(st.lists(byte, min_size=15, max_size=15))])
+    return cdb[: draw(st.just(16) | st.integers(0, 16))]
+
+
+lists = st.binary(max_size=64) | st.sampled_from([512, 1024, 4096]).map(bytes)
+
+
+def check_completion(status: int, sense: bytes, data_in: bytes, wanted: int) -> None:
+    assert wanted >= 0
+    if status == 0:
+        assert sense == b""
+        return
+    assert status == 2
+    assert data_in == b""
+    if sense[0] in (0x70, 0xF0):
+        assert len(sense) == 18 and sense[7] == 10
+    else:
+        assert sense[0] == 0x72 and len(sense) == 8 + sense[7]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(cdbs(), lists, st.integers(0, 1 << 64)), min_size=1, max_size=8))
+def test_arbitrary_commands(commands: list[tuple[bytes, bytes, int]]) -> None:
+    bus = make_bus(MemoryDevice(blocks=64))
+    for cdb, data_out, lun in commands:
+        for each_lun in (0, lun % (1 << 64)):
+            check_completion(*bus.target.execute(1, each_lun, cdb, 1, data_out, 0))
+    assert len(bus.device.data) == 64 * 512
+    assert bus.refused([0] * 6, nexus=2)[12] == 0x29
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([(0x15, 4), (0x55, 8), (0x42, 8)]),
+    st.binary(max_size=80),
+    st.integers(-8, 8),
+    st.booleans(),
+)
+def test_arbitrary_parameter_lists(
+    command: tuple[int, int], body: bytes, slip: int, plausible: bool
+) -> None:
+    """MODE SELECT and UNMAP: the length of the CDB need not be that of the data."""
+    opcode, header = command
+    data = bytes(header) + body if plausible else body
+    length = max(0, min(255, len(data) + slip))
+    bus = make_bus(MemoryDevice(blocks=64))
+    if opcode == 0x15:
+        cdb = [opcode, 0x10, 0, 0, length, 0]
+    else:
+        cdb = [opcode, 0x10 if opcode == 0x55 else 0, 0, 0, 0, 0, 0, 0, length, 0]
+    status, sense, data_in, wanted = bus.command(cdb, data)
+    check_completion(status, sense, data_in, wanted)
+    assert wanted == length
+
+
+def test_several_threads() -> None:
+    """Nexuses on threads of their own while the target changes: completions, and in the end no
+    unit attention that nobody established and none lost."""
+    bus = make_bus(MemoryDevice(blocks=64))
+    failures: list[BaseException] = []
+
+    def initiator(nexus: int) -> None:
+        try:
+            for step in range(200):
+                lba = (nexus * 8 + step) % 64
+                cdb = bytes([0x28, 0, *lba.to_bytes(4, "big"), 0, 0, 1, 0])
+                status, sense, data_in, _ = bus.target.execute(nexus, 0, cdb, 1, b"", 512)
+                check_completion(status, sense, data_in, 0)
+                assert status == 2 or data_in == bus.device.filled(lba)
+        except BaseException as failure:  # noqa: BLE001 - shown by the main thread
+            failures.append(failure)
+
+    def operator() -> None:
+        try:
+            for _ in range(50):
+                bus.target.add_unit(1, bus.unit)
+                bus.unit.capacity_changed()
+                bus.target.remove_unit(1)
+                bus.target.task_management(1, 0, 5)
+        except BaseException as failure:  # noqa: BLE001 - shown by the main thread
+            failures.append(failure)
+
+    threads = [threading.Thread(target=initiator, args=(nexus,)) for nexus in (2, 3, 4)]
+    threads.append(threading.Thread(target=operator))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    for nexus in (1, 2, 3, 4):
+        bus.clear_attentions(nexus)
+        assert not bus.gate.pending(nexus)

@@ -1,0 +1,148 @@
+"""UNMAP and WRITE SAME."""
+
+import pytest
+
+from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.fakes import HollowDevice
+from tests.t6_scsi.senses import (
+    INVALID_FIELD_IN_INFORMATION_UNIT,
+    LBA_OUT_OF_RANGE,
+    LIST_LENGTH_ERROR,
+    NO_SPACE,
+    fixed,
+    in_cdb,
+    in_list,
+)
+
+
+def unmap_list(*ranges: tuple[int, int]) -> bytes:
+    """SBC-3: data length, block descriptor data length, descriptors."""
+    body = b"".join(
+        lba.to_bytes(8, "big") + blocks.to_bytes(4, "big") + bytes(4) for lba, blocks in ranges
+    )
+    return (len(body) + 6).to_bytes(2, "big") + len(body).to_bytes(2, "big") + bytes(4) + body
+
+
+def unmap(length: int) -> list[int]:
+    return [0x42, 0x00, 0, 0, 0, 0, 0x00, *length.to_bytes(2, "big"), 0x00]
+
+
+class TestUnmap:
+    def test_each_descriptor(self, bus_of: Bus) -> None:
+        data = unmap_list((3, 2), (10, 1), (5, 0))
+        assert bus_of.command(unmap(len(data)), data) == (0, b"", b"", len(data))
+        assert bus_of.device.calls == [("discard", 3, 2), ("discard", 10, 1)]
+        assert bus_of.device.block(4) == bytes(bus_of.device.block_bytes)
+
+    @pytest.mark.parametrize("data", [b"", unmap_list()])
+    def test_nothing_to_do(self, bus: Bus, data: bytes) -> None:
+        bus.good(unmap(len(data)), data)
+        assert bus.device.calls == []
+
+    @pytest.mark.parametrize("length", range(1, 8))
+    def test_a_header_cut_short(self, bus: Bus, length: int) -> None:
+        assert bus.refused(unmap(length), unmap_list()[:length]) == fixed(LIST_LENGTH_ERROR)
+
+    def test_descriptors_cut_short(self, bus: Bus) -> None:
+        data = unmap_list((3, 2))[:-1]
+        assert bus.refused(unmap(len(data)), data) == fixed(LIST_LENGTH_ERROR)
+        assert bus.device.calls == []
+
+    def test_a_list_cut_short_on_the_way(self, bus: Bus) -> None:
+        data = unmap_list((3, 2))
+        assert bus.refused(unmap(len(data)), data[:-8]) == fixed(LIST_LENGTH_ERROR)
+
+    def test_one_descriptor_out_of_range_and_none_is_done(self, bus: Bus) -> None:
+        data = unmap_list((3, 2), (63, 2))
+        assert bus.refused(unmap(len(data)), data) == fixed(LBA_OUT_OF_RANGE, information=64)
+        assert bus.device.calls == []
+
+    def test_the_limits_of_the_block_limits_page(self) -> None:
+        """MAXIMUM UNMAP LBA COUNT and … BLOCK DESCRIPTOR COUNT are what is refused."""
+        bus = make_bus(HollowDevice(blocks=600000))
+        page = bus.good([0x12, 1, 0xB0, 0, 64, 0])
+        most_blocks = int.from_bytes(page[20:24], "big")
+        most_descriptors = int.from_bytes(page[24:28], "big")
+        data = unmap_list((0, most_blocks))
+        bus.good(unmap(len(data)), data)
+        data = unmap_list((0, most_blocks), (most_blocks, 1))
+        assert bus.refused(unmap(len(data)), data) == in_list(16)
+        data = unmap_list(*[(0, 1)] * most_descriptors)
+        bus.good(unmap(len(data)), data)
+        data = unmap_list(*[(0, 1)] * (most_descriptors + 1))
+        assert bus.refused(unmap(len(data)), data) == in_list(2)
+
+    def test_anchor_is_refused(self, bus: Bus) -> None:
+        data = unmap_list((3, 2))
+        assert bus.refused([0x42, 0x01, *unmap(len(data))[2:]], data) == in_cdb(1, bit=0)
+
+    def test_no_room(self, bus: Bus) -> None:
+        bus.device.fail = lambda call: "store-full"
+        data = unmap_list((3, 2))
+        assert bus.refused(unmap(len(data)), data) == fixed(NO_SPACE)
+
+
+def write_same(lba: int, blocks: int, flags: int, size: int = 10) -> list[int]:
+    if size == 10:
+        return [0x41, flags, *lba.to_bytes(4, "big"), 0, *blocks.to_bytes(2, "big"), 0]
+    return [0x93, flags, *lba.to_bytes(8, "big"), *blocks.to_bytes(4, "big"), 0, 0]
+
+
+UNMAP, ANCHOR, NDOB, PBDATA, LBDATA = 0x08, 0x10, 0x01, 0x04, 0x02
+
+
+@pytest.mark.parametrize("size", [10, 16])
+class TestWriteSame:
+    def test_one_block_over_a_range(self, bus_of: Bus, size: int) -> None:
+        device = bus_of.device
+        block = b"w" * device.block_bytes
+        assert bus_of.command(write_same(3, 4, 0, size), block) == (0, b"", b"", len(block))
+        assert device.data[3 * len(block) : 7 * len(block)] == block * 4
+        assert device.block(7) == device.filled(7)
+
+    def test_zeros(self, bus: Bus, size: int) -> None:
+        bus.good(write_same(3, 4, 0, size), bytes(512))
+        assert bus.device.calls == [("write_zeroes", 3, 4)]
+
+    def test_zeros_with_unmap_deallocate(self, bus: Bus, size: int) -> None:
+        bus.good(write_same(3, 4, UNMAP, size), bytes(512))
+        assert bus.device.calls == [("discard", 3, 4)]
+
+    def test_other_data_with_unmap_is_written(self, bus: Bus, size: int) -> None:
+        """SBC-3: an unmapped block would read as zeros, so it cannot stand for this data."""
+        bus.good(write_same(3, 1, UNMAP, size), b"w" * 512)
+        assert bus.device.calls == [("write", 3, 1)]
+
+    def test_zero_blocks_are_refused(self, bus: Bus, size: int) -> None:
+        """WSNZ."""
+        assert bus.refused(write_same(3, 0, 0, size), bytes(512)) == in_cdb(7 if size == 10 else 10)
+
+    def test_past_the_end(self, bus: Bus, size: int) -> None:
+        sense = bus.refused(write_same(60, 5, 0, size), bytes(512))
+        assert sense == fixed(LBA_OUT_OF_RANGE, information=64)
+
+    @pytest.mark.parametrize(
+        ("flag", "bit"), [(ANCHOR, 4), (ANCHOR | UNMAP, 4), (PBDATA, 2), (LBDATA, 1), (0x20, 7)]
+    )
+    def test_flags_that_are_refused(self, bus: Bus, size: int, flag: int, bit: int) -> None:
+        assert bus.refused(write_same(3, 1, flag, size), bytes(512)) == in_cdb(1, bit=bit)
+
+    @pytest.mark.parametrize("length", [0, 511, 513, 1024])
+    def test_not_one_block_of_data(self, bus: Bus, size: int, length: int) -> None:
+        sense = bus.refused(write_same(3, 1, 0, size), bytes(length))
+        assert sense == fixed(INVALID_FIELD_IN_INFORMATION_UNIT)
+        assert bus.device.calls == []
+
+
+def test_write_same_without_a_buffer(bus: Bus) -> None:
+    assert bus.command(write_same(3, 4, NDOB, 16)) == (0, b"", b"", 0)
+    assert bus.command(write_same(3, 4, NDOB | UNMAP, 16)) == (0, b"", b"", 0)
+    assert bus.device.calls == [("write_zeroes", 3, 4), ("discard", 3, 4)]
+
+
+def test_maximum_write_same_length_is_enforced() -> None:
+    bus = make_bus(HollowDevice(blocks=40000))
+    most = int.from_bytes(bus.good([0x12, 1, 0xB0, 0, 64, 0])[36:44], "big")
+    bus.good(write_same(0, most, 0, 16), b"w" * 512)
+    assert all(blocks <= 2048 for _, _, blocks in bus.device.calls)
+    assert bus.refused(write_same(0, most + 1, 0, 16), b"w" * 512) == in_cdb(10)

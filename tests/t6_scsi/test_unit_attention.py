@@ -1,0 +1,214 @@
+"""Unit attentions, resets, START STOP UNIT, and what the gate is told of them."""
+
+import pytest
+
+from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.logical_unit import LogicalUnit
+from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.request import NexusId, Request
+from scsi_snap.scsi.target import Target
+from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.fakes import MemoryDevice
+from tests.t6_scsi.modes import CACHING, NO_WCE, SWP, select_6
+from tests.t6_scsi.senses import (
+    CAPACITY_CHANGED,
+    DEVICE_RESET,
+    INVALID_OPCODE,
+    LUN_NOT_SUPPORTED,
+    LUNS_CHANGED,
+    NOT_READY_START_IT,
+    POWER_ON,
+    fixed,
+    in_cdb,
+)
+
+READ_10 = [0x28, 0, *[0, 0, 0, 7], 0, *[0, 1], 0]
+INQUIRY = [0x12, 0, 0, 0, 36, 0]
+REPORT_LUNS = [0xA0, 0, 0, 0, 0, 0, *[0, 0, 0, 64], 0, 0]
+REQUEST_SENSE = [0x03, 0, 0, 0, 252, 0]
+TEST_UNIT_READY = [0] * 6
+STOP, START = [0x1B, 0, 0, 0, 0x00, 0], [0x1B, 0, 0, 0, 0x01, 0]
+LOGICAL_UNIT_RESET, TARGET_WARM_RESET = 5, 6
+
+
+class TestUnitAttention:
+    def test_the_first_command_of_a_nexus_learns_of_power_on(self, bus: Bus) -> None:
+        """SAM-5; the command is not carried out, and the next one is."""
+        assert bus.refused(READ_10, nexus=2) == fixed(POWER_ON)
+        assert bus.device.calls == []
+        assert bus.good(READ_10, nexus=2) == bus.device.filled(7)
+
+    def test_it_comes_before_other_errors(self, bus: Bus) -> None:
+        assert bus.refused([0xFF] + [0] * 15, nexus=2) == fixed(POWER_ON)
+        assert bus.refused([0xFF] + [0] * 15, nexus=2) == fixed(INVALID_OPCODE)
+
+    def test_inquiry_and_report_luns_leave_it_pending(self, bus: Bus) -> None:
+        bus.good(INQUIRY, nexus=2)
+        bus.good(REPORT_LUNS, nexus=2)
+        assert bus.refused(TEST_UNIT_READY, nexus=2) == fixed(POWER_ON)
+
+    def test_request_sense_reports_and_clears_it(self, bus: Bus) -> None:
+        assert bus.good(REQUEST_SENSE, nexus=2) == fixed(POWER_ON)
+        bus.good(TEST_UNIT_READY, nexus=2)
+
+    def test_request_sense_without_anything_to_say(self, bus: Bus) -> None:
+        assert bus.good(REQUEST_SENSE) == fixed((0, 0, 0))
+        assert bus.good([0x03, 1, 0, 0, 252, 0]) == bytes([0x72, *[0] * 7])
+        assert bus.good([0x03, 0, 0, 0, 4, 0]) == fixed((0, 0, 0))[:4]
+
+    def test_a_nexus_that_was_lost_begins_anew(self, bus: Bus) -> None:
+        bus.target.nexus_lost(1)
+        assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+
+    def test_capacity_changed(self, bus: Bus) -> None:
+        bus.clear_attentions(2)
+        bus.device.data += bytes(512)
+        bus.unit.capacity_changed()
+        bus.unit.capacity_changed()
+        for nexus in (1, 2):
+            assert bus.refused(READ_10, nexus=nexus) == fixed(CAPACITY_CHANGED)
+            assert bus.good([0x25, *[0] * 9], nexus=nexus)[3] == 64
+
+    def test_a_reset_takes_the_place_of_what_was_pending(self, bus: Bus) -> None:
+        bus.unit.capacity_changed()
+        assert bus.target.task_management(1, 0, LOGICAL_UNIT_RESET) == 0
+        assert bus.refused(TEST_UNIT_READY) == fixed(DEVICE_RESET)
+        bus.good(TEST_UNIT_READY)
+
+    def test_a_unit_in_two_targets_tells_both(self, bus: Bus) -> None:
+        other = Target(TargetPort("iqn.2026-11.org.example:other"))
+        other.add_unit(3, bus.unit)
+        ask = (7, 3 << 48, bytes(6), 1, b"", 0)
+        assert other.execute(*ask)[1] == fixed(POWER_ON)
+        bus.unit.capacity_changed()
+        assert other.execute(*ask)[1] == fixed(CAPACITY_CHANGED)
+        assert bus.refused(TEST_UNIT_READY) == fixed(CAPACITY_CHANGED)
+
+
+class TestReset:
+    @pytest.mark.parametrize("function", [LOGICAL_UNIT_RESET, TARGET_WARM_RESET])
+    def test_it_brings_everything_back(self, bus: Bus, function: int) -> None:
+        select_6(bus, SWP)
+        bus.good(STOP)
+        assert bus.target.task_management(1, 0, function) == 0
+        assert bus.refused(READ_10) == fixed(DEVICE_RESET)
+        bus.good([0x2A, *READ_10[1:]], bytes(512))
+
+    def test_functions_that_only_end_tasks(self, bus: Bus) -> None:
+        for function in (1, 2, 4):  # ABORT TASK, ABORT TASK SET, CLEAR TASK SET
+            assert bus.target.task_management(1, 0, function) == 0
+        bus.good(TEST_UNIT_READY)
+
+    def test_functions_that_are_not_there(self, bus: Bus) -> None:
+        assert bus.target.task_management(1, 0, 3) == 5  # CLEAR ACA
+        assert bus.target.task_management(1, 0, 8) == 4  # TASK REASSIGN
+        assert bus.target.task_management(1, 0, 0) == 5
+        assert bus.target.task_management(1, 0, 127) == 5
+
+    def test_a_lun_that_is_not_there(self, bus: Bus) -> None:
+        assert bus.target.task_management(1, 9 << 48, LOGICAL_UNIT_RESET) == 2
+
+
+class TestStartStopUnit:
+    def test_a_stopped_unit(self, bus: Bus) -> None:
+        """SBC-3: the medium is not accessible until the unit is started again."""
+        bus.clear_attentions(2)
+        bus.good(STOP)
+        assert bus.device.calls == [("flush", 0, 0)]
+        for nexus in (1, 2):
+            for cdb in (TEST_UNIT_READY, READ_10, [0x2A, *READ_10[1:]], [0x25, *[0] * 9]):
+                assert bus.refused(cdb, bytes(512), nexus=nexus) == fixed(NOT_READY_START_IT)
+        bus.good(INQUIRY)
+        bus.good([0x1A, 0x08, 0x08, 0, 0xFF, 0])
+        assert bus.good(REQUEST_SENSE) == fixed(NOT_READY_START_IT)
+        bus.good(START, nexus=2)
+        assert bus.good(READ_10) == bus.device.filled(7)
+
+    def test_no_flush(self, bus: Bus) -> None:
+        bus.good([0x1B, 0, 0, 0, 0x04, 0])
+        assert bus.device.calls == []
+        assert bus.refused(TEST_UNIT_READY) == fixed(NOT_READY_START_IT)
+
+    def test_a_flush_that_fails_leaves_it_started(self, bus: Bus) -> None:
+        bus.device.fail = lambda call: "io-error"
+        bus.refused(STOP)
+        bus.good(TEST_UNIT_READY)
+
+    def test_no_eject_and_no_power_conditions(self, bus: Bus) -> None:
+        assert bus.refused([0x1B, 0, 0, 0, 0x02, 0]) == in_cdb(4, bit=1)  # LOEJ
+        assert bus.refused([0x1B, 0, 0, 0, 0x31, 0]) == in_cdb(4, bit=7)  # POWER CONDITION
+        assert bus.refused([0x1B, 0, 0, 1, 0x00, 0]) == in_cdb(3, bit=3)  # … MODIFIER
+        bus.good(TEST_UNIT_READY)
+
+
+class TestGate:
+    """What the fast path must not do by itself is what the gate says is pending."""
+
+    def test_a_clear_nexus(self, bus: Bus) -> None:
+        assert bus.gate.said() == {1: False}
+
+    @pytest.mark.parametrize("page", [NO_WCE, SWP])
+    def test_mode_parameters_that_change_writing(self, bus: Bus, page: bytes) -> None:
+        bus.clear_attentions(2)
+        select_6(bus, page)
+        assert bus.gate.said() == {1: True, 2: True}
+
+    def test_and_back(self, bus: Bus) -> None:
+        bus.clear_attentions(2)
+        select_6(bus, NO_WCE)
+        select_6(bus, CACHING)
+        assert bus.gate.said() == {1: False, 2: True}
+        bus.clear_attentions(2)
+        assert bus.gate.said() == {1: False, 2: False}
+
+    def test_a_stopped_unit(self, bus: Bus) -> None:
+        bus.good(STOP)
+        assert bus.gate.said() == {1: True}
+        bus.good(START)
+        assert bus.gate.said() == {1: False}
+
+    def test_a_nexus_that_comes_to_a_stopped_unit(self, bus: Bus) -> None:
+        bus.good(STOP)
+        bus.refused(TEST_UNIT_READY, nexus=2)
+        assert bus.gate.pending(2)
+
+    def test_a_unit_attention(self, bus: Bus) -> None:
+        bus.unit.capacity_changed()
+        assert bus.gate.said() == {1: True}
+        bus.refused(READ_10)
+        assert bus.gate.said() == {1: False}
+
+    def test_an_attention_cleared_by_report_luns(self, bus: Bus) -> None:
+        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+        assert bus.gate.pending(1)
+        bus.good(REPORT_LUNS)
+        assert not bus.gate.pending(1)
+
+    def test_a_read_only_unit_is_not_unusual(self) -> None:
+        bus = make_bus(MemoryDevice(read_only=True))
+        assert bus.gate.said() == {1: False}
+
+
+def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
+    other = LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid))
+    bus.target.add_unit(1, other)
+    assert bus.refused(TEST_UNIT_READY) == fixed(LUNS_CHANGED)
+    bus.clear_attentions(1, lun=1 << 48)
+    bus.target.remove_unit(1)
+    assert bus.refused(TEST_UNIT_READY) == fixed(LUNS_CHANGED)
+    bus.good(TEST_UNIT_READY)
+
+
+def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
+    bus.target.remove_unit(0)
+    bus.target.add_unit(0, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+    assert bus.gate.pending(1)
+    assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+
+
+def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
+    """The router had looked the unit up before it went."""
+    (mapping,) = bus.unit._mappings
+    bus.target.remove_unit(0)
+    done = bus.unit.execute(Request(NexusId(1), bytes(6), b""), mapping, bus.target)
+    assert done.sense == fixed(LUN_NOT_SUPPORTED)
