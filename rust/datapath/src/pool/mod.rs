@@ -123,6 +123,20 @@ impl<M: Member> Pool<M> {
         self.set.close().await
     }
 
+    /// Closes the pool and erases its members' labels. `Busy` while it has volumes.
+    pub async fn destroy(&self) -> Result<(), PoolError> {
+        let _change = self.sequence.lock().await;
+        let catalog = self.catalog();
+        if !catalog.volumes.is_empty() {
+            return Err(PoolError::Busy(format!(
+                "pool {} has {} volumes: delete them first",
+                catalog.name,
+                catalog.volumes.len()
+            )));
+        }
+        self.set.erase().await
+    }
+
     /// The stripe set.
     pub fn set(&self) -> &Arc<StripeSet<M>> {
         &self.set

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::admission::{Admission, label_at};
@@ -11,7 +12,7 @@ use super::gate::Gate;
 use super::intents::Intents;
 use super::journal::Journal;
 use super::label::Label;
-use super::layout::LABEL_ADDRESSES;
+use super::layout::{LABEL_ADDRESSES, LABEL_BYTES};
 use super::set::{Fault, STRIPE_LOCKS, StripeSet};
 use super::status::SetEvent;
 use super::{Geometry, Level};
@@ -173,6 +174,19 @@ impl<M: Member> StripeSet<M> {
         let next = Label { clean: true, ..label.clone() };
         self.commit_label(&mut label, next).await.map_err(refuse)?;
         self.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Closes the set and erases its labels: every member that is here is free for others.
+    pub(crate) async fn erase(&self) -> Result<(), PoolError> {
+        self.close().await?;
+        for member in self.members.iter().flatten() {
+            for address in LABEL_ADDRESSES {
+                let zeros = Bytes::from(vec![0; LABEL_BYTES as usize]);
+                member.write_at(address, zeros).await?;
+            }
+            member.flush().await?;
+        }
         Ok(())
     }
 }
