@@ -24,13 +24,14 @@ TOOL_PACKAGES  := libiscsi-bin qemu-utils qemu-block-extra e2fsprogs
 BENCH_PACKAGES := $(TOOL_PACKAGES) tgt nbdkit
 
 NATIVE       := scsi_snap/_native.abi3.so
+INSTALLED    := $(VENV)/installed $(NATIVE)
 RUST_SOURCES := $(shell find rust -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CARGO_TEST   := $(CARGO) test --locked --manifest-path rust/Cargo.toml --workspace --features simulation
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-demo: $(NATIVE) | tools ## the main job, shown: a pool, a volume, a snapshot, a foreign initiator
+demo: $(INSTALLED) | tools ## the main job, shown: a pool, a volume, a snapshot, a foreign initiator
 	@$(BIN)/python scripts/demo.py $(DEMO_OPTIONS)
 
 test: test-rust test-python ## every test
@@ -38,10 +39,10 @@ test: test-rust test-python ## every test
 test-rust: $(VENV)/ready | toolchain ## tests of the data path alone
 	$(CARGO_TEST)
 
-test-python: $(NATIVE) | tools ## pytest, with foreign initiators (PYTEST_OPTIONS="-k ...")
+test-python: $(INSTALLED) | tools ## pytest, with foreign initiators (PYTEST_OPTIONS="-k ...")
 	$(BIN)/pytest $(PYTEST_OPTIONS)
 
-check: $(NATIVE) | toolchain ## format, lint, types, stubs, floors, generated pages
+check: $(INSTALLED) | toolchain ## format, lint, types, stubs, floors, generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -51,18 +52,18 @@ check: $(NATIVE) | toolchain ## format, lint, types, stubs, floors, generated pa
 	cd rust && $(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(BIN)/python scripts/generate_docs.py --check
 
-format: $(VENV)/ready | toolchain ## put every file in its format
+format: $(INSTALLED) | toolchain ## put every file in its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only --quiet .
 	cd rust && $(CARGO) fmt --all
 
-docs: $(NATIVE) ## write the pages that are made from tables in the code
+docs: $(INSTALLED) ## write the pages that are made from tables in the code
 	$(BIN)/python scripts/generate_docs.py
 
-bench: $(NATIVE) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
+bench: $(INSTALLED) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
 	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
-bench-quick: $(NATIVE) | bench-tools ## the same in a minute or two, coarser
+bench-quick: $(INSTALLED) | bench-tools ## the same in a minute or two, coarser
 	$(BIN)/python -m bench --quick $(BENCH_OPTIONS)
 
 wheel: $(VENV)/ready | toolchain ## dist/*.whl: installs on CPython 3.11 and later, without Rust
@@ -89,16 +90,21 @@ tools:
 bench-tools:
 	@scripts/ensure_packages.sh $(BENCH_PACKAGES)
 
-$(VENV)/ready: setup.cfg pyproject.toml | system toolchain
+# What builds the module and runs cargo's tests.
+$(VENV)/ready: | system toolchain
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip 'setuptools>=77' 'setuptools-rust>=1.12'
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
 
 # cargo decides what is out of date; make only whether to ask it.
 $(NATIVE): $(VENV)/ready $(RUST_SOURCES) | toolchain
 	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_rust --inplace
 	@touch $@
+
+# The package itself, editable, with all that tests and checks need. The module is there by then.
+$(VENV)/installed: setup.cfg pyproject.toml | $(NATIVE)
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@ $(NATIVE)
 
 .PHONY: help demo test test-rust test-python check format docs bench bench-quick wheel clean \
 	toolchain system tools bench-tools

@@ -20,9 +20,9 @@ def table(results: Iterable[dict[str, Any]]) -> str:
 
 
 def _rows(rows: list[dict[str, Any]]) -> list[str]:
-    cells = [HEADINGS]
-    for row in rows:
-        cells.append(
+    cells = [
+        HEADINGS,
+        *(
             (
                 row["contender"],
                 f"{row['per_second']['median']:,.0f}",
@@ -30,7 +30,9 @@ def _rows(rows: list[dict[str, Any]]) -> list[str]:
                 _ratio(row, "speed_ratio"),
                 _ratio(row, "cpu_ratio"),
             )
-        )
+            for row in rows
+        ),
+    ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
     return [
         "  "

@@ -9,7 +9,8 @@ was let through just before an attention arises is one that came before it.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from scsi_snap.scsi.cdb import Cdb
@@ -26,6 +27,14 @@ from scsi_snap.scsi.unit_attention import UnitAttentions
 BLOCK_BYTES_SUPPORTED: Final = frozenset({512, 4096})
 
 
+@dataclass(slots=True)
+class _Told:
+    """What the gate of one mapping was told."""
+
+    unusual: bool
+    pending: set[NexusId] = field(default_factory=set)
+
+
 class LogicalUnit:
     """A direct-access block device over a volume or a snapshot image."""
 
@@ -39,8 +48,7 @@ class LogicalUnit:
         self._lock: Final = threading.Lock()
         self._attentions: Final = UnitAttentions()
         self._started = True
-        self._told: Final[dict[ItlNexus, bool]] = {}
-        self._mappings: Final[set[Mapping]] = set()
+        self._told: Final[dict[Mapping, _Told]] = {}
 
     @property
     def unmaps(self) -> bool:
@@ -89,9 +97,9 @@ class LogicalUnit:
         """
         operation = find(cdb)
         with self._lock:
-            if itl.mapping not in self._mappings:
+            if itl.mapping not in self._told:
                 refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
-            self._attentions.meet(itl)
+            self._meet([itl])
             if isinstance(operation, Sense) or not operation.despite_unit_attention:
                 condition = self._attentions.take(itl)
                 self._tell([itl])
@@ -111,7 +119,8 @@ class LogicalUnit:
         """What REQUEST SENSE reports: a unit attention, which it clears, or why it is not ready."""
         with self._lock:
             condition = self._attentions.take(itl)
-            self._tell([itl])
+            if itl.mapping in self._told:
+                self._tell([itl])
             if condition is not None:
                 return Sense(condition)
             if not self._started:
@@ -162,39 +171,63 @@ class LogicalUnit:
     def luns_reported(self, itl: ItlNexus) -> None:
         """The nexus has read the list: nothing is pending of it."""
         with self._lock:
-            self._attentions.clear(itl, SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED)
-            if itl in self._told:
+            if itl.mapping in self._told:
+                self._attentions.clear(itl, SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED)
                 self._tell([itl])
 
     def nexus_lost(self, nexus: NexusId) -> None:
         """A nexus is gone and does not come back."""
         with self._lock:
-            for itl in self._attentions.forget(nexus):
-                self._told.pop(itl, None)
+            self._attentions.forget(nexus)
+            for told in self._told.values():
+                told.pending.discard(nexus)
 
-    def mapped(self, mapping: Mapping) -> None:
-        """The unit has come to this place, of which the gate knows only what was before."""
+    def mapped(self, mapping: Mapping, nexuses: Iterable[NexusId]) -> None:
+        """The unit has come to this place, where these nexuses are."""
         with self._lock:
-            self._mappings.add(mapping)
-            mapping.gate.set_pending(mapping.lun, None, True)
+            self._told[mapping] = _Told(self._unusual)
+            self._meet(ItlNexus(mapping, nexus) for nexus in nexuses)
+            # Said last: a gate that was closed until now opens for nobody too early.
+            mapping.gate.set_pending(mapping.lun, None, self._unusual)
+
+    def meet(self, itl: ItlNexus) -> None:
+        """A nexus begins: its first command learns of it, and does not pass the gate."""
+        with self._lock:
+            if itl.mapping in self._told:
+                self._meet([itl])
+
+    def _meet(self, nexuses: Iterable[ItlNexus]) -> None:
+        """The lock is held."""
+        for itl in nexuses:
+            self._attentions.meet(itl)
+            self._tell([itl])
 
     def unmapped(self, mapping: Mapping) -> None:
         """The unit has left this place; a command still on its way to it finds nothing."""
         with self._lock:
-            self._mappings.remove(mapping)
             self._attentions.forget_mapping(mapping)
-            for itl in [itl for itl in self._told if itl.mapping is mapping]:
-                del self._told[itl]
+            del self._told[mapping]
 
     def _tell(self, nexuses: Sequence[ItlNexus]) -> None:
-        """Tells the gate what has changed for these nexuses. The lock is held."""
-        unusual = (
+        """Tells the gates what is different now, of these nexuses. The lock is held."""
+        for mapping, told in self._told.items():
+            if told.unusual != self._unusual:
+                told.unusual = self._unusual
+                mapping.gate.set_pending(mapping.lun, None, self._unusual)
+        for itl in nexuses:
+            pending = self._told[itl.mapping].pending
+            if self._attentions.pending(itl) and itl.nexus not in pending:
+                pending.add(itl.nexus)
+                itl.mapping.gate.set_pending(itl.mapping.lun, itl.nexus, True)
+            elif not self._attentions.pending(itl) and itl.nexus in pending:
+                pending.remove(itl.nexus)
+                itl.mapping.gate.set_pending(itl.mapping.lun, itl.nexus, False)
+
+    @property
+    def _unusual(self) -> bool:
+        """Whether a plain READ or WRITE is not just that, for every nexus."""
+        return (
             not self._started
             or self.mode_pages.software_write_protect
             or (not self.medium.read_only and not self.mode_pages.write_cache_enabled)
         )
-        for itl in nexuses:
-            pending = unusual or self._attentions.pending(itl)
-            if self._told.get(itl) != pending:
-                self._told[itl] = pending
-                itl.mapping.gate.set_pending(itl.mapping.lun, itl.nexus, pending)

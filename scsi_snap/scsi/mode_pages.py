@@ -1,4 +1,4 @@
-"""MODE SENSE and MODE SELECT (SPC-4; SBC-3).
+"""MODE SENSE and MODE SELECT (SPC-4, SBC-3).
 
 A mode page exists as its default bytes and a mask of the bits that an initiator may change. The
 current values are shared by every nexus of the logical unit. Nothing is saved: PS is zero, saved
@@ -56,7 +56,10 @@ _WCE, _SWP, _D_SENSE = (2, 0x04), (4, 0x08), (2, 0x04)
 
 
 class ModePages:
-    """The mode pages of one logical unit. The owner locks."""
+    """The mode pages of one logical unit.
+
+    The owner locks changes. The current values are replaced whole, so that reading takes no lock.
+    """
 
     def __init__(self, *, write_cache: bool) -> None:
         """`write_cache`: whether a completed write may still be lost until it is flushed."""

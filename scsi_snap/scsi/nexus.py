@@ -18,10 +18,12 @@ class TargetPort:
 
 
 class Gate(Protocol):
-    """Tells the fast path that a nexus must be declined, command by command.
+    """Tells the fast path which commands it must decline.
 
-    A nexus of which nothing was ever said is pending: its first command belongs up here. The call
-    is made under the unit's lock, so it returns at once and does not call back.
+    It declines a nexus while something is pending for that nexus or for every nexus; the two are
+    kept apart, so taking the one back leaves the other. A unit that was just mapped there may begin
+    either way: `None` is said once when it is mapped here. The call is made under the unit's lock,
+    so it returns at once and does not call back.
     """
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:

@@ -143,7 +143,7 @@ class Sense:
         return bytes(header) + descriptors
 
 
-class CheckCondition(Exception):  # noqa: N818 - the standard's word
+class CheckCondition(Exception):
     """The command being handled ends in CHECK CONDITION with this sense data."""
 
     def __init__(self, sense: Sense) -> None:

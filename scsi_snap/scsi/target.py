@@ -32,6 +32,7 @@ class Target:
         self._missing: Final = MissingLogicalUnit()
         self._changing: Final = threading.Lock()
         self._places: _Places = MappingProxyType({})
+        self._nexuses: Final[set[NexusId]] = set()
 
     def set_gate(self, gate: Gate) -> None:
         """Names the gate of the native target, which is made after this one. No unit is there
@@ -47,7 +48,7 @@ class Target:
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
-            unit.mapped(mapping)
+            unit.mapped(mapping, self._nexuses)
             self._places = MappingProxyType({**others, number: (mapping, unit)})
         self._tell_luns_changed(others)
 
@@ -69,9 +70,9 @@ class Target:
         nexus: int,
         lun: int,
         cdb: bytes,
-        attribute: int,  # noqa: ARG002
+        attribute: int,
         data_out: bytes,
-        data_in_room: int,  # noqa: ARG002
+        data_in_room: int,
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
@@ -103,7 +104,7 @@ class Target:
 
     def task_management(
         self,
-        nexus: int,  # noqa: ARG002
+        nexus: int,
         lun: int,
         function: int,
     ) -> int:
@@ -123,7 +124,20 @@ class Target:
             place[1].reset()
         return Response.FUNCTION_COMPLETE
 
+    def nexus_begins(self, nexus: int) -> None:
+        """A nexus comes: to be said before the transport takes its first command.
+
+        Without it the fast path, not knowing the nexus, would carry out commands that unit
+        attentions must come before.
+        """
+        with self._changing:
+            self._nexuses.add(NexusId(nexus))
+            for mapping, unit in self._places.values():
+                unit.meet(ItlNexus(mapping, NexusId(nexus)))
+
     def nexus_lost(self, nexus: int) -> None:
-        """A nexus is gone; its commands have ended."""
+        """A nexus is gone, and its commands have ended; or it was said to begin and did not."""
+        with self._changing:
+            self._nexuses.discard(NexusId(nexus))
         for _, unit in self._places.values():
             unit.nexus_lost(NexusId(nexus))

@@ -56,12 +56,10 @@ class UnitAttentions:
         if queue and condition in queue:
             queue.remove(condition)
 
-    def forget(self, nexus: NexusId) -> list[ItlNexus]:
+    def forget(self, nexus: NexusId) -> None:
         """Drops all of a nexus that is gone."""
-        gone = [itl for itl in self._queues if itl.nexus == nexus]
-        for itl in gone:
+        for itl in [itl for itl in self._queues if itl.nexus == nexus]:
             del self._queues[itl]
-        return gone
 
     def forget_mapping(self, mapping: Mapping) -> None:
         """Drops every nexus of a place that is gone."""

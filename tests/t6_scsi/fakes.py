@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class CodedFailure(Exception):  # noqa: N818 - not an error of ours
+class CodedFailure(Exception):
     """As the native module's error: a stable code."""
 
     def __init__(self, code: str) -> None:
@@ -89,20 +89,16 @@ class HollowDevice(MemoryDevice):
 
 
 class RecordingGate:
-    """What the fast path knows: of a nexus of which nothing was said since, that it is pending."""
+    """What the fast path knows; `lun` and None, or `lun` and a nexus, are pending."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[int, int], bool] = {}
+        self._pending: set[tuple[int, int | None]] = set()
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
-        if nexus is not None:
-            self._said[lun, nexus] = pending
-            return
-        assert pending, "nexuses are let through one by one"
-        self._said = {each: said for each, said in self._said.items() if each[0] != lun}
-
-    def said(self, lun: int = 0) -> dict[int, bool]:
-        return {nexus: said for (of, nexus), said in self._said.items() if of == lun}
+        if pending:
+            self._pending.add((lun, nexus))
+        else:
+            self._pending.discard((lun, nexus))
 
     def pending(self, nexus: int, lun: int = 0) -> bool:
-        return self.said(lun).get(nexus, True)
+        return bool({(lun, nexus), (lun, None)} & self._pending)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.t6_scsi.bus import Bus, make_bus
-from tests.t6_scsi.fakes import HollowDevice, MemoryDevice
+from tests.t6_scsi.fakes import CodedFailure, HollowDevice, MemoryDevice
 from tests.t6_scsi.senses import (
     INTERNAL_FAILURE,
     INVALID_FIELD_IN_INFORMATION_UNIT,
@@ -185,6 +185,21 @@ class TestFailures:
     def test_of_a_write(self, bus: Bus, code: str, sense: bytes) -> None:
         bus.device.fail = lambda call: code
         assert bus.refused([0x2A, 0, *[0, 0, 0, 7], 0, *[0, 1], 0], bytes(512)) == sense
+
+    def test_of_asking_for_the_size(self) -> None:
+        class ClosedDevice(MemoryDevice):
+            closed = False
+
+            @property
+            def size_bytes(self) -> int:
+                if self.closed:
+                    raise CodedFailure("closed")
+                return super().size_bytes
+
+        device = ClosedDevice()
+        bus = make_bus(device)
+        device.closed = True
+        assert bus.refused([0x25, *[0] * 9]) == fixed(LUN_NOT_SUPPORTED)
 
     def test_a_defect_is_not_sense_data(self, bus: Bus) -> None:
         def broken(call: str) -> str | None:

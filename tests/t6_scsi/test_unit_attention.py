@@ -145,38 +145,52 @@ class TestGate:
     """What the fast path must not do by itself is what the gate says is pending."""
 
     def test_a_clear_nexus(self, bus: Bus) -> None:
-        assert bus.gate.said() == {1: False}
+        assert not bus.gate.pending(1)
+
+    def test_a_nexus_that_begins(self, bus: Bus) -> None:
+        """Its first command must come up here, whatever it is."""
+        bus.target.nexus_begins(2)
+        assert bus.gate.pending(2)
+        assert bus.refused(READ_10, nexus=2) == fixed(POWER_ON)
+        assert not bus.gate.pending(2)
+
+    def test_a_nexus_that_looks_first(self, bus: Bus) -> None:
+        bus.good(INQUIRY, nexus=2)
+        assert bus.gate.pending(2)
 
     @pytest.mark.parametrize("page", [NO_WCE, SWP])
     def test_mode_parameters_that_change_writing(self, bus: Bus, page: bytes) -> None:
-        bus.clear_attentions(2)
+        """For every nexus, also for those that are yet to come."""
         select_6(bus, page)
-        assert bus.gate.said() == {1: True, 2: True}
+        assert bus.gate.pending(1)
+        assert bus.gate.pending(99)
 
     def test_and_back(self, bus: Bus) -> None:
         bus.clear_attentions(2)
         select_6(bus, NO_WCE)
         select_6(bus, CACHING)
-        assert bus.gate.said() == {1: False, 2: True}
+        assert not bus.gate.pending(1)
+        assert bus.gate.pending(2)
         bus.clear_attentions(2)
-        assert bus.gate.said() == {1: False, 2: False}
+        assert not bus.gate.pending(2)
 
     def test_a_stopped_unit(self, bus: Bus) -> None:
         bus.good(STOP)
-        assert bus.gate.said() == {1: True}
+        assert bus.gate.pending(1)
         bus.good(START)
-        assert bus.gate.said() == {1: False}
+        assert not bus.gate.pending(1)
 
-    def test_a_nexus_that_comes_to_a_stopped_unit(self, bus: Bus) -> None:
+    def test_a_reset(self, bus: Bus) -> None:
         bus.good(STOP)
-        bus.refused(TEST_UNIT_READY, nexus=2)
-        assert bus.gate.pending(2)
+        bus.target.task_management(1, 0, LOGICAL_UNIT_RESET)
+        bus.refused(READ_10)
+        assert not bus.gate.pending(1)
 
     def test_a_unit_attention(self, bus: Bus) -> None:
         bus.unit.capacity_changed()
-        assert bus.gate.said() == {1: True}
+        assert bus.gate.pending(1)
         bus.refused(READ_10)
-        assert bus.gate.said() == {1: False}
+        assert not bus.gate.pending(1)
 
     def test_an_attention_cleared_by_report_luns(self, bus: Bus) -> None:
         bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
@@ -184,9 +198,40 @@ class TestGate:
         bus.good(REPORT_LUNS)
         assert not bus.gate.pending(1)
 
+    def test_an_attention_cleared_by_request_sense(self, bus: Bus) -> None:
+        bus.unit.capacity_changed()
+        bus.good(REQUEST_SENSE)
+        assert not bus.gate.pending(1)
+
     def test_a_read_only_unit_is_not_unusual(self) -> None:
         bus = make_bus(MemoryDevice(read_only=True))
-        assert bus.gate.said() == {1: False}
+        assert not bus.gate.pending(1)
+
+    def test_a_unit_that_is_unusual_already_when_it_is_mapped(self, bus: Bus) -> None:
+        bus.good(STOP)
+        bus.target.add_unit(1, bus.unit)
+        assert bus.gate.pending(99, lun=1 << 48)
+
+    def test_a_unit_that_is_mapped_while_nexuses_are_there(self, bus: Bus) -> None:
+        bus.target.nexus_begins(7)
+        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+        assert bus.gate.pending(7, lun=1 << 48)
+
+    def test_a_gate_that_begins_closed_is_opened(self, bus: Bus) -> None:
+        """A unit may be mapped below with its gate closed until the first word from here."""
+        lun = 1 << 48
+        bus.gate.set_pending(lun, None, True)
+        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+        assert not bus.gate.pending(99, lun=lun)
+
+    def test_nothing_is_said_of_a_nexus_that_was_lost(self, bus: Bus) -> None:
+        bus.target.nexus_begins(7)
+        bus.target.nexus_lost(7)
+        bus.gate.set_pending(0, 7, False)
+        bus.unit.capacity_changed()
+        bus.target.add_unit(1, bus.unit)
+        assert not bus.gate.pending(7)
+        assert not bus.gate.pending(7, lun=1 << 48)
 
 
 def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
@@ -200,6 +245,7 @@ def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
 
 
 def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
+    bus.target.nexus_begins(1)
     bus.target.remove_unit(0)
     bus.target.add_unit(0, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
     assert bus.gate.pending(1)
@@ -208,7 +254,7 @@ def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
 
 def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
     """The router had looked the unit up before it went."""
-    (mapping,) = bus.unit._mappings
+    (mapping,) = bus.unit._told
     bus.target.remove_unit(0)
     done = bus.unit.execute(Request(NexusId(1), bytes(6), b""), mapping, bus.target)
     assert done.sense == fixed(LUN_NOT_SUPPORTED)

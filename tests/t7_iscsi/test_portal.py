@@ -65,14 +65,19 @@ class Controller:
     adopted: asyncio.Event = field(default_factory=asyncio.Event)
     fails: bool = False
     ends: bool = True
+    may_adopt: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def adopt(self, adoption: Adoption) -> FakeSession:
+        await self.may_adopt.wait()
         if self.fails:
             raise RuntimeError("no thread to run it")
         session = FakeSession(adoption, self.ends)
         self.sessions.append(session)
         self.adopted.set()
         return session
+
+    def __post_init__(self) -> None:
+        self.may_adopt.set()
 
     async def wait_adopted(self) -> FakeSession:
         await self.adopted.wait()
@@ -212,6 +217,31 @@ def test_reinstatement_ends_the_old_session_first() -> None:
     run(test)
 
 
+def test_logins_of_the_same_ends_take_turns() -> None:
+    async def test() -> None:
+        controller = Controller()
+        controller.may_adopt.clear()
+        async with (
+            serving(controller) as portal,
+            connected(portal) as one,
+            connected(portal) as two,
+            connected(portal) as bystander,
+        ):
+            await one.log_in(login())
+            await two.send(login())
+            # Once the bystander is answered, the portal has seen the second login too.
+            assert (await bystander.log_in(request(0, None, NAMES))).status == 0
+            controller.may_adopt.set()
+            assert isinstance(await two.receive(), LoginResponse)
+            await controller.wait_adopted()
+            while len(controller.sessions) < 2:
+                await controller.wait_adopted()
+            assert [session.ended for session in controller.sessions] == [True, False]
+            assert len(controller.table) == 1
+
+    run(test)
+
+
 def test_reinstatement_of_a_session_that_does_not_end() -> None:
     async def test() -> None:
         controller = Controller(ends=False)
@@ -290,7 +320,7 @@ def test_a_refused_login_is_told_why_and_closed() -> None:
             refused = request(1, 3, [*NAMES[:1], ("TargetName", PRIVATE)])
             received = await peer.log_in(refused, behind=b"x" * 100_000)
             assert received.status == LoginStatus.AUTHORIZATION_FAILURE
-            assert await peer.receive() is None
+            assert await peer.reader.read() == b"", "an orderly end, no reset"
 
     run(test)
 
@@ -323,7 +353,12 @@ def test_a_login_that_stalls_is_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [PortalLimits(logins=1), PortalLimits(logins_per_address=1)], ids=["all", "address"]
+    "limits",
+    [
+        PortalLimits(logins=1, login_timeout_s=2 * GUARD_S),
+        PortalLimits(logins_per_address=1, login_timeout_s=2 * GUARD_S),
+    ],
+    ids=["all", "address"],
 )
 def test_too_many_logins_at_once(limits: PortalLimits) -> None:
     async def test() -> None:

@@ -90,7 +90,8 @@ impl Device {
         let end = offset_bytes.checked_add(length_bytes);
         let inside = end.is_some_and(|end| end <= self.device.size_bytes());
         let block_bytes = u64::from(self.device.block_bytes());
-        let whole = offset_bytes.is_multiple_of(block_bytes) && length_bytes.is_multiple_of(block_bytes);
+        let whole =
+            offset_bytes.is_multiple_of(block_bytes) && length_bytes.is_multiple_of(block_bytes);
         if inside && whole {
             return Ok(());
         }
@@ -146,7 +147,8 @@ impl Device {
     fn discard(&self, py: Python<'_>, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {
         self.check_range(offset_bytes, length_bytes)?;
         let device = self.device.clone();
-        self.threads.run(py, move || async move { device.discard(offset_bytes, length_bytes).await })
+        self.threads
+            .run(py, move || async move { device.discard(offset_bytes, length_bytes).await })
     }
 
     fn write_zeroes(&self, py: Python<'_>, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {

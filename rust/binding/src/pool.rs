@@ -88,7 +88,8 @@ impl Pool {
         let Some(threads) = pools.first().map(|pool| Arc::clone(&pool.threads)) else {
             return Ok(0);
         };
-        let volumes: Vec<FileVolumes> = pools.iter().map(|pool| Arc::clone(&pool.volumes)).collect();
+        let volumes: Vec<FileVolumes> =
+            pools.iter().map(|pool| Arc::clone(&pool.volumes)).collect();
         threads.run(py, move || async move { settle_groups(&volumes).await })
     }
 
@@ -118,9 +119,7 @@ impl Pool {
 
     fn destroy(&self, py: Python<'_>) -> PyResult<()> {
         let volumes = Arc::clone(&self.volumes);
-        self.threads.run(py, move || async move {
-            volumes.pool().destroy().await
-        })
+        self.threads.run(py, move || async move { volumes.pool().destroy().await })
     }
 
     fn status(&self) -> PyResult<String> {

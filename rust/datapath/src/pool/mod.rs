@@ -1,12 +1,26 @@
 //! Floor 2, upper half: a pool is a stripe set with a catalog and free space.
 //!
-//! The bodies follow the stripe set; the signatures are what floors above build on.
+//! - A change of the catalog is written to every member and flushed; only then is it in force. One
+//!   change at a time.
+//! - Extents are zeroed, durably, before the catalog that gives them to a space is written, and are
+//!   free only once the catalog that takes them away is in force.
+//!
+//! ```text
+//! mod            the verbs                     catalog        the records
+//! space          extents as an address space   catalog_slot   the records' bytes on a member
+//! free_space     what is not taken             inspect        dump and check
+//! ```
 
 pub mod catalog;
+mod catalog_slot;
+mod free_space;
+mod recover;
 mod space;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -15,9 +29,11 @@ pub use catalog::{
 };
 pub use space::Space;
 
-use crate::error::PoolError;
+use crate::block_io::BlockIo;
+use crate::error::{IoError, PoolError};
+use crate::limits::NAME_CHARS_MAX;
 use crate::member::Member;
-use crate::stripe::Level;
+use crate::stripe::{Level, MemberStatus, SetEvent, SetState, StripeSet};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -31,77 +47,297 @@ pub struct CreateOptions {
 }
 
 /// A pool as users see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
     /// Its identity.
     pub id: Uuid,
+    /// Its level.
+    pub level: Level,
+    /// Bytes of a strip.
+    pub strip_bytes: u64,
+    /// How it stands.
+    pub state: SetState,
     /// Bytes that spaces may take.
     pub size_bytes: u64,
     /// Bytes that no space has.
     pub free_bytes: u64,
+    /// Spaces are multiples of this.
+    pub granule_bytes: u64,
+    /// The members, by role.
+    pub members: Vec<MemberStatus>,
 }
 
 /// A pool.
 pub struct Pool<M> {
-    members: Vec<M>,
+    set: Arc<StripeSet<M>>,
+    catalog: ArcSwap<Catalog>,
+    /// The sequence number of the catalog in force. Held while a change is made.
+    sequence: tokio::sync::Mutex<u64>,
+    /// Held from the choice of extents to the catalog that names them.
+    allocation: tokio::sync::Mutex<()>,
+    spaces: Mutex<HashMap<SpaceId, Weak<Space<M>>>>,
 }
 
 impl<M: Member> Pool<M> {
-    /// Makes a pool over members, whatever they held.
+    /// Makes a pool. `PoolError::MemberRefused` where a member is too small or belongs to a pool;
+    /// `Invalid` where the level, the strip or the name does not work.
     pub async fn create(members: Vec<M>, options: CreateOptions) -> Result<Arc<Self>, PoolError> {
-        let _ = (members, options);
-        unimplemented!()
+        check_name(&options.name)?;
+        let set = StripeSet::create(members, options.level, options.strip_bytes).await?;
+        let pool = Self::over(set, Catalog::new(&options.name), 0);
+        pool.update(|_| Ok(())).await?;
+        pool.set.found().await?;
+        Ok(Arc::new(pool))
     }
 
-    /// Imports a pool from its members alone, in any order.
+    /// Imports a pool from its members alone, in any order. `MemberRefused` names the first that
+    /// cannot be used; `Unavailable` where too many are missing.
     pub async fn open(members: Vec<M>) -> Result<Arc<Self>, PoolError> {
-        let _ = members;
-        unimplemented!()
+        let (set, _) = StripeSet::open(members, true).await?;
+        Ok(Arc::new(Self::recover(set).await?))
     }
 
-    /// Flushes and marks the pool clean. I/O after this fails with `IoError::Closed`.
+    /// The same, but leaves members out that cannot be used, as far as the level allows: what a
+    /// controller does when it starts. Gives the refusals too.
+    pub async fn open_available(members: Vec<M>) -> Result<(Arc<Self>, Vec<PoolError>), PoolError> {
+        let (set, refused) = StripeSet::open(members, false).await?;
+        Ok((Arc::new(Self::recover(set).await?), refused))
+    }
+
+    fn over(set: StripeSet<M>, catalog: Catalog, sequence: u64) -> Self {
+        Self {
+            set: Arc::new(set),
+            catalog: ArcSwap::from_pointee(catalog),
+            sequence: tokio::sync::Mutex::new(sequence),
+            allocation: tokio::sync::Mutex::new(()),
+            spaces: Mutex::default(),
+        }
+    }
+
+    /// Flushes, clears the write intents and marks the pool clean. Calls after this fail with
+    /// `IoError::Closed`.
     pub async fn close(&self) -> Result<(), PoolError> {
-        unimplemented!()
+        let _change = self.sequence.lock().await;
+        self.set.close().await
     }
 
-    /// The catalog in force: a view that does not change any more.
-    pub fn catalog(&self) -> Arc<Catalog> {
-        unimplemented!()
+    /// Closes the pool and erases its members' labels. `Busy` while it has volumes.
+    pub async fn destroy(&self) -> Result<(), PoolError> {
+        let _change = self.sequence.lock().await;
+        let catalog = self.catalog();
+        if !catalog.volumes.is_empty() {
+            return Err(PoolError::Busy(format!(
+                "pool {} has {} volumes: delete them first",
+                catalog.name,
+                catalog.volumes.len()
+            )));
+        }
+        self.set.erase().await
     }
 
-    /// Changes the catalog: durable on all members when it returns `Ok`; nothing has changed when
-    /// it returns `Err`.
-    pub async fn update<R>(
-        &self,
-        change: impl FnOnce(&mut Catalog) -> Result<R, PoolError>,
-    ) -> Result<R, PoolError> {
-        let _ = change;
-        unimplemented!()
+    /// The stripe set.
+    pub fn set(&self) -> &Arc<StripeSet<M>> {
+        &self.set
     }
 
-    /// Makes a space of at least `size_bytes`, which may be 0; it reads as zeros.
-    pub async fn create_space(&self, size_bytes: u64) -> Result<SpaceId, PoolError> {
-        let _ = size_bytes;
-        unimplemented!()
-    }
-
-    /// Gives a space's extents back; I/O on it fails with `IoError::Closed` from then on.
-    pub async fn delete_space(&self, id: SpaceId) -> Result<(), PoolError> {
-        let _ = id;
-        unimplemented!()
-    }
-
-    /// The space of that number; the same object for every caller.
-    pub fn space(self: &Arc<Self>, id: SpaceId) -> Result<Arc<Space<M>>, PoolError> {
-        let _ = id;
-        unimplemented!()
+    /// The pool's identity.
+    pub fn id(&self) -> Uuid {
+        self.set.id()
     }
 
     /// What users see.
     pub fn status(&self) -> PoolStatus {
-        let _ = &self.members;
-        unimplemented!()
+        let catalog = self.catalog();
+        let free = free_space::free_runs(&catalog, self.size_bytes());
+        PoolStatus {
+            name: catalog.name.clone(),
+            id: self.id(),
+            level: self.set.geometry().level,
+            strip_bytes: self.set.geometry().strip_bytes,
+            state: self.set.state(),
+            size_bytes: self.size_bytes(),
+            free_bytes: free.iter().map(|run| run.length_bytes).sum(),
+            granule_bytes: self.granule_bytes(),
+            members: self.set.member_status(),
+        }
+    }
+
+    /// What happened since the last call, at most `POOL_EVENTS_MAX` of it.
+    pub fn take_events(&self) -> Vec<SetEvent> {
+        self.set.take_events()
+    }
+
+    /// Takes a member out by hand. `Busy` where the pool cannot do without it.
+    pub async fn fail_member(&self, name: &str) -> Result<(), PoolError> {
+        self.set.fail_member(name).await
+    }
+
+    /// Flushes with no change in flight and forgets the write intents.
+    pub async fn checkpoint(&self) -> Result<(), PoolError> {
+        Ok(self.set.checkpoint().await?)
+    }
+
+    /// The catalog in force: a view that does not change any more.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// Changes the catalog: durable on all members when it returns `Ok`; not in force when it
+    /// returns `Err`. Where writing it failed, a crash may still bring it into force.
+    pub async fn update<R>(
+        &self,
+        change: impl FnOnce(&mut Catalog) -> Result<R, PoolError>,
+    ) -> Result<R, PoolError> {
+        let mut sequence = self.sequence.lock().await;
+        let mut next = Catalog::clone(&self.catalog.load());
+        let result = change(&mut next)?;
+        free_space::check(&next, self.size_bytes(), self.granule_bytes())?;
+        let layout = self.set.layout();
+        let bytes = catalog_slot::encode(layout, self.id(), *sequence + 1, &next);
+        let bytes = bytes.ok_or_else(|| {
+            PoolError::NoSpace(format!(
+                "the catalog has no room for more: its slots have {} bytes",
+                layout.catalog_slot_bytes
+            ))
+        })?;
+        let address = catalog_slot::address(layout, *sequence + 1);
+        if let Err(error) = self.set.write_metadata(address, bytes).await {
+            // Members may hold this one; the next must be told from it, and take the same slot.
+            *sequence += 2;
+            return Err(error.into());
+        }
+        *sequence += 1;
+        self.catalog.store(Arc::new(next));
+        Ok(result)
+    }
+
+    /// Makes a space of at least `size_bytes`, which may be 0; it reads as zeros.
+    pub async fn create_space(&self, size_bytes: u64) -> Result<SpaceId, PoolError> {
+        let _turn = self.allocation.lock().await;
+        let extents = self.prepare_extents(size_bytes, None).await?;
+        self.update(|catalog| {
+            let id = SpaceId(catalog.next_space);
+            catalog.next_space += 1;
+            catalog.spaces.insert(id, extents);
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Gives a space's extents back; I/O on it fails with `IoError::Closed` from then on.
+    pub async fn delete_space(self: &Arc<Self>, id: SpaceId) -> Result<(), PoolError> {
+        let space = self.space(id)?;
+        let _nobody_inside = space.gate.close().await;
+        space.set_closed(true);
+        let outcome = self.update(|catalog| {
+            let removed = catalog.spaces.remove(&id);
+            removed.map(|_| ()).ok_or_else(|| no_space_of_number(id))
+        });
+        let outcome = outcome.await;
+        match outcome {
+            Ok(()) => self.spaces.lock().unwrap_or_else(PoisonError::into_inner).remove(&id),
+            Err(_) => {
+                space.set_closed(!self.catalog().spaces.contains_key(&id));
+                None
+            }
+        };
+        outcome
+    }
+
+    /// The space of that number; the same object for every caller.
+    pub fn space(self: &Arc<Self>, id: SpaceId) -> Result<Arc<Space<M>>, PoolError> {
+        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(space) = spaces.get(&id).and_then(Weak::upgrade) {
+            return Ok(space);
+        }
+        let catalog = self.catalog();
+        let extents = catalog.spaces.get(&id).ok_or_else(|| no_space_of_number(id))?;
+        let space = Arc::new(Space::new(id, self.clone(), extents));
+        spaces.retain(|_, space| space.strong_count() > 0);
+        spaces.insert(id, Arc::downgrade(&space));
+        Ok(space)
+    }
+
+    /// Adds at least `additional_bytes` to a space; gives all its extents.
+    async fn grow_space(
+        &self,
+        id: SpaceId,
+        additional_bytes: u64,
+        limit_bytes: u64,
+    ) -> Result<Vec<Extent>, IoError> {
+        let _turn = self.allocation.lock().await;
+        let mut extents = self.catalog().spaces.get(&id).cloned().ok_or(IoError::Closed)?;
+        let size: u64 = extents.iter().map(|extent| extent.length_bytes).sum();
+        if size.checked_add(additional_bytes).is_none_or(|wanted| wanted > limit_bytes) {
+            return Err(IoError::NoSpace);
+        }
+        let after = extents.last().map(|last| last.end_bytes());
+        let more = self.prepare_extents(additional_bytes, after).await.map_err(io_error)?;
+        free_space::append(&mut extents, &more);
+        let grown = extents.clone();
+        let outcome = self.update(|catalog| {
+            let list = catalog.spaces.get_mut(&id).ok_or_else(|| no_space_of_number(id))?;
+            *list = grown;
+            Ok(())
+        });
+        outcome.await.map_err(io_error)?;
+        Ok(extents)
+    }
+
+    /// Chooses free extents and zeroes them, durably. With `allocation` held.
+    async fn prepare_extents(
+        &self,
+        length_bytes: u64,
+        after: Option<u64>,
+    ) -> Result<Vec<Extent>, PoolError> {
+        let free = free_space::free_runs(&self.catalog(), self.size_bytes());
+        let rounded = length_bytes.checked_next_multiple_of(self.granule_bytes());
+        let chosen = rounded.and_then(|length| free_space::allocate(&free, length, after));
+        let extents = chosen.ok_or_else(|| {
+            let free: u64 = free.iter().map(|run| run.length_bytes).sum();
+            PoolError::NoSpace(format!("{length_bytes} bytes are wanted, {free} are free"))
+        })?;
+        for extent in &extents {
+            self.set.discard(extent.offset_bytes, extent.length_bytes).await?;
+        }
+        if !extents.is_empty() {
+            self.set.flush().await?;
+        }
+        Ok(extents)
+    }
+
+    fn granule_bytes(&self) -> u64 {
+        free_space::granule_bytes(self.set.geometry())
+    }
+
+    /// Whole granules of the data area.
+    fn size_bytes(&self) -> u64 {
+        self.set.size_bytes() / self.granule_bytes() * self.granule_bytes()
+    }
+}
+
+/// A name is what a user can type in `pool/volume@snapshot`.
+fn check_name(name: &str) -> Result<(), PoolError> {
+    let allowed = |c: char| !c.is_control() && !c.is_whitespace() && !"/@".contains(c);
+    if (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(PoolError::Invalid(format!(
+        "a name has 1 to {NAME_CHARS_MAX} characters, no space, slash or at sign: {name:?}"
+    )))
+}
+
+fn no_space_of_number(id: SpaceId) -> PoolError {
+    PoolError::NotFound(format!("space {}", id.0))
+}
+
+fn io_error(error: PoolError) -> IoError {
+    match error {
+        PoolError::Io(error) => error,
+        PoolError::NoSpace(_) => IoError::NoSpace,
+        PoolError::NotFound(_) => IoError::Closed,
+        other => IoError::failed(other.to_string()),
     }
 }

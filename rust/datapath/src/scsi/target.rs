@@ -17,8 +17,6 @@ use super::slow_path::{SlowPath, TaskManagementFunction};
 /// Logical units by the eight LUN bytes.
 pub type LunMap<D> = HashMap<u64, Arc<LogicalUnit<D>>>;
 
-type Sessions<'a> = MutexGuard<'a, HashMap<NexusId, Arc<Mailbox>>>;
-
 /// A target: its LUN map, its sessions, and the command set above. The map may change while
 /// sessions run; a command goes on with the unit it found.
 pub struct Target<D> {
@@ -34,21 +32,18 @@ impl<D: BlockIo> Target<D> {
         Self { units, slow_path, sessions }
     }
 
-    /// Puts `unit` at `lun`; gives back the unit that was there. Its gate is closed to every session
-    /// until the command set opens it: a first command meets a unit attention (SAM-5, 5.14).
+    /// Puts `unit` at `lun`; gives back the unit that was there.
     pub fn map(&self, lun: u64, unit: Arc<LogicalUnit<D>>) -> Option<Arc<LogicalUnit<D>>> {
-        let sessions = self.sessions();
-        sessions.keys().for_each(|nexus| unit.gate().set_pending(Some(*nexus), true));
-        self.change(&sessions, |units| units.insert(lun, unit))
+        self.change(|units| units.insert(lun, unit))
     }
 
     /// Takes the unit at `lun` out. Commands that found it before go on with it.
     pub fn unmap(&self, lun: u64) -> Option<Arc<LogicalUnit<D>>> {
-        self.change(&self.sessions(), |units| units.remove(&lun))
+        self.change(|units| units.remove(&lun))
     }
 
-    /// Sessions and units change one at a time, so that no pair of them is missed.
-    fn change<R>(&self, _turn: &Sessions<'_>, change: impl FnOnce(&mut LunMap<D>) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut LunMap<D>) -> R) -> R {
+        let _one_at_a_time = self.sessions();
         let mut units = LunMap::clone(&self.units.load());
         let result = change(&mut units);
         self.units.store(Arc::new(units));
@@ -89,24 +84,18 @@ impl<D: BlockIo> Target<D> {
         answer.await.ok()
     }
 
-    /// Makes a session known, before its first command. Every gate is closed to it, as in `map`.
+    /// Makes a session known.
     pub fn attach(&self, nexus: NexusId, mailbox: Arc<Mailbox>) {
-        let mut sessions = self.sessions();
-        let before = sessions.insert(nexus, mailbox);
+        let before = self.sessions().insert(nexus, mailbox);
         assert!(before.is_none(), "a nexus is not used again");
-        for unit in self.units.load().values() {
-            unit.gate().set_pending(Some(nexus), true);
-        }
     }
 
     /// Forgets a session whose tasks have all ended, and tells the command set.
     pub fn detach(&self, nexus: NexusId) {
-        let mut sessions = self.sessions();
-        sessions.remove(&nexus);
+        self.sessions().remove(&nexus);
         for unit in self.units.load().values() {
             unit.gate().set_pending(Some(nexus), false);
         }
-        drop(sessions);
         self.slow_path.nexus_lost(nexus);
     }
 
@@ -122,7 +111,7 @@ impl<D: BlockIo> Target<D> {
         self.sessions().values().for_each(|mailbox| mailbox.post(Order::Close));
     }
 
-    fn sessions(&self) -> Sessions<'_> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<NexusId, Arc<Mailbox>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

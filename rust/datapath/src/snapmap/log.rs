@@ -168,7 +168,7 @@ impl<S: Growable> ExceptionStore<S> {
     ) -> Result<Tail, IoError> {
         let address = tail.next_address;
         let mut next_address = address + BLOCK_BYTES as u64;
-        if next_address % self.chunk.bytes() == 0 {
+        if next_address.is_multiple_of(self.chunk.bytes()) {
             let slot = self.take_log_slot().ok_or(IoError::StoreFull)?;
             slots.push(slot);
             next_address = self.address_of(slot);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::device::{SnapshotImage, Volume};
-use super::point::{Point, take_snapshots, volume_record};
+use super::point::volume_record;
 use super::volumes::Volumes;
 use crate::error::{IoError, PoolError};
 use crate::member::Member;
@@ -21,19 +21,6 @@ pub struct ByteRun {
 }
 
 impl<M: Member> Volumes<M> {
-    /// Takes snapshots of volumes of this pool at one point; (volume, snapshot, range in blocks) each.
-    pub async fn snapshot(
-        &self,
-        points: &[(&str, &str, Option<(u64, u64)>)],
-    ) -> Result<Vec<SnapshotRecord>, PoolError> {
-        let mut of_volumes = Vec::with_capacity(points.len());
-        for (volume, name, range) in points {
-            let volume = self.get(volume)?;
-            of_volumes.push(Point { volume, name: (*name).to_owned(), range: *range });
-        }
-        take_snapshots(&of_volumes).await
-    }
-
     /// Deletes a snapshot. Its images fail from then on.
     pub async fn delete_snapshot(&self, volume: &str, snapshot: &str) -> Result<(), PoolError> {
         let volume = self.get(volume)?;

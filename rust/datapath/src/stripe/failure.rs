@@ -1,0 +1,147 @@
+//! Taking a member out.
+//!
+//! The order is what makes it safe: no change is in flight; the survivors are flushed, so that
+//! parity and copies are durable as they are; the survivors' labels say that the member failed,
+//! durable; only then does anything go on without it. So nothing that the member lacks is ever
+//! acknowledged while a label still calls it in sync.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::Level;
+use super::label::Label;
+use super::layout::LABEL_ADDRESSES;
+use super::set::{Fault, StripeSet, merge};
+use super::status::SetEvent;
+use crate::error::{IoError, PoolError};
+use crate::limits::POOL_EVENTS_MAX;
+use crate::member::Member;
+
+impl<M: Member> StripeSet<M> {
+    /// Goes on without the members that failed, or says why it cannot. After `Ok` the call is to be
+    /// tried again.
+    pub(super) async fn take_out(&self, fault: Fault) -> Result<(), IoError> {
+        if !self.geometry.level.is_redundant() {
+            return Err(fault.error);
+        }
+        let _closed = self.gate.close().await;
+        self.usable()?;
+        let failed = self.failed();
+        let fresh = fault.members & !failed;
+        if fresh == 0 && fault.members != 0 {
+            return Ok(());
+        }
+        let accepted = self.tolerable(failed, fresh);
+        let parity = self.geometry.level == Level::Raid5;
+        // A stripe that two members failed while it changed has no parity to trust.
+        if parity && fault.changed && accepted != failed | fresh {
+            return Err(self.break_set(&fault.error));
+        }
+        if accepted == failed {
+            return Err(fault.error);
+        }
+        self.commit_failure(accepted, &fault.error).await
+    }
+
+    /// Takes a member out by hand.
+    pub async fn fail_member(&self, name: &str) -> Result<(), PoolError> {
+        let role = self.role_named(name)?;
+        let _closed = self.gate.close().await;
+        self.usable()?;
+        let failed = self.failed();
+        let wanted = failed | 1 << role;
+        if wanted == failed {
+            return Ok(());
+        }
+        if self.tolerable(failed, 1 << role) == failed {
+            return Err(PoolError::Busy(format!("the pool cannot do without member {name}")));
+        }
+        self.commit_failure(wanted, &IoError::failed("taken out by hand")).await?;
+        Ok(())
+    }
+
+    fn role_named(&self, name: &str) -> Result<usize, PoolError> {
+        let position = |member: &Option<M>| member.as_ref().is_some_and(|m| m.name() == name);
+        self.members
+            .iter()
+            .position(position)
+            .ok_or_else(|| PoolError::NotFound(format!("member {name}")))
+    }
+
+    /// As many of `fresh` as the level can do without, besides `failed`.
+    fn tolerable(&self, failed: u32, fresh: u32) -> u32 {
+        let members = self.geometry.members;
+        (0..members).map(|role| 1 << role).filter(|bit| fresh & bit != 0).fold(
+            failed,
+            |mask, bit| {
+                if self.geometry.level.tolerates(members, mask | bit) { mask | bit } else { mask }
+            },
+        )
+    }
+
+    /// With the gate closed: flush, labels, mask, event.
+    async fn commit_failure(&self, wanted: u32, reason: &IoError) -> Result<(), IoError> {
+        let before = self.failed();
+        let survivors = || (0..self.geometry.members).filter(move |role| wanted >> role & 1 == 0);
+        let flushed = merge(join_all(survivors().map(|role| self.member_flush(role))).await);
+        let outcome = match flushed {
+            Ok(()) => {
+                let mut label = self.label.lock().await;
+                let next = Label { failed: wanted, clean: false, ..label.clone() };
+                self.commit_label(&mut label, next).await
+            }
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = outcome {
+            return Err(self.break_set(&fault.error));
+        }
+        self.failed.store(wanted, Ordering::Release);
+        for role in (0..self.geometry.members).filter(|role| (wanted & !before) >> role & 1 == 1) {
+            self.announce(SetEvent::MemberFailed {
+                member: self.name_of(role),
+                reason: reason.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes `next` with the next event count to every member it calls in sync: the first copies,
+    /// a flush, the second copies, a flush, so that one copy is always whole.
+    pub(super) async fn commit_label(&self, label: &mut Label, next: Label) -> Result<(), Fault> {
+        let next = Label { event: label.event + 1, ..next };
+        // Taken even where it fails: an event count stands for one content only.
+        label.event = next.event;
+        for address in LABEL_ADDRESSES {
+            let roles = (0..self.geometry.members).filter(|role| !next.is_failed(*role));
+            let writes = roles.map(|role| {
+                let copy = Label { role, ..next.clone() }.encode(address);
+                async move {
+                    self.meta_write(role, address, Bytes::from(copy)).await?;
+                    self.member_flush(role).await
+                }
+            });
+            merge(join_all(writes).await)?;
+        }
+        *label = Label { settled_event: next.event, ..next };
+        Ok(())
+    }
+
+    /// From now on every call fails, for this reason.
+    fn break_set(&self, cause: &IoError) -> IoError {
+        let text = format!("the stripe set stopped, more members failed than it can miss: {cause}");
+        let reason = self.broken.get_or_init(|| IoError::failed(text)).clone();
+        self.announce(SetEvent::SetFailed { reason: reason.to_string() });
+        reason
+    }
+
+    pub(super) fn announce(&self, event: SetEvent) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() == POOL_EVENTS_MAX {
+            events.pop_front();
+        }
+        events.push_back(event);
+    }
+}

@@ -1,0 +1,221 @@
+//! From members to a stripe set: making one, and importing one from its labels.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::admission::{Admission, label_at};
+use super::gate::Gate;
+use super::intents::Intents;
+use super::journal::Journal;
+use super::label::Label;
+use super::layout::{LABEL_ADDRESSES, LABEL_BYTES};
+use super::set::{Fault, STRIPE_LOCKS, StripeSet};
+use super::status::SetEvent;
+use super::{Geometry, Level};
+use crate::error::PoolError;
+use crate::limits::{MEMBER_BYTES_MIN, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
+use crate::member::Member;
+
+impl<M: Member> StripeSet<M> {
+    /// Makes a set whose labels are not yet written: nothing is a member before [`Self::found`].
+    pub(crate) async fn create(
+        members: Vec<M>,
+        level: Level,
+        strip_bytes: u64,
+    ) -> Result<Self, PoolError> {
+        level.check_members(members.len())?;
+        let strips = STRIP_BYTES_MIN..=STRIP_BYTES_MAX;
+        if !strip_bytes.is_power_of_two() || !strips.contains(&strip_bytes) {
+            return Err(PoolError::Invalid(format!(
+                "a strip has a power of two of bytes, {STRIP_BYTES_MIN} to {STRIP_BYTES_MAX}; \
+                 {strip_bytes} was given"
+            )));
+        }
+        for member in &members {
+            check_free(member).await?;
+        }
+        let label = Label {
+            pool: Uuid::new_v4(),
+            role: 0,
+            members: members.iter().map(|_| Uuid::new_v4()).collect(),
+            failed: 0,
+            event: 0,
+            settled_event: 0,
+            clean: false,
+            level,
+            strip_bytes,
+            member_bytes: members.iter().map(M::size_bytes).min().unwrap_or_default(),
+        };
+        let set = Self::assemble(members.into_iter().map(Some).collect(), label);
+        set.forget_intents().await.map_err(refuse)?;
+        if level == Level::Raid5 {
+            set.replay_journal().await.map_err(refuse)?;
+        }
+        Ok(set)
+    }
+
+    /// Writes the first labels, durable: the set exists.
+    pub(crate) async fn found(&self) -> Result<(), PoolError> {
+        let mut label = self.label.lock().await;
+        let next = label.clone();
+        self.commit_label(&mut label, next).await.map_err(refuse)
+    }
+
+    /// Imports the set that `members` belong to; what was refused comes back beside it. With
+    /// `strict` a refused member is an error.
+    pub(crate) async fn open(
+        members: Vec<M>,
+        strict: bool,
+    ) -> Result<(Self, Vec<PoolError>), PoolError> {
+        let admission = Admission::of(members).await;
+        if let Some(refusal) = admission.refused.first().filter(|_| strict) {
+            return Err(refusal.clone());
+        }
+        let Some(newest) = admission.newest().cloned() else {
+            let first = admission.refused.into_iter().next();
+            return Err(first.unwrap_or(PoolError::Invalid("no members were given".to_owned())));
+        };
+        let mut places: Vec<Option<M>> = newest.members.iter().map(|_| None).collect();
+        for candidate in admission.accepted {
+            places[candidate.label.role] = Some(candidate.member);
+        }
+        let set = Self::assemble(places, newest.clone());
+        set.check_enough()?;
+        set.recover(&newest).await?;
+        Ok((set, admission.refused))
+    }
+
+    fn assemble(members: Vec<Option<M>>, label: Label) -> Self {
+        let geometry = label.geometry();
+        let layout = label.layout();
+        let missing = members.iter().enumerate().filter(|(_, member)| member.is_none());
+        let failed = missing.fold(label.failed, |mask, (role, _)| mask | 1 << role);
+        Self {
+            failed: AtomicU32::new(failed),
+            broken: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            gate: Gate::default(),
+            stripe_locks: stripe_locks(geometry),
+            intents: Intents::new(label.pool, layout.data_bytes, layout.region_bytes),
+            journal: Journal::default(),
+            errors: members.iter().map(|_| AtomicU64::new(0)).collect(),
+            events: Mutex::new(VecDeque::new()),
+            identity: label.clone(),
+            label: tokio::sync::Mutex::new(label),
+            geometry,
+            layout,
+            members,
+        }
+    }
+
+    fn check_enough(&self) -> Result<(), PoolError> {
+        if self.geometry.level.tolerates(self.geometry.members, self.failed()) {
+            return Ok(());
+        }
+        let lacking: Vec<_> = (0..self.geometry.members)
+            .filter(|role| self.failed() >> role & 1 == 1)
+            .map(|role| role.to_string())
+            .collect();
+        Err(PoolError::Unavailable(format!(
+            "{} of {} members cannot do without number {}",
+            self.geometry.level,
+            self.geometry.members,
+            lacking.join(" and number ")
+        )))
+    }
+
+    /// Brings what an unclean stop left behind in order, then marks the set as in use.
+    async fn recover(&self, newest: &Label) -> Result<(), PoolError> {
+        let dirty = self.dirty_regions().await.map_err(refuse)?;
+        let missing_anew = self.failed() & !newest.failed;
+        if self.geometry.level == Level::Raid5 {
+            if missing_anew != 0 && !dirty.is_empty() {
+                return Err(PoolError::Unavailable(format!(
+                    "the pool was not closed in order and member number {} is missing in addition: \
+                     what it held cannot be computed from parity that may be half written; give \
+                     that member too",
+                    missing_anew.trailing_zeros()
+                )));
+            }
+            self.replay_journal().await.map_err(refuse)?;
+        }
+        let journaled = self.geometry.level == Level::Raid5 && self.failed() != 0;
+        if !dirty.is_empty() && !journaled && self.geometry.level.is_redundant() {
+            let bytes = self.resync(&dirty).await.map_err(refuse)?;
+            self.announce(SetEvent::Resynced { bytes });
+        }
+        {
+            let mut label = self.label.lock().await;
+            let next = Label { failed: self.failed(), clean: false, ..label.clone() };
+            self.commit_label(&mut label, next).await.map_err(refuse)?;
+        }
+        self.forget_intents().await.map_err(refuse)?;
+        for role in (0..self.geometry.members).filter(|role| self.failed() >> role & 1 == 1) {
+            self.announce(SetEvent::MemberMissing { member: self.name_of(role) });
+        }
+        Ok(())
+    }
+
+    /// Flushes, forgets the write intents and marks the set clean. Calls after this fail with
+    /// `IoError::Closed`.
+    pub(crate) async fn close(&self) -> Result<(), PoolError> {
+        self.checkpoint().await?;
+        let _closed = self.gate.close().await;
+        self.usable()?;
+        self.flush_members().await.map_err(refuse)?;
+        if !self.intents.is_empty() {
+            self.forget_intents().await.map_err(refuse)?;
+        }
+        let mut label = self.label.lock().await;
+        let next = Label { clean: true, ..label.clone() };
+        self.commit_label(&mut label, next).await.map_err(refuse)?;
+        self.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Closes the set and erases its labels: every member that is here is free for others.
+    pub(crate) async fn erase(&self) -> Result<(), PoolError> {
+        self.close().await?;
+        for member in self.members.iter().flatten() {
+            for address in LABEL_ADDRESSES {
+                let zeros = Bytes::from(vec![0; LABEL_BYTES as usize]);
+                member.write_at(address, zeros).await?;
+            }
+            member.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what is too small, or holds somebody's data as a member of a pool.
+async fn check_free<M: Member>(member: &M) -> Result<(), PoolError> {
+    let refused =
+        |reason: String| PoolError::MemberRefused { member: member.name().to_owned(), reason };
+    let size = member.size_bytes();
+    if size < MEMBER_BYTES_MIN {
+        let reason = format!("it is too small: it has {size} bytes, {MEMBER_BYTES_MIN} are needed");
+        return Err(refused(reason));
+    }
+    for address in LABEL_ADDRESSES {
+        if let Ok(label) = label_at(member, address).await.map_err(refused)? {
+            let pool = label.pool;
+            return Err(refused(format!(
+                "it belongs to pool {pool}; to use it anew, overwrite its first MiB with zeros"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn stripe_locks(geometry: Geometry) -> Box<[tokio::sync::Mutex<()>]> {
+    let count = if geometry.level == Level::Raid5 { STRIPE_LOCKS } else { 0 };
+    (0..count).map(|_| tokio::sync::Mutex::new(())).collect()
+}
+
+fn refuse(fault: Fault) -> PoolError {
+    PoolError::Io(fault.error)
+}

@@ -1,0 +1,123 @@
+//! What users see of a stripe set.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::set::StripeSet;
+use crate::member::Member;
+
+/// Something that happened by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum SetEvent {
+    /// A member was taken out; the set goes on.
+    MemberFailed {
+        /// Its name.
+        member: String,
+        /// Why.
+        reason: String,
+    },
+    /// A member was not there when the set was opened; the set goes on.
+    MemberMissing {
+        /// Its name, or its place where the name is not known.
+        member: String,
+    },
+    /// After an unclean stop, regions were compared and made equal again.
+    Resynced {
+        /// How many bytes of each member were compared.
+        bytes: u64,
+    },
+    /// Every call fails from now on.
+    SetFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a set stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetState {
+    /// All members are in sync.
+    Optimal,
+    /// Members are missing, and nothing is lost.
+    Degraded,
+    /// Every call fails.
+    Failed,
+}
+
+/// How a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberState {
+    /// It holds everything.
+    InSync,
+    /// It was taken out.
+    Failed,
+    /// It was not given when the set was opened.
+    Missing,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// The user's name for it; its place where it is missing.
+    pub name: String,
+    /// Its identity.
+    pub id: Uuid,
+    /// Its place in the set, from 0.
+    pub role: usize,
+    /// How it stands.
+    pub state: MemberState,
+    /// Calls that it failed since the set was opened.
+    pub errors: u64,
+}
+
+impl<M: Member> StripeSet<M> {
+    /// How the set stands.
+    pub fn state(&self) -> SetState {
+        match (self.broken.get(), self.failed()) {
+            (Some(_), _) => SetState::Failed,
+            (None, 0) => SetState::Optimal,
+            (None, _) => SetState::Degraded,
+        }
+    }
+
+    /// How each member stands.
+    pub fn member_status(&self) -> Vec<MemberStatus> {
+        let failed = self.failed();
+        (0..self.geometry.members)
+            .map(|role| MemberStatus {
+                name: self.name_of(role),
+                id: self.identity.members[role],
+                role,
+                state: match (&self.members[role], failed >> role & 1) {
+                    (None, _) => MemberState::Missing,
+                    (Some(_), 0) => MemberState::InSync,
+                    (Some(_), _) => MemberState::Failed,
+                },
+                errors: self.errors[role].load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+
+    /// The pool's identity.
+    pub fn id(&self) -> Uuid {
+        self.identity.pool
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&self) -> Vec<SetEvent> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    pub(super) fn name_of(&self, role: usize) -> String {
+        match &self.members[role] {
+            Some(member) => member.name().to_owned(),
+            None => format!("number {role}"),
+        }
+    }
+}

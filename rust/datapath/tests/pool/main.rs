@@ -1,0 +1,8 @@
+//! Floor 2 over simulated members: contract, degraded operation, import, failures at run time, and
+//! power cuts at every step.
+#![cfg(feature = "simulation")]
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod degraded;
+mod support;
