@@ -88,7 +88,7 @@ async def _housekeep(service: Service) -> None:
     while True:
         try:
             await asyncio.to_thread(service.poll_events)
-        except Exception:  # noqa: BLE001 - housekeeping goes on whatever happens once
+        except Exception:
             _log.exception("polling events failed")
         await asyncio.sleep(limits.EVENT_POLL_S)
 

@@ -41,7 +41,7 @@ class AccessRules:
 
     def credentials(
         self,
-        initiator_name: str,  # noqa: ARG002 - all initiators of a target share one secret
+        initiator_name: str,
         target_name: str | None,
     ) -> ChapCredentials | None:
         record = self._records.get(target_name) if target_name is not None else None

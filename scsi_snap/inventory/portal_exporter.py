@@ -31,7 +31,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - only where the user leaves the address out
+ANY_ADDRESS = "0.0.0.0"
 
 
 @dataclass
