@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from scsi_snap import limits
-from scsi_snap.errors import InvalidArgument, IoFailed
+from scsi_snap.errors import Closed, InvalidArgument, IoFailed
 from scsi_snap.inventory.access import AccessRules
 from scsi_snap.inventory.exporter import SessionView, Unit
 from scsi_snap.inventory.native import DataPath, NativeSession, NativeTarget
@@ -72,6 +72,7 @@ class PortalExporter:
         self._sessions: dict[int, _Session] = {}
         self._numbers = itertools.count(1)
         self._portal: Portal | None = None
+        self._ending = False
 
     def set_target(self, record: TargetRecord) -> None:
         with self._lock:
@@ -159,6 +160,7 @@ class PortalExporter:
     async def end_sessions(self, logout_wait_s: float = limits.LOGOUT_WAIT_S) -> None:
         """Asks initiators to log out, waits for them a while, then closes what is left."""
         with self._lock:
+            self._ending = True
             sessions = self._open_sessions()
         for session in sessions:
             session.native.logout_request()
@@ -170,11 +172,13 @@ class PortalExporter:
         return await asyncio.to_thread(self._take_over, adoption)
 
     def _take_over(self, adoption: Adoption) -> _Session:
-        """Runs to its end even where the login is given up meanwhile."""
+        """Runs to its end even where the portal is closed meanwhile; then it is refused here."""
         parameters = adoption.parameters
         peer = _spelled(adoption.connection.getpeername())
         portal_address = _spelled(adoption.connection.getsockname())
         with self._lock:
+            if self._ending or parameters.target_name not in self._exports:
+                raise Closed(f"target {parameters.target_name} has gone since the login began")
             export = self._exports[parameters.target_name]
             number = next(self._numbers)
             native = self._data_path.adopt(
