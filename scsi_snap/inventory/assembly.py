@@ -75,9 +75,17 @@ class Assembly:
         return notes
 
     def open_pool(self, members: tuple[str, ...]) -> PoolHandle:
+        """What a user imports: every member must fit."""
         with translated(self.data_path):
             native = self.data_path.open_pool(list(members))
         return PoolHandle(self.data_path, native)
+
+    def open_recorded(self, record: PoolRecord) -> tuple[PoolHandle, list[Note]]:
+        """As far as its level allows: members that do not fit are left out, and noted."""
+        with translated(self.data_path):
+            native, refused = self.data_path.open_available(list(record.members))
+        notes = [Note("member-refused", f"pool {record.name}: {reason}") for reason in refused]
+        return PoolHandle(self.data_path, native), notes
 
     def attach(self, handle: PoolHandle) -> list[Note]:
         """Brings up every recorded unit whose backing is in this pool."""
@@ -124,15 +132,9 @@ class Assembly:
             return []
         return [Note("groups-settled", f"{settled} consistent points were cut short by a crash")]
 
-    def _open_available(self, record: PoolRecord) -> tuple[PoolHandle, list[Note]]:
-        with translated(self.data_path):
-            native, refused = self.data_path.open_available(list(record.members))
-        notes = [Note("member-refused", f"pool {record.name}: {reason}") for reason in refused]
-        return PoolHandle(self.data_path, native), notes
-
     def _start_pool(self, record: PoolRecord) -> list[Note]:
         try:
-            handle, notes = self._open_available(record)
+            handle, notes = self.open_recorded(record)
         except ScsiSnapError as error:
             if record.phase == "present":
                 self.pools.set_unavailable(record.name, error.message)
