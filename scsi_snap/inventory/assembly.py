@@ -16,6 +16,7 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -90,18 +91,21 @@ class Assembly:
     def attach(self, handle: PoolHandle) -> list[Note]:
         """Brings up every recorded unit whose backing is in this pool."""
         with self.exports_lock:
+            backings = backings_in(handle)
             return [
                 note
                 for target in self.catalog.state.targets.values()
                 for record in target.luns
                 if record.pool_id == handle.id
-                for note in self._attach_lun(handle, target.name, record)
+                for note in self._attach_lun(handle, backings, target.name, record)
             ]
 
-    def _attach_lun(self, handle: PoolHandle, target: str, record: LunRecord) -> list[Note]:
+    def _attach_lun(
+        self, handle: PoolHandle, backings: Backings, target: str, record: LunRecord
+    ) -> list[Note]:
         label = f"{target} LUN {record.lun} ({record.backing})"
         try:
-            unit = self.unit(handle, record)
+            unit = self.unit(handle, backings, record)
         except ScsiSnapError as error:
             return [Note("lun-unavailable", f"{label}: {error.message}")]
         if unit is None:
@@ -109,9 +113,9 @@ class Assembly:
         self.exporter.map(target, record.lun, unit)
         return []
 
-    def unit(self, handle: PoolHandle, record: LunRecord) -> Unit | None:
+    def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
         """The unit that `record` stands for; None where its volume or snapshot is not there."""
-        found = backing_of(handle, record)
+        found = backings.get((record.volume_id, record.snapshot_id))
         if found is None:
             return None
         volume, snapshot = found
@@ -161,14 +165,15 @@ class Assembly:
         return Note("pool-forgotten", f"pool {record.name} was being made or destroyed: {reason}")
 
 
-def backing_of(handle: PoolHandle, record: LunRecord) -> tuple[str, str | None] | None:
-    """The names by which the pool knows the record's backing now."""
+Backings = Mapping[tuple[str, str], tuple[str, str | None]]
+"""UUIDs of a volume and a snapshot (empty: the volume itself) to the names they have now."""
+
+
+def backings_in(handle: PoolHandle) -> Backings:
+    """Everything in the pool that a LUN can be mapped to."""
+    found: dict[tuple[str, str], tuple[str, str | None]] = {}
     for volume in handle.volumes():
-        if volume.id != record.volume_id:
-            continue
-        if not record.snapshot_id:
-            return volume.name, None
+        found[volume.id, ""] = (volume.name, None)
         for snapshot in volume.snapshots:
-            if snapshot.id == record.snapshot_id:
-                return volume.name, snapshot.name
-    return None
+            found[volume.id, snapshot.id] = (volume.name, snapshot.name)
+    return found
