@@ -23,7 +23,8 @@ def one_verb(controller: Controller, dice: random.Random) -> None:
     snapshot = SnapshotName(volume.pool, volume.volume, dice.choice("xy"))
     elsewhere = SnapshotName(other, volume.volume, snapshot.snapshot)
     lun = dice.randrange(4)
-    backing: BackingName = dice.choice([volume, snapshot])
+    choices: list[BackingName] = [volume, snapshot]
+    backing = dice.choice(choices)
     verbs: list[Callable[[], object]] = [
         lambda: service.volumes.create(volume, MIB),
         lambda: service.volumes.delete(volume),
