@@ -91,7 +91,10 @@ impl Client {
                 return answer;
             }
             let mut chunk = [0; 65536];
-            let length = self.socket.read(&mut chunk).unwrap();
+            let length = match self.socket.read(&mut chunk) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                outcome => outcome.unwrap(),
+            };
             assert!(length > 0, "the target has closed the connection");
             self.received.extend_from_slice(&chunk[..length]);
         }
