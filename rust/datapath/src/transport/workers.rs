@@ -102,15 +102,10 @@ impl Workers {
     /// Starts `count` threads for sessions (at least one) and one for the control plane, with
     /// io_uring where it is permitted.
     pub fn start(count: usize) -> io::Result<Self> {
-        let driver = match runtime(Driver::IoUring) {
-            Ok(_) => Driver::IoUring,
-            Err(_) => Driver::Polling,
-        };
-        match Self::start_with(count, driver) {
-            // Each ring locks memory of its own: the last of them may be refused.
-            Err(_) if driver == Driver::IoUring => Self::start_with(count, Driver::Polling),
-            outcome => outcome,
-        }
+        // Where one ring is refused, for whatever reason, all are given up: permission, the kernel's
+        // version, locked memory.
+        Self::start_with(count, Driver::IoUring)
+            .or_else(|_| Self::start_with(count, Driver::Polling))
     }
 
     /// Starts the threads with a driver of the caller's choice.
@@ -202,8 +197,12 @@ impl Workers {
 }
 
 impl Drop for Workers {
+    /// A thread that unwinds leaves the workers running: compio ends the process when such a thread
+    /// wakes one, and the panic would go unseen.
     fn drop(&mut self) {
-        self.stop();
+        if !std::thread::panicking() {
+            self.stop();
+        }
     }
 }
 

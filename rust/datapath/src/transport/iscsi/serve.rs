@@ -281,9 +281,12 @@ where
             moved = true;
             match action {
                 Action::Execute(tag, request) => self.execute(tag, request, context),
-                Action::TaskManagement(function) => {
-                    let shared = Rc::clone(&self.shared);
-                    self.functions.push(Box::pin(manage(shared, function)));
+                Action::TaskManagement(mut function) => {
+                    let Shared { target, nexus, .. } = &*self.shared;
+                    if let Some((units, token)) = function.of_others.take() {
+                        target.abort_tasks_of_others(*nexus, units, &token);
+                    }
+                    self.functions.push(Box::pin(manage(Rc::clone(&self.shared), function)));
                 }
                 Action::Close => self.closing = true,
             }
@@ -344,13 +347,10 @@ where
     }
 }
 
-/// Carries a task management function out: tasks of other sessions are ended, all are waited for,
+/// Finishes a task management function: waits for the tasks that it ends, here and in other sessions,
 /// then the command set has its say.
 async fn manage<D: BlockIo>(shared: Rc<Shared<D>>, function: PendingFunction) -> FunctionOutcome {
-    let PendingFunction { task_tag, immediate, function, lun, ended, of_others } = function;
-    if let Some((units, token)) = of_others {
-        shared.target.abort_tasks_of_others(shared.nexus, units, &token);
-    }
+    let PendingFunction { task_tag, immediate, function, lun, ended, .. } = function;
     ended.await;
     let response = shared.target.task_management(shared.nexus, lun, function).await;
     if function == TaskManagementFunction::TargetColdReset && response == Some(0) {
