@@ -80,7 +80,7 @@ def run_one(name: str, url: str, directory: Path) -> str:
 
 
 def own_words(said: str) -> str:
-    """What the test itself said: before and after it the suite asks about persistent reservations."""
+    """What the test itself said, without what the suite asks before and after it."""
     words = re.search(r"^  Test: .*?\.\.\.(.*?)(?:passed|FAILED)", said, re.MULTILINE | re.DOTALL)
     assert words, said
     return words[1]
@@ -111,4 +111,6 @@ def test_suite(name: str, shared_disk: Disk, tmp_path: Path) -> None:
 def test_read_only_suite_on_a_snapshot(disk: Disk, tmp_path: Path) -> None:
     url = disk.map(1, disk.snapshot("fixed"))
     said = run_one("SCSI.ReadOnly.ReadOnlySBC", url, tmp_path)
-    assert "[SKIPPED]" not in own_words(said)
+    # It tries commands that we do not have yet, too; it must not skip for a writable medium.
+    reasons = re.findall(r"\[SKIPPED\] (.*)", own_words(said))
+    assert all(reason.endswith("is not implemented.") for reason in reasons)
