@@ -4,9 +4,11 @@ What is answered as JSON is a string, parsed at the door by `scsi_snap.inventory
 Names of states, levels and policies are lower case with dashes.
 """
 
-from typing import Protocol, final
+from typing import Protocol, final, type_check_only
 
 from scsi_snap.iscsi.parameters import SessionParameters
+
+__all__ = ["Device", "NativeError", "Pool", "Runtime", "Session", "Target"]
 
 class NativeError(Exception):
     """`code` is that of `PoolError` or `IoError`: "not-found", "exists", "busy", "no-space",
@@ -15,6 +17,7 @@ class NativeError(Exception):
 
     code: str
 
+@type_check_only
 class CommandSet(Protocol):
     """Implemented in Python, called from native threads (never two at once for one nexus)."""
 
@@ -37,7 +40,7 @@ class CommandSet(Protocol):
 class Runtime:
     """Worker threads; one per process."""
 
-    def __init__(self, threads: int) -> None: ...
+    def __new__(cls, threads: int) -> Runtime: ...
     @property
     def driver(self) -> str:
         """ "io_uring" or "polling"."""
@@ -140,7 +143,7 @@ class Session:
 
 @final
 class Target:
-    def __init__(self, runtime: Runtime, command_set: CommandSet) -> None: ...
+    def __new__(cls, runtime: Runtime, command_set: CommandSet) -> Target: ...
     def map(self, lun: int, device: Device) -> None:
         """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer."""
     def unmap(self, lun: int) -> None: ...

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from scsi_snap import limits
-from scsi_snap.errors import DaemonUnreachable, error_of
+from scsi_snap.errors import DaemonUnreachable, Refused, error_of
 
 SOCKET_VARIABLE = "SCSI_SNAP_SOCKET"
 
@@ -65,14 +65,12 @@ class Client:
             headers = {} if content is None else {"Content-Type": "application/json"}
             connection.request(method, path, content, headers)
             response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            content_read = response.read()
+        except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
-        if response.status >= 400:
-            raise error_of(answer["code"], answer["message"], answer["hint"])
-        return answer
+        return _answer(response.status, content_read)
 
     def _unreachable(self, error: Exception) -> DaemonUnreachable:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -81,6 +79,18 @@ class Client:
             "start one by `scsi-snap daemon --state DIR`, or name its socket by --socket"
             f" or {SOCKET_VARIABLE}",
         )
+
+
+def _answer(status: int, content: bytes) -> Any:
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        # The HTTP server's own words, when more requests are under way than it takes.
+        text = content[:200].decode("utf-8", "replace")
+        raise Refused(f"the daemon answered {status}: {text}", "try again in a while") from error
+    if status >= 400:
+        raise error_of(answer["code"], answer["message"], answer["hint"])
+    return answer
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -30,6 +30,7 @@ class ApiServer:
         config = uvicorn.Config(
             app,
             log_config=None,
+            log_level="warning",
             access_log=False,
             lifespan="on",
             limit_concurrency=limits.API_CONNECTIONS_MAX,

@@ -5,32 +5,33 @@ from __future__ import annotations
 from scsi_snap.errors import Busy
 from scsi_snap.inventory.records import LunRecord, State, TargetRecord
 
+Mapped = list[tuple[TargetRecord, LunRecord]]
 
-def of_volume(state: State, volume_id: str) -> list[tuple[TargetRecord, LunRecord]]:
+
+def by_volume(state: State) -> dict[str, Mapped]:
+    """The LUNs of each volume and of its snapshots, by the volume's UUID."""
+    found: dict[str, Mapped] = {}
+    for target in state.targets.values():
+        for lun in target.luns:
+            found.setdefault(lun.volume_id, []).append((target, lun))
+    return found
+
+
+def of_volume(state: State, volume_id: str) -> Mapped:
     """LUNs of the volume itself and of its snapshots."""
-    return [
-        (target, lun)
-        for target in state.targets.values()
-        for lun in target.luns
-        if lun.volume_id == volume_id
-    ]
+    return by_volume(state).get(volume_id, [])
 
 
-def of_origin(state: State, volume_id: str) -> tuple[str, ...]:
-    found = of_volume(state, volume_id)
-    return tuple(label(target, lun) for target, lun in found if not lun.snapshot_id)
-
-
-def of_snapshot(state: State, volume_id: str, snapshot_id: str) -> tuple[str, ...]:
-    found = of_volume(state, volume_id)
-    return tuple(label(target, lun) for target, lun in found if lun.snapshot_id == snapshot_id)
+def labels(mapped: Mapped, snapshot_id: str) -> tuple[str, ...]:
+    """Those of `mapped` that show this snapshot, or (empty) the volume itself."""
+    return tuple(label(target, lun) for target, lun in mapped if lun.snapshot_id == snapshot_id)
 
 
 def label(target: TargetRecord, lun: LunRecord) -> str:
     return f"{target.name} LUN {lun.lun}"
 
 
-def refuse_in_use(found: list[tuple[TargetRecord, LunRecord]]) -> None:
+def refuse_in_use(found: Mapped) -> None:
     """Raises `Busy` naming the first LUN, if there is one."""
     for target, lun in found:
         raise Busy(

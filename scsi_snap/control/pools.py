@@ -19,7 +19,7 @@ from scsi_snap.errors import (
     ScsiSnapError,
 )
 from scsi_snap.inventory import names
-from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.assembly import Assembly, Note
 from scsi_snap.inventory.native import translated
 from scsi_snap.inventory.pools import PoolHandle
 from scsi_snap.inventory.records import PoolRecord, State
@@ -80,21 +80,26 @@ class PoolVerbs:
     def import_(
         self, members: Sequence[str], name: str | None = None
     ) -> Created[views.Pool] | Unchanged[views.Pool]:
-        """Takes over the pool that `members` hold, or tries again the recorded pool `name`."""
-        paths = _checked_members(members) if members else self._recorded_members(name)
+        """Takes over the pool that `members` hold. Without members it tries the recorded pool
+        `name` again, as a start does: members that are away are left out if the level allows."""
+        paths = _checked_members(members) if members else self._recorded(name).members
         for record in self._catalog.state.pools.values():
             if set(record.members) & set(paths) and record.name not in self._pools.unavailable():
                 if set(record.members) == set(paths) and name in (None, record.name):
                     return Unchanged(self.show(record.name))
                 raise Busy(f"pool {record.name!r} uses some of these members")
-        handle = self._assembly.open_pool(paths)
+        notes: list[Note] = []
+        if members:
+            handle = self._assembly.open_pool(paths)
+        else:
+            handle, notes = self._assembly.open_recorded(self._recorded(name))
         try:
             self._check_import(handle, name)
             self._record_opened(handle, PoolRecord(handle.name, paths))
         except ScsiSnapError:
             handle.close()
             raise
-        for note in self._assembly.attach(handle):
+        for note in [*notes, *self._assembly.attach(handle)]:
             self._events.add(note.kind, note.message)
         return Created(_view(handle))
 
@@ -157,13 +162,13 @@ class PoolVerbs:
         view = self.show(name)
         return view.level == level and view.strip_bytes == strip_bytes
 
-    def _recorded_members(self, name: str | None) -> tuple[str, ...]:
+    def _recorded(self, name: str | None) -> PoolRecord:
         pools = self._catalog.state.pools
         if name is None:
             raise InvalidArgument("no members were given", "name the members of the pool")
         if name not in pools:
             raise NotFound.named("pool on record", name, pools, "scsi-snap pool list")
-        return pools[name].members
+        return pools[name]
 
     def _check_import(self, handle: PoolHandle, name: str | None) -> None:
         if name is not None and handle.name != name:

@@ -15,7 +15,6 @@ from scsi_snap.inventory.names import SnapshotName, VolumeName
 from scsi_snap.inventory.native import Point, translated
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle
-from scsi_snap.inventory.records import State
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,19 @@ class SnapshotVerbs:
     def all(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
         """Of one volume, of one pool, or all; in the order they were taken."""
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
-        state = self._catalog.state
+        mapped = mappings.by_volume(self._catalog.state)
         found = []
         for handle in handles:
             volumes = [handle.volume(volume)] if volume else handle.volumes()
             for one in sorted(volumes, key=lambda volume_view: volume_view.name):
-                found += [view(handle.name, one, snapshot, state) for snapshot in one.snapshots]
+                luns = mapped.get(one.id, [])
+                found += [view(handle.name, one, snapshot, luns) for snapshot in one.snapshots]
         return found
 
     def show(self, name: SnapshotName) -> views.Snapshot:
         _, volume, snapshot = self._find(name)
-        return view(name.pool, volume, snapshot, self._catalog.state)
+        mapped = mappings.of_volume(self._catalog.state, volume.id)
+        return view(name.pool, volume, snapshot, mapped)
 
     def create(self, wanted: Sequence[SnapshotToMake]) -> Created[list[views.Snapshot]]:
         """One consistent point over all of `wanted`: all of them exist afterwards, or none."""
@@ -117,7 +118,9 @@ class SnapshotVerbs:
         return handle, volume, volume.snapshot_named(name.pool, name.snapshot)
 
 
-def view(pool: str, volume: VolumeView, snapshot: SnapshotView, state: State) -> views.Snapshot:
+def view(
+    pool: str, volume: VolumeView, snapshot: SnapshotView, mapped: mappings.Mapped
+) -> views.Snapshot:
     return views.Snapshot(
         name=f"{pool}/{volume.name}@{snapshot.name}",
         id=snapshot.id,
@@ -129,7 +132,7 @@ def view(pool: str, volume: VolumeView, snapshot: SnapshotView, state: State) ->
         first_lba=snapshot.first_byte // volume.block_bytes,
         blocks=snapshot.length_bytes // volume.block_bytes,
         whole_volume=snapshot.length_bytes == volume.size_bytes,
-        mapped=mappings.of_snapshot(state, volume.id, snapshot.id),
+        mapped=mappings.labels(mapped, snapshot.id),
     )
 
 

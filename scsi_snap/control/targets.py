@@ -16,7 +16,7 @@ from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, NotFound
 from scsi_snap.inventory import names
 from scsi_snap.inventory.access import credentials_of
-from scsi_snap.inventory.assembly import Assembly, backing_of
+from scsi_snap.inventory.assembly import Assembly, Backings, backings_in
 from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.pools import PoolHandle
 from scsi_snap.inventory.records import ChapRecord, LunRecord, State, TargetRecord
@@ -31,7 +31,9 @@ class TargetVerbs:
         self._lock = assembly.exports_lock
 
     def all(self) -> list[views.Target]:
-        return [self._view(target) for _, target in sorted(self._catalog.state.targets.items())]
+        targets = [target for _, target in sorted(self._catalog.state.targets.items())]
+        there, sessions = self._backings(), self._exporter.sessions()
+        return [_view(target, there, sessions) for target in targets]
 
     def show(self, name: str) -> views.Target:
         return self._view(self._find(name))
@@ -117,7 +119,8 @@ class TargetVerbs:
     def luns(self, target: str | None = None) -> list[views.Lun]:
         found = [self._find(target)] if target else self._catalog.state.targets.values()
         targets = sorted(found, key=lambda one: one.name)
-        return [self._lun_view(one, lun) for one in targets for lun in one.luns]
+        there = self._backings()
+        return [_lun_view(one, lun, there) for one in targets for lun in one.luns]
 
     def map(
         self, name: str, lun: int, backing: BackingName
@@ -132,19 +135,19 @@ class TargetVerbs:
             there = target.lun(lun)
             if there is not None:
                 if (there.volume_id, there.snapshot_id) == (record.volume_id, record.snapshot_id):
-                    return Unchanged(self._lun_view(target, there))
+                    return Unchanged(_lun_view(target, there, self._backings()))
                 raise Exists(
                     f"LUN {lun} of {target.name} is {there.backing}",
                     f"take another number, or `scsi-snap lun unmap {target.name} {lun}` first",
                 )
             if len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
                 raise LimitReached(f"a target has at most {limits.LUNS_PER_TARGET_MAX} LUNs")
-            unit = self._assembly.unit(handle, record)
+            unit = self._assembly.unit(handle, backings_in(handle), record)
             assert unit is not None, "the pool's lock is held since the backing was looked up"
             changed = target.with_lun(record)
             self._catalog.update(lambda state: state.with_target(changed))
             self._exporter.map(target.name, lun, unit)
-            return Created(self._lun_view(changed, record))
+            return Created(_lun_view(changed, record, self._backings()))
 
     def unmap(self, name: str, lun: int) -> Deleted:
         with self._lock:
@@ -191,24 +194,35 @@ class TargetVerbs:
         return found
 
     def _view(self, record: TargetRecord) -> views.Target:
-        chap = record.chap
-        return views.Target(
-            name=record.name,
-            portal_group_tag=record.portal_group_tag,
-            chap_user=chap.user if chap else None,
-            chap_mutual_user=(chap.mutual_user or None) if chap else None,
-            initiators=record.initiators,
-            luns=tuple(self._lun_view(record, lun) for lun in record.luns),
-            sessions=sum(one.target == record.name for one in self._exporter.sessions()),
-        )
+        return _view(record, self._backings(), self._exporter.sessions())
 
-    def _lun_view(self, target: TargetRecord, lun: LunRecord) -> views.Lun:
-        handle = self._assembly.pools.by_id(lun.pool_id)
-        if handle is None:
-            state = "unavailable"
-        else:
-            state = "mapped" if backing_of(handle, lun) else "missing"
-        return views.Lun(target.name, lun.lun, lun.backing, bool(lun.snapshot_id), state)
+    def _backings(self) -> dict[str, Backings]:
+        """Of every open pool, by its id."""
+        return {handle.id: backings_in(handle) for handle in self._assembly.pools.opened()}
+
+
+def _view(
+    record: TargetRecord, there: dict[str, Backings], sessions: list[views.Session]
+) -> views.Target:
+    chap = record.chap
+    return views.Target(
+        name=record.name,
+        portal_group_tag=record.portal_group_tag,
+        chap_user=chap.user if chap else None,
+        chap_mutual_user=(chap.mutual_user or None) if chap else None,
+        initiators=record.initiators,
+        luns=tuple(_lun_view(record, lun, there) for lun in record.luns),
+        sessions=sum(one.target == record.name for one in sessions),
+    )
+
+
+def _lun_view(target: TargetRecord, lun: LunRecord, there: dict[str, Backings]) -> views.Lun:
+    if lun.pool_id not in there:
+        state = "unavailable"
+    else:
+        found = (lun.volume_id, lun.snapshot_id) in there[lun.pool_id]
+        state = "mapped" if found else "missing"
+    return views.Lun(target.name, lun.lun, lun.backing, bool(lun.snapshot_id), state)
 
 
 def _lun_record(handle: PoolHandle, lun: int, backing: BackingName) -> LunRecord:

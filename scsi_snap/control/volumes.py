@@ -9,7 +9,6 @@ from scsi_snap.errors import Busy, Exists, InvalidArgument
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import VolumeName
 from scsi_snap.inventory.pool_views import VolumeView
-from scsi_snap.inventory.records import State
 
 POLICIES = ("drop-snapshot", "fail-write")
 BLOCK_BYTES = (512, 4096)
@@ -23,16 +22,16 @@ class VolumeVerbs:
 
     def all(self, pool: str | None = None) -> list[views.Volume]:
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
-        state = self._catalog.state
+        mapped = mappings.by_volume(self._catalog.state)
         return [
-            view(handle.name, volume, state)
+            view(handle.name, volume, mapped.get(volume.id, []))
             for handle in handles
             for volume in sorted(handle.volumes(), key=lambda one: one.name)
         ]
 
     def show(self, name: VolumeName) -> views.Volume:
         volume = self._pools.get(name.pool).volume(name.volume)
-        return view(name.pool, volume, self._catalog.state)
+        return self._view(name.pool, volume)
 
     def create(
         self,
@@ -50,13 +49,13 @@ class VolumeVerbs:
             there = next((one for one in handle.volumes() if one.name == name.volume), None)
             if there is not None:
                 if _parameters(there) == wanted:
-                    return Unchanged(view(name.pool, there, self._catalog.state))
+                    return Unchanged(self._view(name.pool, there))
                 raise Exists(
                     f"volume {str(name)!r} is there already, with other parameters",
                     f"`scsi-snap volume show {name}` tells which",
                 )
             handle.create_volume(name.volume, *wanted)
-            return Created(view(name.pool, handle.volume(name.volume), self._catalog.state))
+            return Created(self._view(name.pool, handle.volume(name.volume)))
 
     def delete(self, name: VolumeName, *, with_snapshots: bool = False) -> Deleted:
         with self._pools.locked([name.pool]) as handles:
@@ -83,8 +82,11 @@ class VolumeVerbs:
     def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
         return [self.check(VolumeName.parse(one.name)) for one in self.all(pool)]
 
+    def _view(self, pool: str, volume: VolumeView) -> views.Volume:
+        return view(pool, volume, mappings.of_volume(self._catalog.state, volume.id))
 
-def view(pool: str, volume: VolumeView, state: State) -> views.Volume:
+
+def view(pool: str, volume: VolumeView, mapped: mappings.Mapped) -> views.Volume:
     return views.Volume(
         name=f"{pool}/{volume.name}",
         id=volume.id,
@@ -97,7 +99,7 @@ def view(pool: str, volume: VolumeView, state: State) -> views.Volume:
         store_capacity_bytes=volume.store.capacity_bytes,
         store_limit_bytes=volume.store.limit_bytes,
         snapshots=len(volume.snapshots),
-        mapped=mappings.of_origin(state, volume.id),
+        mapped=mappings.labels(mapped, ""),
     )
 
 

@@ -16,6 +16,7 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -75,25 +76,36 @@ class Assembly:
         return notes
 
     def open_pool(self, members: tuple[str, ...]) -> PoolHandle:
+        """What a user imports: every member must fit."""
         with translated(self.data_path):
             native = self.data_path.open_pool(list(members))
         return PoolHandle(self.data_path, native)
 
+    def open_recorded(self, record: PoolRecord) -> tuple[PoolHandle, list[Note]]:
+        """As far as its level allows: members that do not fit are left out, and noted."""
+        with translated(self.data_path):
+            native, refused = self.data_path.open_available(list(record.members))
+        notes = [Note("member-refused", f"pool {record.name}: {reason}") for reason in refused]
+        return PoolHandle(self.data_path, native), notes
+
     def attach(self, handle: PoolHandle) -> list[Note]:
         """Brings up every recorded unit whose backing is in this pool."""
         with self.exports_lock:
+            backings = backings_in(handle)
             return [
                 note
                 for target in self.catalog.state.targets.values()
                 for record in target.luns
                 if record.pool_id == handle.id
-                for note in self._attach_lun(handle, target.name, record)
+                for note in self._attach_lun(handle, backings, target.name, record)
             ]
 
-    def _attach_lun(self, handle: PoolHandle, target: str, record: LunRecord) -> list[Note]:
+    def _attach_lun(
+        self, handle: PoolHandle, backings: Backings, target: str, record: LunRecord
+    ) -> list[Note]:
         label = f"{target} LUN {record.lun} ({record.backing})"
         try:
-            unit = self.unit(handle, record)
+            unit = self.unit(handle, backings, record)
         except ScsiSnapError as error:
             return [Note("lun-unavailable", f"{label}: {error.message}")]
         if unit is None:
@@ -101,9 +113,9 @@ class Assembly:
         self.exporter.map(target, record.lun, unit)
         return []
 
-    def unit(self, handle: PoolHandle, record: LunRecord) -> Unit | None:
+    def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
         """The unit that `record` stands for; None where its volume or snapshot is not there."""
-        found = backing_of(handle, record)
+        found = backings.get((record.volume_id, record.snapshot_id))
         if found is None:
             return None
         volume, snapshot = found
@@ -124,15 +136,9 @@ class Assembly:
             return []
         return [Note("groups-settled", f"{settled} consistent points were cut short by a crash")]
 
-    def _open_available(self, record: PoolRecord) -> tuple[PoolHandle, list[Note]]:
-        with translated(self.data_path):
-            native, refused = self.data_path.open_available(list(record.members))
-        notes = [Note("member-refused", f"pool {record.name}: {reason}") for reason in refused]
-        return PoolHandle(self.data_path, native), notes
-
     def _start_pool(self, record: PoolRecord) -> list[Note]:
         try:
-            handle, notes = self._open_available(record)
+            handle, notes = self.open_recorded(record)
         except ScsiSnapError as error:
             if record.phase == "present":
                 self.pools.set_unavailable(record.name, error.message)
@@ -159,14 +165,15 @@ class Assembly:
         return Note("pool-forgotten", f"pool {record.name} was being made or destroyed: {reason}")
 
 
-def backing_of(handle: PoolHandle, record: LunRecord) -> tuple[str, str | None] | None:
-    """The names by which the pool knows the record's backing now."""
+Backings = Mapping[tuple[str, str], tuple[str, str | None]]
+"""UUIDs of a volume and a snapshot (empty: the volume itself) to the names they have now."""
+
+
+def backings_in(handle: PoolHandle) -> Backings:
+    """Everything in the pool that a LUN can be mapped to."""
+    found: dict[tuple[str, str], tuple[str, str | None]] = {}
     for volume in handle.volumes():
-        if volume.id != record.volume_id:
-            continue
-        if not record.snapshot_id:
-            return volume.name, None
+        found[volume.id, ""] = (volume.name, None)
         for snapshot in volume.snapshots:
-            if snapshot.id == record.snapshot_id:
-                return volume.name, snapshot.name
-    return None
+            found[volume.id, snapshot.id] = (volume.name, snapshot.name)
+    return found

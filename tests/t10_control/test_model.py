@@ -41,6 +41,11 @@ class ServiceMachine(RuleBasedStateMachine):
         self.controller = Controller.start(Path(self._directory.name) / "state", Disks())
         self.pools: dict[str, _ModelPool] = {}
         self.targets: dict[str, dict[int, str]] = {}
+        # Begun with something to refuse, so that short runs reach what is forbidden.
+        self.create_pool("tank")
+        self.create_volume("tank", "a")
+        self.create_target("iqn.2026-11.org.example:one")
+        self.map_lun("iqn.2026-11.org.example:one", 0, "tank", "a", None)
 
     def teardown(self) -> None:
         if hasattr(self, "controller"):
@@ -246,6 +251,7 @@ ServiceMachine.TestCase.settings = settings(
     max_examples=40,
     stateful_step_count=40,
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestService = ServiceMachine.TestCase

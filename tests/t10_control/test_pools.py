@@ -92,6 +92,8 @@ def test_a_member_that_is_refused_below_keeps_its_reason(controller: Controller)
     with pytest.raises(MemberRefused, match="no such file"):
         controller.service.pools.create("tank", "raid1", 65536, [("/gone", None), ("/x", 1)])
     assert controller.service.pools.all() == []
+    # Nothing is left of the attempt: the same name and member can be used again.
+    controller.service.pools.create("tank", "raid1", 65536, [("/y", 1), ("/x", 1)])
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest(controller: Controller) -> None:

@@ -112,6 +112,8 @@ def test_map_counts_what_is_preserved_within_the_range(controller: Controller) -
     assert [cell.covered_bytes // chunk_bytes for cell in drawn.cells] == [0, 0, 2, 2, 2, 2, 0, 0]
     assert [cell.preserved_bytes // chunk_bytes for cell in drawn.cells] == [0, 0, 2, 1, 0, 0, 0, 0]
     assert (drawn.covered_bytes, drawn.preserved_bytes) == (8 * chunk_bytes, 3 * chunk_bytes)
+    whole = controller.service.snapshots.map(MONDAY, 1)
+    assert (whole.covered_bytes, whole.preserved_bytes) == (8 * chunk_bytes, 3 * chunk_bytes)
 
 
 @pytest.mark.parametrize("cells", [1, 3, 16, 17, 4096])

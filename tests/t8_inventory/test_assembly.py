@@ -64,8 +64,11 @@ def test_a_pool_that_is_away_hinders_nothing_and_comes_back(controller: Controll
     with pytest.raises(PoolUnavailable, match="/m1"):
         again.service.volumes.show(VOL0)
 
-    controller.disks.missing.clear()
-    again.service.pools.import_([], "tank")
+    controller.disks.missing.remove("/m2")
+    with pytest.raises(PoolUnavailable, match="/m1"):
+        again.service.pools.import_(list(PATHS))
+    imported = again.service.pools.import_([], "tank")
+    assert imported.view.state == "degraded" and kinds(again)[1:] == ["member-refused"]
     assert [lun.state for lun in again.service.targets.luns()] == ["mapped"] * 2
     assert set(again.exporter.units) == {(IQN, 0), (IQN, 1)}
 
