@@ -36,8 +36,8 @@ use super::session::{Action, PendingFunction, Session};
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_secs(5);
-/// Parts of PDUs sent by one call: the most that the kernel takes.
-const SLICES: usize = 1024;
+/// Parts of PDUs sent by one call: some 64 PDUs; more would cost each call more to set up.
+const SLICES: usize = 128;
 /// After a long segment the next receive reads no more than this beside it, so that of the next long
 /// segment little has to be copied.
 const AFTER_LONG_SEGMENT_BYTES: usize = 4 << 10;
