@@ -94,6 +94,22 @@ struct Worker {
     load: Arc<AtomicUsize>,
 }
 
+/// One session's share of a worker's load.
+struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    fn new(of: &Arc<AtomicUsize>) -> Self {
+        of.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(of))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
@@ -143,14 +159,12 @@ impl Workers {
         let connection = Handover::new(socket, parameters, target, nexus, received);
         let handle = connection.handle();
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = Arc::clone(&worker.load);
-        load.fetch_add(1, Ordering::Relaxed);
+        let load = Load::new(&worker.load);
         worker
             .submit(Box::new(move |token| {
                 spawn(async move {
                     connection.serve().await;
-                    load.fetch_sub(1, Ordering::Relaxed);
-                    drop(token);
+                    drop((load, token));
                 });
             }))
             .map_err(|Stopped| AdoptError::Stopped)?;

@@ -441,6 +441,34 @@ fn many_commands_at_once_over_several_sessions() {
 }
 
 #[test]
+fn a_peer_that_reads_late_gets_everything() {
+    const COMMANDS: u32 = 100;
+    const LENGTH: usize = 256 << 10;
+    for driver in drivers() {
+        let bench = Bench::new(driver);
+        let segments = SessionParameters { max_send_segment_bytes: 65_536, ..parameters() };
+        let mut client = bench.connect(1, segments);
+        bench.unit.device().bytes.lock().unwrap().copy_from_slice(&pattern(DEVICE_BYTES));
+        // More than the session may keep for it and the sockets take.
+        for index in 0..COMMANDS {
+            let cdb = cdb10(0x28, index, LENGTH, false);
+            let command = client.command(&cdb, true, false, LENGTH as u32);
+            client.start(&command, &[]);
+        }
+        for index in 0..COMMANDS {
+            let mut bytes = Vec::new();
+            while bytes.len() < LENGTH {
+                let (pdu, _, data) = client.receive();
+                assert!(matches!(pdu, TargetPdu::DataIn(pdu) if pdu.task_tag == 100 + index));
+                bytes.extend_from_slice(&data);
+            }
+            let start = index as usize * 512;
+            assert!(bytes == bench.unit.device().bytes.lock().unwrap()[start..start + LENGTH]);
+        }
+    }
+}
+
+#[test]
 fn parameters_that_login_may_not_agree_to_are_refused() {
     let bench = Bench::new(Driver::Polling);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -148,6 +148,19 @@ fn task_reassign_is_not_supported() {
 }
 
 #[test]
+fn a_function_that_is_not_known_is_not_supported() {
+    let mut pair = Pair::new(parameters());
+    let mut bhs = [0; 48];
+    (bhs[0], bhs[1]) = (0x02, 0x80 | 11);
+    bhs[18] = 0xF0;
+    bhs[27] = 100;
+    pair.try_feed(&bhs).unwrap();
+    let answers = pair.answers();
+    assert_eq!(only(&answers), &function_response(5));
+    assert_eq!(answers[0].1.exp_cmd_sn, 101);
+}
+
+#[test]
 fn a_command_set_that_fails_rejects_the_function() {
     let mut pair = Pair::new(parameters());
     pair.function(LogicalUnitReset, |_| ());

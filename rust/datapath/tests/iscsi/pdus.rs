@@ -118,8 +118,8 @@ fn headers_that_are_no_pdu_of_an_initiator() {
         initiator::decode(&bhs)
     };
     assert_eq!(with(0x01, 0x85), Err(Malformed::Field));
-    assert_eq!(with(0x02, 0x80), Err(Malformed::Field));
-    assert_eq!(with(0x02, 0x89), Err(Malformed::Field));
+    assert_eq!(with(0x02, 0x80), Err(Malformed::Function));
+    assert_eq!(with(0x02, 0x89), Err(Malformed::Function));
     assert_eq!(with(0x03, 0x87), Err(Malformed::OutOfPlace));
     for opcode in [0x07, 0x0F, 0x11, 0x20, 0x21, 0x31, 0x3F] {
         assert_eq!(with(opcode, 0x80), Err(Malformed::Opcode), "{opcode:02X}");
