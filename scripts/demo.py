@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 SIZE_MIB = 48
 TARGET = "iqn.2026-11.org.example:disk"
 READY_SECONDS = 30
+COMMAND_SECONDS = 60
 STOP_SECONDS = 20
 BOLD, FAINT, GREEN, RED, PLAIN = (
     ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m")
@@ -58,6 +60,7 @@ def main() -> int:
         return 0
     except DemoFailedError as error:
         print(f"\n{RED}{error}{PLAIN}", file=sys.stderr)
+        demo.tell_what_the_daemon_said()
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
@@ -127,6 +130,12 @@ class Demo:
         print("    scsi-snap --help")
         print(f"\nTo end it:  kill {self._daemon.pid}; rm -r {shlex.quote(str(self._directory))}")
 
+    def tell_what_the_daemon_said(self) -> None:
+        """The end of its log, on standard error."""
+        with suppress(OSError):
+            log = (self._directory / "daemon.log").read_text(errors="replace")
+            print("\n".join(log.splitlines()[-20:]), file=sys.stderr)
+
     def clean_up(self) -> None:
         """Ends the daemon and removes all that was made."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -185,17 +194,21 @@ class Demo:
     def _run(self, command: str) -> None:
         """Shows a command, runs it, shows what it said."""
         self._show(command)
-        answer = subprocess.run(
-            shlex.split(command),
-            cwd=self._directory,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        try:
+            answer = subprocess.run(
+                shlex.split(command),
+                cwd=self._directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DemoFailedError(f"that did not end within {COMMAND_SECONDS} s") from error
         if answer.stdout.strip():
             print(answer.stdout.rstrip())
         if answer.returncode != 0:

@@ -181,14 +181,19 @@ class PortalExporter:
                 raise Closed(f"target {parameters.target_name} has gone since the login began")
             export = self._exports[parameters.target_name]
             number = next(self._numbers)
-            native = self._data_path.adopt(
-                export.native,
-                adoption.connection.detach(),
-                number,
-                parameters,
-                portal_address,
-                adoption.received,
-            )
+            export.command_set.nexus_begins(number)
+            try:
+                native = self._data_path.adopt(
+                    export.native,
+                    adoption.connection.detach(),
+                    number,
+                    parameters,
+                    portal_address,
+                    adoption.received,
+                )
+            except BaseException:
+                export.command_set.nexus_lost(number)
+                raise
             view = SessionView(
                 id=number,
                 target=parameters.target_name,

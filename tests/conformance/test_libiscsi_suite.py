@@ -69,7 +69,7 @@ def run_one(name: str, url: str, directory: Path) -> str:
         timeout=TEST_SECONDS,
         check=False,
     )
-    said = answer.stdout + answer.stderr
+    said = answer.stderr + answer.stdout
     # tests: total, ran, passed, failed, inactive
     summary = re.search(r"^\s*tests((?:\s+\d+){4})", said, re.MULTILINE)
     assert summary, f"no summary; exit {answer.returncode}\n{said}"
@@ -79,9 +79,16 @@ def run_one(name: str, url: str, directory: Path) -> str:
     return said
 
 
-def holes(said: str) -> list[str]:
+def own_words(said: str) -> str:
+    """What the test itself said, without what the suite asks before and after it."""
+    words = re.search(r"^  Test: .*?\.\.\.(.*?)(?:passed|FAILED)", said, re.MULTILINE | re.DOTALL)
+    assert words, said
+    return words[1]
+
+
+def holes(words: str) -> list[str]:
     """Commands that a test could not find, though the command set ought to have them."""
-    missing = re.findall(r"\[SKIPPED\] (.*) is not implemented", said)
+    missing = re.findall(r"\[SKIPPED\] (.*) is not implemented", words)
     return [name for name in missing if not name.upper().startswith(UNCOVERED)]
 
 
@@ -93,13 +100,17 @@ def test_the_suite_has_the_tests_we_count_on() -> None:
 @pytest.mark.conformance
 @pytest.mark.parametrize("name", known_tests())
 def test_suite(name: str, shared_disk: Disk, tmp_path: Path) -> None:
-    said = run_one(name, shared_disk.url, tmp_path)
-    assert holes(said) == []
-    if "[SKIPPED]" in said:
-        pytest.skip(" ".join(re.findall(r"\[SKIPPED\] (.*)", said)[:1]))
+    words = own_words(run_one(name, shared_disk.url, tmp_path))
+    assert holes(words) == []
+    reasons = re.findall(r"\[SKIPPED\] (.*)", words)
+    if reasons:
+        pytest.skip(reasons[0])
 
 
 @pytest.mark.conformance
 def test_read_only_suite_on_a_snapshot(disk: Disk, tmp_path: Path) -> None:
     url = disk.map(1, disk.snapshot("fixed"))
-    assert "[SKIPPED]" not in run_one("SCSI.ReadOnly.ReadOnlySBC", url, tmp_path)
+    said = run_one("SCSI.ReadOnly.ReadOnlySBC", url, tmp_path)
+    # It tries commands that we do not have yet, too; it must not skip for a writable medium.
+    reasons = re.findall(r"\[SKIPPED\] (.*)", own_words(said))
+    assert all(reason.endswith("is not implemented.") for reason in reasons)

@@ -94,6 +94,22 @@ struct Worker {
     load: Arc<AtomicUsize>,
 }
 
+/// One session's share of a worker's load.
+struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    fn new(of: &Arc<AtomicUsize>) -> Self {
+        of.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(of))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
@@ -102,15 +118,10 @@ impl Workers {
     /// Starts `count` threads for sessions (at least one) and one for the control plane, with
     /// io_uring where it is permitted.
     pub fn start(count: usize) -> io::Result<Self> {
-        let driver = match runtime(Driver::IoUring) {
-            Ok(_) => Driver::IoUring,
-            Err(_) => Driver::Polling,
-        };
-        match Self::start_with(count, driver) {
-            // Each ring locks memory of its own: the last of them may be refused.
-            Err(_) if driver == Driver::IoUring => Self::start_with(count, Driver::Polling),
-            outcome => outcome,
-        }
+        // Where one ring is refused, for whatever reason, all are given up: permission, the kernel's
+        // version, locked memory.
+        Self::start_with(count, Driver::IoUring)
+            .or_else(|_| Self::start_with(count, Driver::Polling))
     }
 
     /// Starts the threads with a driver of the caller's choice.
@@ -148,14 +159,12 @@ impl Workers {
         let connection = Handover::new(socket, parameters, target, nexus, received);
         let handle = connection.handle();
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = Arc::clone(&worker.load);
-        load.fetch_add(1, Ordering::Relaxed);
+        let load = Load::new(&worker.load);
         worker
             .submit(Box::new(move |token| {
                 spawn(async move {
                     connection.serve().await;
-                    load.fetch_sub(1, Ordering::Relaxed);
-                    drop(token);
+                    drop((load, token));
                 });
             }))
             .map_err(|Stopped| AdoptError::Stopped)?;
@@ -202,8 +211,12 @@ impl Workers {
 }
 
 impl Drop for Workers {
+    /// A thread that unwinds leaves the workers running: compio ends the process when such a thread
+    /// wakes one, and the panic would go unseen.
     fn drop(&mut self) {
-        self.stop();
+        if !std::thread::panicking() {
+            self.stop();
+        }
     }
 }
 

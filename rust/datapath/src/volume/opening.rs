@@ -64,7 +64,7 @@ impl<M: Member> Volumes<M> {
             engine: Arc::new(Engine::open(origin, store, ledger.clone(), options)),
             ledger,
             pool: self.pool.clone(),
-            pool_id: self.pool.status().id,
+            pool_id: self.pool.id(),
             origin: record.origin,
         }))
     }

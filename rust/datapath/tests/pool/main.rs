@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod crash;
 mod degraded;
+mod import;
 mod support;

@@ -32,11 +32,16 @@ impl<D: BlockIo> Handover<D> {
     /// Makes the session known to its target. `parameters` have been validated.
     pub fn new(
         socket: TcpStream,
-        parameters: SessionParameters,
+        mut parameters: SessionParameters,
         target: Arc<Target<D>>,
         nexus: NexusId,
         received: Bytes,
     ) -> Self {
+        if parameters.target_address.is_empty()
+            && let Ok(address) = socket.local_addr()
+        {
+            parameters.target_address = address.to_string();
+        }
         let handle = SessionHandle::new(nexus);
         target.attach(nexus, Arc::clone(handle.mailbox()));
         let attachment = Attachment { target, handle, reason: EndReason::Closed };

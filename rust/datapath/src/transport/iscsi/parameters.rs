@@ -11,7 +11,8 @@ pub struct SessionParameters {
     pub initiator_name: String,
     /// TargetName.
     pub target_name: String,
-    /// TargetAddress as SendTargets shows it, without the portal group: `192.0.2.1:3260`.
+    /// TargetAddress as SendTargets shows it, without the portal group: `192.0.2.1:3260`. Where
+    /// empty, the address that the initiator connected to.
     pub target_address: String,
     /// TargetPortalGroupTag.
     pub portal_group_tag: u16,

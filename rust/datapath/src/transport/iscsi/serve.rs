@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -36,8 +36,8 @@ use super::session::{Action, PendingFunction, Session};
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_secs(5);
-/// Parts of PDUs sent by one call: the most that the kernel takes.
-const SLICES: usize = 1024;
+/// Parts of PDUs sent by one call: some 64 PDUs; more would cost each call more to set up.
+const SLICES: usize = 128;
 /// After a long segment the next receive reads no more than this beside it, so that of the next long
 /// segment little has to be copied.
 const AFTER_LONG_SEGMENT_BYTES: usize = 4 << 10;
@@ -172,7 +172,11 @@ where
     /// The connection is over: the peer sees it at once, running commands go on to their ends.
     fn finish(&mut self, reason: EndReason) {
         self.end.get_or_insert(reason);
-        self.socket = None;
+        if let Some(socket) = self.socket.take() {
+            // A wait that the runtime still has to cancel keeps the descriptor open; the peer need
+            // not wait for that. There is nothing to be done where the connection is gone already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     fn poll_timer(&mut self, context: &mut Context<'_>) {
@@ -281,9 +285,12 @@ where
             moved = true;
             match action {
                 Action::Execute(tag, request) => self.execute(tag, request, context),
-                Action::TaskManagement(function) => {
-                    let shared = Rc::clone(&self.shared);
-                    self.functions.push(Box::pin(manage(shared, function)));
+                Action::TaskManagement(mut function) => {
+                    let Shared { target, nexus, .. } = &*self.shared;
+                    if let Some((units, token)) = function.of_others.take() {
+                        target.abort_tasks_of_others(*nexus, units, &token);
+                    }
+                    self.functions.push(Box::pin(manage(Rc::clone(&self.shared), function)));
                 }
                 Action::Close => self.closing = true,
             }
@@ -344,13 +351,10 @@ where
     }
 }
 
-/// Carries a task management function out: tasks of other sessions are ended, all are waited for,
+/// Finishes a task management function: waits for the tasks that it ends, here and in other sessions,
 /// then the command set has its say.
 async fn manage<D: BlockIo>(shared: Rc<Shared<D>>, function: PendingFunction) -> FunctionOutcome {
-    let PendingFunction { task_tag, immediate, function, lun, ended, of_others } = function;
-    if let Some((units, token)) = of_others {
-        shared.target.abort_tasks_of_others(shared.nexus, units, &token);
-    }
+    let PendingFunction { task_tag, immediate, function, lun, ended, .. } = function;
     ended.await;
     let response = shared.target.task_management(shared.nexus, lun, function).await;
     if function == TaskManagementFunction::TargetColdReset && response == Some(0) {

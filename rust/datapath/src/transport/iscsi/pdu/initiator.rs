@@ -30,6 +30,8 @@ pub enum InitiatorPdu {
 pub enum Malformed {
     /// A field holds what it may not.
     Field,
+    /// A task management function that is not known here.
+    Function,
     /// An operation code that initiators may send but not now: a Login Request.
     OutOfPlace,
     /// An operation code that no initiator sends.
@@ -191,7 +193,7 @@ pub fn decode(bhs: &Bhs) -> Result<InitiatorPdu, Malformed> {
         }),
         opcode::TASK_MANAGEMENT_REQUEST => InitiatorPdu::TaskManagement(TaskManagementRequest {
             immediate,
-            function: function(bhs[1] & 0x7F).ok_or(Malformed::Field)?,
+            function: function(bhs[1] & 0x7F).ok_or(Malformed::Function)?,
             lun: lun(bhs),
             task_tag,
             referenced_task_tag: word(bhs, 20),

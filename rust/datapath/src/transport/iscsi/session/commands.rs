@@ -116,7 +116,6 @@ impl Session {
         self.data_out_bytes -= task.data_out.budget_bytes;
         self.data_in_bytes -= task.data_in_budget_bytes;
         self.grant_waiting();
-        self.logout_if_idle();
         Some(task)
     }
 }

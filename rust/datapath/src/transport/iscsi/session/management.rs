@@ -10,7 +10,7 @@ use super::super::pdu::initiator::{LogoutRequest, NopOut, TaskManagementRequest}
 use super::super::pdu::target::{
     AsyncMessage, LogoutResponse, NopIn, RejectReason, TargetPdu, TaskManagementResponse, encode,
 };
-use super::super::pdu::{Bhs, NO_TAG};
+use super::super::pdu::{Bhs, NO_TAG, word};
 use super::super::receive::Pdu;
 use super::super::task::Phase;
 use super::super::window::Turn;
@@ -20,6 +20,7 @@ use super::{Action, Held, PendingFunction, Session, Violation};
 const FUNCTION_COMPLETE: u8 = 0;
 const TASK_DOES_NOT_EXIST: u8 = 1;
 const REASSIGNMENT_NOT_SUPPORTED: u8 = 4;
+const FUNCTION_NOT_SUPPORTED: u8 = 5;
 const FUNCTION_REJECTED: u8 = 255;
 
 /// Asynchronous events (11.9.1).
@@ -49,6 +50,16 @@ impl Session {
             Turn::Never => {}
             Turn::Now => self.start_task_management(&request),
             Turn::Later => self.window.hold(request.cmd_sn, Held::TaskManagement(request)),
+        }
+    }
+
+    /// A function that is not among those of RFC 7143; others need a protocol level that login does
+    /// not offer.
+    pub(super) fn on_unknown_function(&mut self, bhs: &Bhs) {
+        if self.pass_turn(bhs) {
+            let (response, task_tag) = (FUNCTION_NOT_SUPPORTED, word(bhs, 16));
+            let pdu = TargetPdu::TaskManagement(TaskManagementResponse { response, task_tag });
+            self.push_status(&pdu, Bytes::new());
         }
     }
 

@@ -299,6 +299,7 @@ impl Session {
             // The receiver hands Data-Out over in steps of its own.
             Ok(InitiatorPdu::DataOut(_)) => {}
             Err(Malformed::Field) => self.refuse(RejectReason::InvalidField, &pdu.bhs),
+            Err(Malformed::Function) => self.on_unknown_function(&pdu.bhs),
             Err(Malformed::OutOfPlace) => self.reject(RejectReason::Protocol, &pdu.bhs),
             Err(Malformed::Opcode) => return Err(Violation::Opcode),
         }
@@ -340,15 +341,22 @@ impl Session {
         Ok(())
     }
 
-    /// Rejects a numbered PDU. Its CmdSN counts as received, so that the session goes on.
+    /// Rejects a numbered PDU, unless it is to be ignored.
     fn refuse(&mut self, reason: RejectReason, bhs: &Bhs) {
-        let (immediate, cmd_sn) = (bhs[0] & super::pdu::IMMEDIATE != 0, super::pdu::word(bhs, 24));
-        match self.take_turn(immediate, cmd_sn) {
-            Turn::Never => return,
-            Turn::Now => {}
-            Turn::Later => self.window.hold(cmd_sn, Held::Nothing),
+        if self.pass_turn(bhs) {
+            self.reject(reason, bhs);
         }
-        self.reject(reason, bhs);
+    }
+
+    /// Counts the CmdSN of a PDU that is not acted on as received, so that the session goes on. Says
+    /// whether it lies in the window.
+    fn pass_turn(&mut self, bhs: &Bhs) -> bool {
+        let (immediate, cmd_sn) = (bhs[0] & super::pdu::IMMEDIATE != 0, super::pdu::word(bhs, 24));
+        let turn = self.take_turn(immediate, cmd_sn);
+        if turn == Turn::Later {
+            self.window.hold(cmd_sn, Held::Nothing);
+        }
+        turn != Turn::Never
     }
 
     fn numbers(&self) -> TargetNumbers {

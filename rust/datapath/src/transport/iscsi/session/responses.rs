@@ -22,14 +22,12 @@ impl Session {
     pub fn handle_completion(&mut self, tag: u32, outcome: Option<Completion>) {
         let Some(task) = self.end_task(tag) else { return };
         self.counters.commands.add(1);
-        if task.phase == Phase::Aborted {
-            self.counters.aborted.add(1);
-            return;
-        }
         match outcome {
+            _ if task.phase == Phase::Aborted => self.counters.aborted.add(1),
             Some(completion) => self.respond(tag, &task, completion),
             None => self.respond_target_failure(tag),
         }
+        self.logout_if_idle();
     }
 
     fn respond(&mut self, tag: u32, task: &Task, completion: Completion) {
@@ -112,6 +110,7 @@ impl Session {
             &task,
             Completion { status: CHECK_CONDITION, sense, ..Completion::default() },
         );
+        self.logout_if_idle();
     }
 
     fn respond_target_failure(&mut self, tag: u32) {

@@ -1,7 +1,5 @@
 //! A volume on simulated members, without a pool: origin, store space, catalog of snapshots.
 
-#![allow(dead_code)] // Each test program uses its part.
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Bytes, BytesMut};
 use datapath::block_io::{BlockIo, Growable, ReadResult};
 use datapath::error::IoError;
-use datapath::member::{Power, SimulatedMember};
+use datapath::member::{FaultPlan, Faulty, Power, SimulatedMember};
 use datapath::simulation::{Random, yield_now};
 use datapath::snapmap::{ExceptionStore, LiveSet, MapError, StoreOptions};
 use datapath::snapshot::{
@@ -136,16 +134,23 @@ impl SnapshotLedger for Catalog {
     }
 }
 
-pub type TestEngine<O> = Engine<O, GrowingSpace<SimulatedMember>, Catalog>;
+/// What origin and store lie on.
+pub type Medium = Faulty<SimulatedMember>;
+
+pub type TestEngine<O> = Engine<O, GrowingSpace<Medium>, Catalog>;
 
 /// What of a volume is there after a cut, and what it is opened with.
 #[derive(Clone)]
 pub struct Rig {
     pub origin: SimulatedMember,
-    pub space: GrowingSpace<SimulatedMember>,
+    pub store: SimulatedMember,
+    /// In the pool's catalog, durable.
+    pub store_bytes: Arc<AtomicU64>,
     pub catalog: Catalog,
     pub chunk_bytes: u64,
     pub policy: FullPolicy,
+    pub origin_faults: Arc<FaultPlan>,
+    pub store_faults: Arc<FaultPlan>,
 }
 
 pub const STORE_ID: Uuid = Uuid::from_u128(0x5E55_10E5);
@@ -153,37 +158,48 @@ pub const STORE_ID: Uuid = Uuid::from_u128(0x5E55_10E5);
 impl Rig {
     /// A volume of zeros; its store is made by `format`.
     pub fn new(size_bytes: u64, chunk_bytes: u64, limit_chunks: u64, power: &Arc<Power>) -> Self {
-        let limit_bytes = limit_chunks * chunk_bytes;
-        let initial = (10 * chunk_bytes).max(32 << 10);
+        let store_bytes = (10 * chunk_bytes).max(32 << 10);
         Self {
             origin: SimulatedMember::new("origin", size_bytes, power),
-            space: GrowingSpace {
-                device: Arc::new(SimulatedMember::new("store", limit_bytes, power)),
-                size_bytes: Arc::new(AtomicU64::new(initial)),
-                limit_bytes,
-            },
+            store: SimulatedMember::new("store", limit_chunks * chunk_bytes, power),
+            store_bytes: Arc::new(AtomicU64::new(store_bytes)),
             catalog: Catalog { state: Arc::default(), power: Some(power.clone()) },
             chunk_bytes,
             policy: FullPolicy::DropSnapshot,
+            origin_faults: FaultPlan::new(),
+            store_faults: FaultPlan::new(),
         }
     }
 
     pub fn with_delays(mut self, seed: u64) -> Self {
         self.origin = self.origin.with_delays(seed);
-        let store = (*self.space.device).clone().with_delays(seed ^ 0x55);
-        self.space.device = Arc::new(store);
+        self.store = self.store.with_delays(seed ^ 0x55);
         self
     }
 
-    /// What a power cut left.
+    /// What a power cut left; the faults are over.
     pub fn survivor(&self, seed: u64, power: &Arc<Power>) -> Self {
-        let mut survivor = self.clone();
-        survivor.origin = self.origin.survivor(seed, power);
-        survivor.space.device = Arc::new(self.space.device.survivor(!seed, power));
-        // The size of a space is in the pool's catalog, durable.
-        survivor.space.size_bytes = Arc::new(AtomicU64::new(self.space.size_bytes()));
-        survivor.catalog = self.catalog.survivor(power);
-        survivor
+        Self {
+            origin: self.origin.survivor(seed, power),
+            store: self.store.survivor(!seed, power),
+            store_bytes: Arc::new(AtomicU64::new(self.store_bytes.load(Ordering::SeqCst))),
+            catalog: self.catalog.survivor(power),
+            origin_faults: FaultPlan::new(),
+            store_faults: FaultPlan::new(),
+            ..*self
+        }
+    }
+
+    fn origin(&self) -> Arc<Medium> {
+        Arc::new(Faulty::new(self.origin.clone(), &self.origin_faults))
+    }
+
+    fn space(&self) -> Arc<GrowingSpace<Medium>> {
+        Arc::new(GrowingSpace {
+            device: Arc::new(Faulty::new(self.store.clone(), &self.store_faults)),
+            size_bytes: self.store_bytes.clone(),
+            limit_bytes: self.store.size_bytes(),
+        })
     }
 
     pub fn chunk(&self) -> ChunkSize {
@@ -194,15 +210,15 @@ impl Rig {
         StoreOptions { log_slack_blocks: Some(6) }
     }
 
-    pub async fn format(&self) -> Arc<TestEngine<SimulatedMember>> {
-        let space = Arc::new(self.space.clone());
+    pub async fn format(&self) -> Arc<TestEngine<Medium>> {
+        let space = self.space();
         let store =
             ExceptionStore::create(space, self.chunk(), STORE_ID, Self::store_options()).await;
-        self.engine(Arc::new(self.origin.clone()), store.unwrap())
+        self.engine(self.origin(), store.unwrap())
     }
 
-    pub async fn open(&self) -> Result<Arc<TestEngine<SimulatedMember>>, MapError> {
-        self.open_over(Arc::new(self.origin.clone())).await
+    pub async fn open(&self) -> Result<Arc<TestEngine<Medium>>, MapError> {
+        self.open_over(self.origin()).await
     }
 
     pub async fn open_over<O: BlockIo>(
@@ -210,7 +226,7 @@ impl Rig {
         origin: Arc<O>,
     ) -> Result<Arc<TestEngine<O>>, MapError> {
         let live = self.catalog.points().iter().map(|point| point.live(self.chunk())).collect();
-        let space = Arc::new(self.space.clone());
+        let space = self.space();
         let options = Self::store_options();
         let store =
             ExceptionStore::open(space, self.chunk(), STORE_ID, LiveSet::new(live), options);
@@ -220,12 +236,12 @@ impl Rig {
     fn engine<O: BlockIo>(
         &self,
         origin: Arc<O>,
-        store: ExceptionStore<GrowingSpace<SimulatedMember>>,
+        store: ExceptionStore<GrowingSpace<Medium>>,
     ) -> Arc<TestEngine<O>> {
         let options = EngineOptions {
             size_bytes: origin.size_bytes(),
             policy: self.policy,
-            store_limit_bytes: Some(self.space.limit_bytes),
+            store_limit_bytes: Some(self.store.size_bytes()),
             points: self.catalog.points(),
             next_epoch: Epoch(self.catalog.state.lock().unwrap().next_epoch.max(1)),
         };

@@ -8,10 +8,6 @@
 //!
 //! Then a second life goes on from there, is cut as well, and is looked at in the same way.
 
-#![cfg(feature = "simulation")]
-
-mod support;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,11 +15,12 @@ use std::sync::Arc;
 
 use datapath::block_io::BlockIo;
 use datapath::error::IoError;
-use datapath::member::{Power, SimulatedMember};
+use datapath::member::Power;
 use datapath::simulation::{Random, Simulation};
 use datapath::snapshot::PointRange;
 use datapath::units::Epoch;
-use support::*;
+
+use super::support::*;
 
 const CHUNK_BYTES: u64 = 8 << 10;
 const SECTORS: u64 = 20 * CHUNK_BYTES / SECTOR - 3;
@@ -65,7 +62,7 @@ type Shared = Rc<RefCell<Model>>;
 
 /// Random operations until they are done or the power goes.
 async fn run(
-    engine: &Arc<TestEngine<SimulatedMember>>,
+    engine: &Arc<TestEngine<Medium>>,
     catalog: &Catalog,
     model: &Shared,
     random: &mut Random,
@@ -85,7 +82,7 @@ async fn run(
     }
 }
 
-async fn write(engine: &TestEngine<SimulatedMember>, model: &Shared, random: &mut Random) {
+async fn write(engine: &TestEngine<Medium>, model: &Shared, random: &mut Random) {
     let longest = if random.chance(1, 8) { 80 } else { 12 };
     let (first, sectors) = random_range(random, SECTORS, longest);
     let stamp = {
@@ -98,7 +95,7 @@ async fn write(engine: &TestEngine<SimulatedMember>, model: &Shared, random: &mu
     engine.write_at(first * SECTOR, stamped(stamp, sectors)).await.unwrap();
 }
 
-async fn zero(engine: &TestEngine<SimulatedMember>, model: &Shared, random: &mut Random) {
+async fn zero(engine: &TestEngine<Medium>, model: &Shared, random: &mut Random) {
     let (first, sectors) = random_range(random, SECTORS, 40);
     model.borrow_mut().write(first, sectors, 0);
     let outcome = if random.chance(1, 2) {
@@ -110,7 +107,7 @@ async fn zero(engine: &TestEngine<SimulatedMember>, model: &Shared, random: &mut
 }
 
 async fn snapshot(
-    engine: &TestEngine<SimulatedMember>,
+    engine: &TestEngine<Medium>,
     catalog: &Catalog,
     model: &Shared,
     random: &mut Random,
@@ -129,7 +126,7 @@ async fn snapshot(
     model.borrow_mut().flushed();
 }
 
-async fn delete(engine: &TestEngine<SimulatedMember>, catalog: &Catalog, random: &mut Random) {
+async fn delete(engine: &TestEngine<Medium>, catalog: &Catalog, random: &mut Random) {
     let points = catalog.points();
     if points.is_empty() {
         return;
@@ -139,11 +136,7 @@ async fn delete(engine: &TestEngine<SimulatedMember>, catalog: &Catalog, random:
 }
 
 /// Every live snapshot reads as its point in time, and nothing outside of its range.
-async fn verify_snapshots(
-    engine: &Arc<TestEngine<SimulatedMember>>,
-    catalog: &Catalog,
-    model: &Shared,
-) {
+async fn verify_snapshots(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, model: &Shared) {
     for point in catalog.points() {
         let image = engine.image(point.epoch).unwrap();
         let (range, content) = model.borrow().snapshots[&point.epoch].clone();
@@ -160,7 +153,7 @@ async fn verify_snapshots(
 }
 
 /// Everything that must hold after a cut. The model then continues with what the origin holds.
-async fn verify(engine: &Arc<TestEngine<SimulatedMember>>, catalog: &Catalog, model: &Shared) {
+async fn verify(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, model: &Shared) {
     let report = engine.check().await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     verify_snapshots(engine, catalog, model).await;

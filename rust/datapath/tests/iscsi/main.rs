@@ -1,0 +1,12 @@
+//! iSCSI's full-feature phase against a scripted initiator: the session alone, byte for byte, and
+//! real sockets through the workers.
+
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod delivery;
+mod hostile;
+mod loopback;
+mod management;
+mod pdus;
+mod support;
