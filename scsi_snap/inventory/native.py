@@ -115,7 +115,7 @@ class DataPath(Protocol):
 
 # The hints that the control plane can give and the data path cannot.
 _HINTS = {
-    "member-refused": "nothing was changed; take that member out of the command or repair it",
+    "member-refused": "take that member out of the command, or repair it",
     "no-space": "delete a volume or a snapshot, or make a smaller volume",
     "damaged": "`scsi-snap check` tells more; what is damaged is left as it is",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from scsi_snap import _native
+from scsi_snap.inventory.member_files import removed_on_failure
 from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
@@ -23,7 +24,8 @@ class NativeDataPath:
     def create_pool(
         self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
     ) -> NativePool:
-        return _native.Pool.create(self.runtime, name, level, strip_bytes, members)
+        with removed_on_failure(members):
+            return _native.Pool.create(self.runtime, name, level, strip_bytes, members)
 
     def open_pool(self, members: list[str]) -> NativePool:
         return _native.Pool.open(self.runtime, members)
