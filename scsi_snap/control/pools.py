@@ -22,7 +22,7 @@ from scsi_snap.inventory import names
 from scsi_snap.inventory.assembly import Assembly, Note
 from scsi_snap.inventory.native import translated
 from scsi_snap.inventory.pools import PoolHandle
-from scsi_snap.inventory.records import PoolRecord, State
+from scsi_snap.inventory.records import PoolPhase, PoolRecord, State
 
 LEVELS = ("raid0", "raid1", "raid10", "raid5")
 STRIP_BYTES_MIN, STRIP_BYTES_MAX, STRIP_BYTES_DEFAULT = 4 << 10, 1 << 20, 64 << 10
@@ -245,11 +245,8 @@ def _adding(record: PoolRecord) -> Callable[[State], State]:
     return change
 
 
-def _marking(name: str, phase: str) -> Callable[[State], State]:
-    assert phase in ("destroying", "present")
-    return lambda state: state.with_pool(
-        replace(state.pools[name], phase="destroying" if phase == "destroying" else "present")
-    )
+def _marking(name: str, phase: PoolPhase) -> Callable[[State], State]:
+    return lambda state: state.with_pool(replace(state.pools[name], phase=phase))
 
 
 def _removing(name: str) -> Callable[[State], State]:

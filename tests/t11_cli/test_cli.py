@@ -108,7 +108,7 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
 def test_lists_are_tables(reading: Shell) -> None:
     assert reading("pool list").splitlines()[1].split() == [
         "tank",
-        "online",
+        "optimal",
         "raid5",
         "1TiB",
         "1TiB",
