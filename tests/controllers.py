@@ -18,7 +18,8 @@ from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.names import SnapshotName, VolumeName
 from scsi_snap.inventory.state_directory import StateDirectory
-from tests.fakes import Disks, FakeDataPath, FakeExporter, counting_clock
+from tests.fake_exporter import FakeExporter, counting_clock
+from tests.fakes import Disks, FakeDataPath
 
 IQN = "iqn.2026-11.org.example:disk"
 MEMBERS = [("/m1", 1 << 30), ("/m2", 1 << 30), ("/m3", 1 << 30)]

@@ -1,4 +1,4 @@
-"""The data path and the exporter in memory, for every test above floor 7.
+"""The data path in memory, for every test above floor 7.
 
 `Disks` is what outlives a restart: pools by the paths of their members. `FakeDataPath` opens them
 as `_native` would, one owner at a time; `crash` forgets owners without closing. Snapshots are true
@@ -7,16 +7,12 @@ copies of their volume's chunks; what changed is counted chunk by chunk.
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from scsi_snap.inventory.exporter import SessionView, Unit
 from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
-from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -452,52 +448,6 @@ class FakeNativeSession:
 
     def counters(self) -> str:
         return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})
-
-
-class FakeExporter:
-    """An `Exporter` whose initiators log in by `log_in`."""
-
-    def __init__(self) -> None:
-        self.targets: dict[str, TargetRecord] = {}
-        self.units: dict[tuple[str, int], Unit] = {}
-        self._sessions: dict[int, SessionView] = {}
-        self._numbers = itertools.count(1)
-
-    def set_target(self, record: TargetRecord) -> None:
-        self.targets[record.name] = replace(record, luns=())
-
-    def remove_target(self, name: str) -> None:
-        self.targets.pop(name, None)
-        self.units = {key: unit for key, unit in self.units.items() if key[0] != name}
-        self._sessions = {k: v for k, v in self._sessions.items() if v.target != name}
-
-    def map(self, target: str, lun: int, unit: Unit) -> None:
-        assert target in self.targets
-        self.units[target, lun] = unit
-
-    def unmap(self, target: str, lun: int) -> None:
-        self.units.pop((target, lun), None)
-
-    def log_in(self, target: str, initiator: str) -> int:
-        assert target in self.targets
-        number = next(self._numbers)
-        self._sessions[number] = SessionView(number, target, initiator, "192.0.2.1:40000")
-        return number
-
-    def sessions(self) -> list[SessionView]:
-        return list(self._sessions.values())
-
-    def close_session(self, session_id: int) -> bool:
-        return self._sessions.pop(session_id, None) is not None
-
-    def addresses(self) -> list[str]:
-        return ["127.0.0.1:3260"]
-
-
-def counting_clock() -> Callable[[], int]:
-    """Milliseconds that go up by one a call, from a fixed day on."""
-    ticks = itertools.count(1_793_000_000_000)
-    return lambda: next(ticks)
 
 
 def _volume_json(volume: _Volume) -> dict[str, object]:
