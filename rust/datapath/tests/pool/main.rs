@@ -7,4 +7,5 @@ mod contract;
 mod crash;
 mod degraded;
 mod import;
+mod inspect;
 mod support;
