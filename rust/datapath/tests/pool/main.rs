@@ -9,3 +9,4 @@ mod degraded;
 mod import;
 mod inspect;
 mod support;
+mod threads;
