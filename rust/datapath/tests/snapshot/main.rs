@@ -6,3 +6,4 @@ mod crash_points;
 mod held_writes;
 mod simulation;
 mod support;
+mod volumes;
