@@ -49,6 +49,8 @@ struct PlanState {
     scripted: Vec<(Call, u64, Fault)>,
     /// Every call fails.
     dead: bool,
+    /// Every call fails from that call on.
+    dies_after: Option<(Call, u64)>,
     /// Strikes one call out of so many.
     seeded: Option<(Random, u64)>,
     delays: Option<Random>,
@@ -70,6 +72,11 @@ impl FaultPlan {
         self.lock().dead = dead;
     }
 
+    /// Every call fails from the call of that kind after `skip` more of them on.
+    pub fn die_after(&self, call: Call, skip: u64) {
+        self.lock().dies_after = Some((call, skip));
+    }
+
     /// Fails one call out of `out_of`, as `seed` says.
     pub fn errors(&self, seed: u64, out_of: u64) {
         self.lock().seeded = Some((Random::new(seed), out_of));
@@ -82,6 +89,14 @@ impl FaultPlan {
 
     fn strike(&self, call: Call) -> Option<Fault> {
         let mut state = self.lock();
+        if let Some((kind, skip)) = &mut state.dies_after
+            && *kind == call
+        {
+            match skip.checked_sub(1) {
+                Some(rest) => *skip = rest,
+                None => state.dead = true,
+            }
+        }
         if state.dead {
             return Some(Fault::Error);
         }

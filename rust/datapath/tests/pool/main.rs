@@ -4,5 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod crash;
 mod degraded;
+mod import;
+mod inspect;
 mod support;
+mod threads;
