@@ -50,7 +50,10 @@ def import_(members: tuple[str, ...], name: str | None, as_json: bool) -> None:
     """Take over a pool that MEMBERS hold; with --name alone, try one on record again."""
     body = {"members": [absolute(path) for path in members], "name": name}
     answer = client().post("pools", "import", body=body)
-    print_outcome(answer, f"pool {answer['view']['name']}", as_json)
+    if answer["outcome"] == "created" and not as_json:
+        click.echo(f"imported pool {answer['view']['name']}")
+    else:
+        print_outcome(answer, f"pool {answer['view']['name']}", as_json)
 
 
 @pool.command("export")

@@ -99,7 +99,8 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
     assert shell(f"target delete {IQN}") == f"deleted target {IQN}\n"
     assert shell("volume delete tank/vol0") == "deleted volume tank/vol0\n"
     assert shell("pool export tank") == "exported pool tank\n"
-    assert shell("pool import /m1 /m2 /m3") == "created pool tank\n"
+    assert shell("pool import /m1 /m2 /m3") == "imported pool tank\n"
+    assert shell("pool import /m1 /m2 /m3") == "unchanged: pool tank is so already\n"
     assert shell("pool fail-member tank /m3") == "changed pool tank: /m3 is failed\n"
     assert shell("pool destroy tank") == "destroyed pool tank\n"
 
