@@ -35,10 +35,8 @@ pub(super) fn open(path: &Path) -> Result<Opened, PoolError> {
 }
 
 pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Opened, PoolError> {
-    if let Ok(metadata) = path.metadata() {
-        if !metadata.is_file() || metadata.len() > 0 {
-            return Err(refused(path, "something with content has that name already"));
-        }
+    if path.metadata().is_ok_and(|found| !found.is_file() || found.len() > 0) {
+        return Err(refused(path, "something with content has that name already"));
     }
     let file = OpenOptions::new()
         .read(true)
@@ -96,8 +94,8 @@ fn is_in_memory(file: &File) -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the call succeeded, so it has filled `status`.
-    let kind = unsafe { status.assume_init() }.f_type as i64;
-    Ok([libc::TMPFS_MAGIC as i64, RAMFS_MAGIC].contains(&kind))
+    let kind = unsafe { status.assume_init() }.f_type;
+    Ok([libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
 }
 
 fn refused(path: &Path, reason: impl ToString) -> PoolError {

@@ -19,6 +19,7 @@ impl Image {
         Self { size_bytes, pages: vec![None; count] }
     }
 
+    #[cfg(feature = "simulation")]
     pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
     }

@@ -29,7 +29,8 @@ pub trait Member: BlockIo {
     fn name(&self) -> &str;
 }
 
-#[cfg(all(test, feature = "simulation"))]
+#[cfg(feature = "simulation")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::simulation::Simulation;

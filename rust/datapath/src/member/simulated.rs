@@ -45,6 +45,11 @@ impl Power {
         })
     }
 
+    /// Sets the cut to the step after `steps` more.
+    pub fn cut_after(&self, steps: u64) {
+        self.cut_at_step.store(self.steps() + steps + 1, Ordering::SeqCst);
+    }
+
     /// Cuts the power now.
     pub fn cut(&self) {
         self.off.store(true, Ordering::SeqCst);

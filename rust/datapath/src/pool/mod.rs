@@ -14,6 +14,7 @@
 pub mod catalog;
 mod catalog_slot;
 mod free_space;
+pub mod inspect;
 mod recover;
 mod space;
 

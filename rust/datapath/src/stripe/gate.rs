@@ -82,3 +82,46 @@ impl Drop for Closed<'_> {
         self.gate.opened.notify_waiters();
     }
 }
+
+#[cfg(feature = "simulation")]
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::simulation::{Simulation, spawn, yield_now};
+
+    #[test]
+    fn nobody_is_inside_while_it_is_closed_and_everybody_gets_in() {
+        for seed in 0..50 {
+            let run = Simulation::new(seed).run(async {
+                let gate = Rc::new(Gate::default());
+                let inside = Rc::new(Cell::new(0));
+                let mut tasks = Vec::new();
+                for index in 0..20 {
+                    let (gate, inside) = (gate.clone(), inside.clone());
+                    tasks.push(spawn(async move {
+                        for _ in 0..5 {
+                            if index % 5 == 0 {
+                                let _closed = gate.close().await;
+                                assert_eq!(inside.get(), 0);
+                                yield_now().await;
+                                assert_eq!(inside.get(), 0);
+                            } else {
+                                let _pass = gate.enter().await;
+                                inside.set(inside.get() + 1);
+                                yield_now().await;
+                                inside.set(inside.get() - 1);
+                            }
+                        }
+                    }));
+                }
+                for task in tasks {
+                    task.await;
+                }
+            });
+            assert_eq!(run, Ok(()));
+        }
+    }
+}

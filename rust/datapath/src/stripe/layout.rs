@@ -11,6 +11,8 @@
 //!
 //! The labels' addresses are fixed, so that either is found without the other.
 
+use serde::Serialize;
+
 use super::{Geometry, Level};
 use crate::limits::SECTOR_BYTES;
 
@@ -35,7 +37,7 @@ const JOURNAL_BYTES_MIN: u64 = 256 << 10;
 const JOURNAL_BYTES_MAX: u64 = 8 << 20;
 
 /// Sizes and places, in bytes from a member's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Layout {
     /// Slot 0 of the catalog; slot 1 follows it.
     pub catalog_address: u64,

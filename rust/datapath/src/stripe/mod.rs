@@ -6,6 +6,7 @@
 //! failure        taking a member out                            status    what users see
 //! open           from members to a set: create, import          admission which members may join
 //! resync         after an unclean stop                          level, geometry   pure arithmetic
+//! inspect        dump and check of a member's metadata
 //! label, intent_format, journal_format, layout   on-disk formats    intents, journal   their use
 //! ```
 
@@ -14,6 +15,7 @@ mod bytes_at;
 mod failure;
 mod gate;
 pub mod geometry;
+pub mod inspect;
 mod intent_format;
 mod intents;
 mod journal;

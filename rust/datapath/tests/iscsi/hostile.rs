@@ -19,6 +19,7 @@ const HELD_BYTES_MAX: u64 = DATA_OUT_BYTES_PER_SESSION_MAX
 
 fn check(pair: &Pair) {
     assert!(pair.session.held_bytes() <= HELD_BYTES_MAX);
+    assert!(pair.session.queued_count() <= pair.session.task_count());
     assert!(pair.session.task_count() <= (COMMAND_WINDOW * 2 + IMMEDIATE_COMMANDS_MAX) as usize);
 }
 
@@ -228,4 +229,27 @@ fn reads_beyond_the_budget_wait_to_be_started() {
     assert_eq!(pair.started.len() as u64, fitting);
     pair.complete(data_in(&[1; 512]));
     assert_eq!(pair.started.len() as u64, fitting);
+}
+
+#[test]
+fn commands_given_up_leave_nothing_in_the_queues() {
+    let mut pair = Pair::new(SessionParameters { immediate_data: false, ..parameters() });
+    for _ in 0..2 {
+        let command = pair.read(TRANSFER_BYTES_MAX);
+        pair.send_command(&command, &[]);
+        let command = pair.write(TRANSFER_BYTES_MAX, true);
+        pair.send_command(&command, &[]);
+    }
+    for round in 0..1000 {
+        let command = if round % 2 == 0 { pair.read(512) } else { pair.write(512, true) };
+        assert!(pair.send_command(&command, &[]).is_empty());
+        assert_eq!((pair.session.queued_count(), pair.session.task_count()), (1, 5));
+        pair.function(datapath::scsi::slow_path::TaskManagementFunction::AbortTask, |request| {
+            request.referenced_task_tag = command.task_tag;
+        });
+        let function = pair.functions.pop_front().unwrap();
+        pair.session.handle_task_management(function.task_tag, true, Some(0));
+        pair.answers();
+        assert_eq!((pair.session.queued_count(), pair.session.task_count()), (0, 4));
+    }
 }

@@ -227,7 +227,7 @@ async fn catalog_work(
         let size = space.grow(1 << 19).await.unwrap();
         promise.borrow_mut().size.0 = size;
     }
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         let note = u64::from(round) + 1;
         promise.borrow_mut().note.1 = note;
         let text = note.to_string();

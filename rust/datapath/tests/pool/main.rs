@@ -7,4 +7,6 @@ mod contract;
 mod crash;
 mod degraded;
 mod import;
+mod inspect;
 mod support;
+mod threads;

@@ -6,3 +6,5 @@ mod crash_points;
 mod held_writes;
 mod simulation;
 mod support;
+mod threads;
+mod volumes;

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use datapath::block_io::{BlockIo, Growable, ReadResult};
 use datapath::error::IoError;
 use datapath::member::{FaultPlan, Faulty, Power, SimulatedMember};
-use datapath::simulation::{Random, yield_now};
+use datapath::simulation::{Random, random_below, yield_now};
 use datapath::snapmap::{ExceptionStore, LiveSet, MapError, StoreOptions};
 use datapath::snapshot::{
     Engine, EngineOptions, FullPolicy, PointRange, SnapshotLedger, SnapshotPoint,
@@ -100,7 +100,10 @@ pub struct CatalogState {
 impl Catalog {
     pub async fn update<R>(&self, change: impl FnOnce(&mut CatalogState) -> R) -> R {
         if self.power.is_some() {
-            yield_now().await;
+            // Others run, and write, before an update takes effect.
+            for _ in 0..random_below(24) {
+                yield_now().await;
+            }
         }
         if self.power.as_ref().is_some_and(|power| power.is_off()) {
             std::future::pending::<()>().await;
@@ -250,8 +253,8 @@ impl Rig {
 }
 
 /// Takes a snapshot as floor 5 does: point, flush, record. `None` when it was given up meanwhile.
-pub async fn take_snapshot<O: BlockIo>(
-    engine: &TestEngine<O>,
+pub async fn take_snapshot<O: BlockIo, S: Growable>(
+    engine: &Engine<O, S, Catalog>,
     catalog: &Catalog,
     range: PointRange,
     at_the_point: impl FnOnce(Epoch),
@@ -274,7 +277,11 @@ pub async fn take_snapshot<O: BlockIo>(
     recorded.then_some(epoch)
 }
 
-pub async fn delete_snapshot<O: BlockIo>(engine: &TestEngine<O>, catalog: &Catalog, epoch: Epoch) {
+pub async fn delete_snapshot<O: BlockIo, S: Growable>(
+    engine: &Engine<O, S, Catalog>,
+    catalog: &Catalog,
+    epoch: Epoch,
+) {
     catalog.update(|state| state.live.remove(&epoch)).await;
     engine.forget(&[epoch]);
 }

@@ -113,6 +113,12 @@ impl Session {
             (false, true) => self.window.end(),
             (false, false) => {}
         }
+        // Only tasks that are given up wait in a queue still; a peer may give up any number.
+        match task.phase {
+            Phase::Ready => self.ready.retain(|other| *other != tag),
+            Phase::Collecting => self.waiting_for_room.retain(|other| *other != tag),
+            Phase::Running | Phase::Aborted => {}
+        }
         self.data_out_bytes -= task.data_out.budget_bytes;
         self.data_in_bytes -= task.data_in_budget_bytes;
         self.grant_waiting();

@@ -149,15 +149,13 @@ impl Session {
 
     /// Room has come free: goes on with those who wait for it, oldest first.
     pub(super) fn grant_waiting(&mut self) {
-        while let Some(&tag) = self.waiting_for_room.front() {
-            let waits = |task: &&Task| task.phase == Phase::Collecting && !task.data_out.granted;
-            if self.tasks.get(&tag).filter(waits).is_some() {
-                if !self.grant(tag) {
-                    return;
-                }
-                self.progress(tag);
+        while let Some(tag) = self.waiting_for_room.pop_front() {
+            if !self.grant(tag) {
+                // It has queued again at the end; its place was the first.
+                self.waiting_for_room.rotate_right(1);
+                return;
             }
-            self.waiting_for_room.pop_front();
+            self.progress(tag);
         }
     }
 }

@@ -134,9 +134,9 @@ pub struct Session {
     window: CommandWindow<Held>,
     stat_sn: u32,
     tasks: TagMap<Task>,
-    /// Tags of tasks that are `Ready`, in order; entries may be stale.
+    /// Tags of tasks that are `Ready`, in order.
     ready: VecDeque<u32>,
-    /// Tags of tasks whose R2Ts wait for room; entries may be stale.
+    /// Tags of tasks whose R2Ts wait for room, in order.
     waiting_for_room: VecDeque<u32>,
     immediate_in_progress: u32,
     data_out_bytes: u64,
@@ -234,25 +234,17 @@ impl Session {
         if self.outbox.bytes() >= OUTBOX_BYTES_MAX {
             return None;
         }
-        // Ends because each round takes an entry away or returns.
-        while let Some(&tag) = self.ready.front() {
-            let Some(task) = self.tasks.get_mut(&tag).filter(|task| task.phase == Phase::Ready)
-            else {
-                self.ready.pop_front();
-                continue;
-            };
-            let wanted = task.data_in_wanted();
-            if self.data_in_bytes > 0 && self.data_in_bytes + wanted > DATA_IN_BYTES_PER_SESSION_MAX
-            {
-                return None;
-            }
-            self.ready.pop_front();
-            self.data_in_bytes += wanted;
-            task.data_in_budget_bytes = wanted;
-            task.phase = Phase::Running;
-            return Some(Action::Execute(tag, task.request(self.nexus)));
+        let tag = *self.ready.front()?;
+        let task = self.tasks.get_mut(&tag).expect("a queued task is in the table");
+        let wanted = task.data_in_wanted();
+        if self.data_in_bytes > 0 && self.data_in_bytes + wanted > DATA_IN_BYTES_PER_SESSION_MAX {
+            return None;
         }
-        None
+        self.ready.pop_front();
+        self.data_in_bytes += wanted;
+        task.data_in_budget_bytes = wanted;
+        task.phase = Phase::Running;
+        Some(Action::Execute(tag, task.request(self.nexus)))
     }
 
     /// What is to be sent.
@@ -274,6 +266,11 @@ impl Session {
     /// Bytes held for Data-Out and Data-In, for tests of the limits.
     pub fn held_bytes(&self) -> u64 {
         self.data_out_bytes + self.data_in_bytes + self.outbox.bytes() as u64
+    }
+
+    /// Tasks that wait in a queue: to be started, or for room.
+    pub fn queued_count(&self) -> usize {
+        self.ready.len() + self.waiting_for_room.len()
     }
 
     /// Tasks in progress.
