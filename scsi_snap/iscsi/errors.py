@@ -1,4 +1,4 @@
-# ruff: noqa: N818  (the names say what happened)
+
 """What may fail on this floor.
 
     IscsiError                  has a stable `code`
