@@ -3,8 +3,8 @@
 //! Floors above change it through `Pool::update` only. Records have no behaviour here: whether a
 //! snapshot may be deleted, or a name be taken, is decided by the floor that owns the record.
 //!
-//! Invariants, checked when a catalog is read: extents lie inside the pool, are multiples of the
-//! granule and belong to one space only; each volume's spaces exist.
+//! Invariants, checked when a catalog is read and before one is written: extents lie inside the
+//! pool, are multiples of the granule and belong to one space only.
 
 use std::collections::BTreeMap;
 

@@ -82,21 +82,17 @@ impl<M: Member> StripeSet<M> {
         )
     }
 
-    /// With the gate closed: flush, labels, mask, event.
+    /// With the gate closed: flush, labels, mask, event. Survivors that fail on the way go too, as
+    /// far as the level allows.
     async fn commit_failure(&self, wanted: u32, reason: &IoError) -> Result<(), IoError> {
         let before = self.failed();
-        let survivors = || (0..self.geometry.members).filter(move |role| wanted >> role & 1 == 0);
-        let flushed = merge(join_all(survivors().map(|role| self.member_flush(role))).await);
-        let outcome = match flushed {
-            Ok(()) => {
-                let mut label = self.label.lock().await;
-                let next = Label { failed: wanted, clean: false, ..label.clone() };
-                self.commit_label(&mut label, next).await
+        let mut wanted = wanted;
+        while let Err(fault) = self.flush_and_label(wanted).await {
+            let more = self.tolerable(wanted, fault.members & !wanted);
+            if more == wanted {
+                return Err(self.break_set(&fault.error));
             }
-            Err(fault) => Err(fault),
-        };
-        if let Err(fault) = outcome {
-            return Err(self.break_set(&fault.error));
+            wanted = more;
         }
         self.failed.store(wanted, Ordering::Release);
         for role in (0..self.geometry.members).filter(|role| (wanted & !before) >> role & 1 == 1) {
@@ -106,6 +102,14 @@ impl<M: Member> StripeSet<M> {
             });
         }
         Ok(())
+    }
+
+    async fn flush_and_label(&self, wanted: u32) -> Result<(), Fault> {
+        let survivors = (0..self.geometry.members).filter(|role| wanted >> role & 1 == 0);
+        merge(join_all(survivors.map(|role| self.member_flush(role))).await)?;
+        let mut label = self.label.lock().await;
+        let next = Label { failed: wanted, clean: false, ..label.clone() };
+        self.commit_label(&mut label, next).await
     }
 
     /// Writes `next` with the next event count to every member it calls in sync: the first copies,

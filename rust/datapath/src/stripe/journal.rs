@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(super) struct Journal {
     ring: tokio::sync::Mutex<Ring>,
     /// Recorded changes that are not yet in place.
     unplaced: AtomicU64,
+    /// A recorded change could not be made: its record must stay.
+    spoiled: AtomicBool,
     all_placed: Notify,
 }
 
@@ -62,9 +64,18 @@ struct Ring {
     previous: u32,
 }
 
-/// A change that is recorded and about to be made; dropped when it is made.
+/// A change that is recorded and about to be made; ends when it is made.
 pub(super) struct InPlace<'a> {
     journal: &'a Journal,
+}
+
+impl InPlace<'_> {
+    /// The change was made, or not: then no later generation may forget its record.
+    pub(super) fn end(self, outcome: &Result<(), Fault>) {
+        if outcome.is_err() {
+            self.journal.spoiled.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Drop for InPlace<'_> {
@@ -169,6 +180,7 @@ impl<M: Member> StripeSet<M> {
             if answer.is_err() || other.turn.send(Turn::Written(answer.clone())).is_err() {
                 drop(in_place);
             } else {
+                // The count goes with the answer: its receiver makes the value anew.
                 std::mem::forget(in_place);
             }
         }
@@ -200,6 +212,10 @@ impl<M: Member> StripeSet<M> {
 
     async fn next_generation(&self, ring: &mut Ring) -> Result<(), Fault> {
         self.journal.wait_all_placed().await;
+        if self.journal.spoiled.load(Ordering::Acquire) {
+            let error = IoError::failed("a recorded change of a degraded stripe could not be made");
+            return Err(Fault { members: 0, changed: true, error });
+        }
         self.flush_members().await?;
         self.start_generation(ring, ring.generation + 1).await
     }

@@ -270,7 +270,7 @@ impl<M: Member> StripeSet<M> {
         }
         let in_place = self.journal_append(entries.clone()).await?;
         let outcome = self.apply_entries(entries, Zeroing::WriteZeroes).await;
-        drop(in_place);
+        in_place.end(&outcome);
         outcome
     }
 
@@ -350,7 +350,9 @@ impl<M: Member> StripeSet<M> {
             _ => Some(self.journal_append(entries.clone()).await?),
         };
         let outcome = self.apply_entries(entries, how).await;
-        drop(in_place);
+        if let Some(in_place) = in_place {
+            in_place.end(&outcome);
+        }
         outcome
     }
 

@@ -282,10 +282,8 @@ impl<M: Member> StripeSet<M> {
         loop {
             let closed = self.gate.close().await;
             self.usable()?;
-            if self.intents.is_empty() {
-                return Ok(());
-            }
             let fault = match self.flush_members().await {
+                Ok(()) if self.intents.is_empty() => Ok(()),
                 Ok(()) => self.forget_intents().await,
                 Err(fault) => Err(fault),
             };

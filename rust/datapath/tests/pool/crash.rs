@@ -3,7 +3,7 @@
 //! consistent, also when one member is then removed, and also when the run began without one.
 //!
 //! `SCSI_SNAP_SEEDS` is the number of seeds (default 1), `SCSI_SNAP_STRIDE` how many steps lie
-//! between two cuts (default 9; 1 cuts at every step). Seeds begin at different steps.
+//! between two cuts (default 13; 1 cuts at every step). Seeds begin at different steps.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -94,7 +94,7 @@ enum Trouble {
 
 /// One run for each step at which the power may go, until a run ends before its cut.
 fn search(seed: u64, case: Case) {
-    let stride = number("SCSI_SNAP_STRIDE", 9);
+    let stride = number("SCSI_SNAP_STRIDE", 13);
     let mut step = 1 + seed % stride;
     while cut_at(seed, step, case) {
         step += stride;

@@ -4,7 +4,7 @@ use datapath::block_io::BlockIo;
 use datapath::error::PoolError;
 use datapath::member::{Call, Fault, FaultPlan, Faulty, Power};
 use datapath::pool::Pool;
-use datapath::stripe::{MemberState, SetEvent, SetState};
+use datapath::stripe::{Level, MemberState, SetEvent, SetState};
 
 use crate::support::*;
 
@@ -107,6 +107,65 @@ fn past_its_tolerance_a_set_fails_and_never_answers_wrongly() {
             assert!(pool.set().write_at(0, data).await.is_err(), "{level}");
             assert!(pool.set().flush().await.is_err(), "{level}");
             assert!(pool.create_space(1 << 20).await.is_err(), "{level}");
+        });
+    }
+}
+
+#[test]
+fn copies_may_fail_one_after_the_other_until_one_is_left() {
+    for (call, skip) in [(Call::Write, 3), (Call::Flush, 3), (Call::Flush, 4), (Call::Flush, 5)] {
+        let members = simulated(3, &Power::new());
+        let handles = members.clone();
+        run(skip, async move {
+            let plans: Vec<_> = (0..3).map(|_| FaultPlan::new()).collect();
+            let faulty = members.into_iter().zip(&plans).map(|(m, plan)| Faulty::new(m, plan));
+            let pool = create(faulty.collect::<Vec<_>>(), Level::Raid1).await;
+            plans[0].die_after(call, skip);
+            plans[2].die_after(Call::Flush, 3);
+            for part in 0..12 {
+                write(&**pool.set(), part * PART, part as u8 + 1, PART).await;
+                pool.set().flush().await.unwrap();
+            }
+            let states: Vec<_> = pool.status().members.iter().map(|one| one.state).collect();
+            assert_eq!(states, [MemberState::Failed, MemberState::InSync, MemberState::Failed]);
+            let (pool, refused) = Pool::open_available(restarted(&handles, &[])).await.unwrap();
+            assert_eq!(refused.len(), 2);
+            for part in 0..12 {
+                let found = read(&**pool.set(), part * PART, PART).await;
+                assert!(found.iter().all(|byte| *byte == part as u8 + 1), "{part}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_degraded_stripe_that_could_not_be_completed_is_completed_at_the_next_start() {
+    for skip in 0..6 {
+        let members = simulated(3, &Power::new());
+        let handles = members.clone();
+        let plan = FaultPlan::new();
+        run(skip, async move {
+            let quiet = FaultPlan::new();
+            let plans = (0..3).map(|role| if role == 2 { &plan } else { &quiet });
+            let faulty = members.into_iter().zip(plans).map(|(m, plan)| Faulty::new(m, plan));
+            let pool = create(faulty.collect::<Vec<_>>(), Level::Raid5).await;
+            write(&**pool.set(), 0, 1, 10 * PART).await;
+            pool.fail_member("m1").await.unwrap();
+            plan.die_after(Call::Write, skip);
+            let mut failed = false;
+            for part in (0..10).chain(0..10) {
+                let data = bytes::Bytes::from(vec![2; 512]);
+                failed |= pool.set().write_at(part * PART, data).await.is_err();
+            }
+            assert!(failed);
+            let (outcome, _) = pool.set().read_at(0, bytes::BytesMut::zeroed(512)).await;
+            assert!(outcome.unwrap_err().to_string().contains("stopped"));
+            let pool = Pool::open(restarted(&handles, &[1])).await.unwrap();
+            for part in 0..10 {
+                let found = read(&**pool.set(), part * PART, PART).await;
+                assert!(found[..512].iter().all(|byte| [1, 2].contains(byte)), "{skip}, {part}");
+                assert!(found[512..].iter().all(|byte| *byte == 1), "{skip}, {part}");
+            }
         });
     }
 }

@@ -104,3 +104,25 @@ fn a_catalog_too_large_for_its_slot_changes_nothing() {
         assert!(pool.catalog().attributes.is_empty());
     });
 }
+
+#[test]
+fn write_intents_never_pile_up() {
+    use datapath::limits::DIRTY_REGIONS_MAX;
+    let power = Power::new();
+    let members: Vec<_> = ["m0", "m1"]
+        .map(|name| datapath::member::SimulatedMember::new(name, 512 << 20, &power))
+        .to_vec();
+    let handles = members.clone();
+    run(1, async move {
+        let pool = create(members, Level::Raid1).await;
+        let regions = pool.set().size_bytes() >> 20;
+        assert!(regions > DIRTY_REGIONS_MAX as u64 + 50);
+        for region in 0..regions {
+            write(&**pool.set(), region << 20, 1, 512).await;
+        }
+        let dirty = inspect::dump(&handles[1]).await.unwrap().member.dirty_regions;
+        assert!((1..=DIRTY_REGIONS_MAX + 1).contains(&dirty.len()), "{}", dirty.len());
+        pool.checkpoint().await.unwrap();
+        assert!(inspect::dump(&handles[1]).await.unwrap().member.dirty_regions.is_empty());
+    });
+}
