@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use datapath::block_io::{BlockIo, Growable, ReadResult};
 use datapath::error::IoError;
 use datapath::member::{FaultPlan, Faulty, Power, SimulatedMember};
-use datapath::simulation::{Random, random_below, yield_now};
+use datapath::simulation::{Random, random_below, sleep};
 use datapath::snapmap::{ExceptionStore, LiveSet, MapError, StoreOptions};
 use datapath::snapshot::{
     Engine, EngineOptions, FullPolicy, PointRange, SnapshotLedger, SnapshotPoint,
@@ -101,9 +101,7 @@ impl Catalog {
     pub async fn update<R>(&self, change: impl FnOnce(&mut CatalogState) -> R) -> R {
         if self.power.is_some() {
             // Others run, and write, before an update takes effect.
-            for _ in 0..random_below(24) {
-                yield_now().await;
-            }
+            sleep(random_below(30)).await;
         }
         if self.power.as_ref().is_some_and(|power| power.is_off()) {
             std::future::pending::<()>().await;
