@@ -2,6 +2,8 @@
 //!
 //! A program of its own, since it looks at the memory of the whole process.
 
+#![allow(clippy::unwrap_used)] // A test says by panicking that it failed.
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
