@@ -104,15 +104,20 @@ class QemuImg:
         return self._run(contender, load, self._counts[key])
 
     def _run(self, contender: Contender, load: Load, count: int) -> Round:
-        command = ["qemu-img", "bench", "-f", "raw", "-t", "none", "-d", str(load.depth)]
-        command += ["-s", str(load.block), "-c", str(count)]
-        command += ["-w"] if load.op == "write" else []
-        before = contender.cpu_seconds()
-        said = _said([*command, contender.url])
-        cpu_seconds = contender.cpu_seconds() - before
-        took = re.search(r"completed in ([\d.]+) seconds", said)
-        assert took, said
-        return Round(count, max(float(took[1]), 1e-3), cpu_seconds)
+        return qemu_img(contender, load, count=count, stride=load.block)
+
+
+def qemu_img(contender: Contender, load: Load, *, count: int, stride: int) -> Round:
+    """So many commands of `qemu-img bench`, `stride` bytes from one to the next."""
+    command = ["qemu-img", "bench", "-f", "raw", "-t", "none", "-d", str(load.depth)]
+    command += ["-s", str(load.block), "-S", str(stride), "-c", str(count)]
+    command += ["-w"] if load.op == "write" else []
+    before = contender.cpu_seconds()
+    said = _said([*command, contender.url])
+    cpu_seconds = contender.cpu_seconds() - before
+    took = re.search(r"completed in ([\d.]+) seconds", said)
+    assert took, said
+    return Round(count, max(float(took[1]), 1e-3), cpu_seconds)
 
 
 def iscsi_perf(contender: Contender, load: Load, *, seconds: float) -> Round:

@@ -22,7 +22,7 @@ QUICK = Scale(
     rounds=5,
     round_seconds=0.3,
     size_bytes=256 << 20,
-    snapshot_size_bytes=128 << 20,
+    snapshot_size_bytes=256 << 20,
     snapshot_rounds=4,
     creates=8,
 )
@@ -31,7 +31,7 @@ FULL = Scale(
     rounds=11,
     round_seconds=0.6,
     size_bytes=512 << 20,
-    snapshot_size_bytes=256 << 20,
+    snapshot_size_bytes=512 << 20,
     snapshot_rounds=9,
     creates=24,
 )

@@ -1,16 +1,22 @@
 """What snapshots cost, on this target alone.
 
 Five volumes of one pool, all written once: without a snapshot, with 1, 16 and 256, and one whose
-snapshot has every chunk copied already. A round writes 4 KiB into each 64 KiB chunk of a volume
-once, in random order, at depth 32. Before its round a volume with snapshots is given a new one and
-loses its oldest, so that their number stays and every chunk is to be copied again.
+snapshot has every chunk copied already.
+
+- Everything copied, against no snapshot: ordinary random loads.
+- Every chunk still to be copied: a round writes 4 KiB into each 64 KiB chunk of a volume once, by
+  our own initiator (which costs the target so little that the copy is nearly all there is) and by
+  `qemu-img bench`. Before its round a volume gets as many new snapshots as it is to have and loses
+  the old ones, so that each round finds the same: one copy of each chunk to make, into slots of the
+  store that were used before.
 """
 
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +43,40 @@ class Unit(OneMember):
         self.pid = parent.pid
         self.volume = f"tank/vol{lun}"
         self.iscsi = (parent.daemon.address, IQN, lun)
+        self.url = parent.daemon.url(IQN, lun)
+        self.size_bytes = parent.volume_bytes
         self._client = parent.client
         self._taken = 0
-        self._kept = snapshots
+        self._count = snapshots
+        self._names: list[str] = []
 
-    def take(self) -> None:
-        """One snapshot more."""
-        name = f"{self.volume}@{self._taken}"
-        self._client.post("snapshots", body={"snapshots": [{"name": name, "range": None}]})
+    def take(self) -> str:
+        """One snapshot more; its name."""
+        name = str(self._taken)
+        whole = f"{self.volume}@{name}"
+        self._client.post("snapshots", body={"snapshots": [{"name": whole, "range": None}]})
         self._taken += 1
+        return name
 
     def renew(self) -> None:
-        """A new snapshot for the oldest; nothing on a volume that is to have none."""
-        if self._kept:
-            self.take()
-            pool, volume = self.volume.split("/")
-            self._client.delete("snapshots", pool, volume, str(self._taken - 1 - self._kept))
+        """All snapshots anew; nothing on a volume that is to have none."""
+        before, self._names = self._names, [self.take() for _ in range(self._count)]
+        pool, volume = self.volume.split("/")
+        for name in before:
+            self._client.delete("snapshots", pool, volume, name)
+
+    def load(self, load: Load, seconds: float) -> Round:
+        """An ordinary round."""
+        return clients.own(self, load, seconds=seconds)
 
     def write_each_chunk(self) -> Round:
-        """A round: every chunk is written once."""
+        """Every chunk is written once, in random order, by our own initiator."""
         return clients.own(self, LOAD, *STRIDE, seconds=600)
+
+    def write_each_chunk_by_qemu(self) -> Round:
+        """The same in order, by a foreign initiator."""
+        count = self.size_bytes // CHUNK_BYTES
+        return clients.qemu_img(self, LOAD, count=count, stride=CHUNK_BYTES)
 
 
 class SnapshotPool(OneMember):
@@ -65,8 +85,8 @@ class SnapshotPool(OneMember):
     name = "snapshots"
 
     def __init__(self, directory: Path, scale: Scale) -> None:
-        super().__init__(directory, scale.snapshot_size_bytes * (10 + 4 * scale.snapshot_rounds))
-        self._volume_bytes = scale.snapshot_size_bytes
+        super().__init__(directory, scale.snapshot_size_bytes * 16)
+        self.volume_bytes = scale.snapshot_size_bytes
 
     def start(self) -> None:
         super().start()
@@ -77,11 +97,10 @@ class SnapshotPool(OneMember):
     def add(self, name: str, lun: int, snapshots: int) -> Unit:
         """A volume, written once, with so many snapshots."""
         unit = Unit(self, name, lun, snapshots)
-        self.daemon("volume", "create", unit.volume, self._volume_bytes, "--chunk", CHUNK_BYTES)
+        self.daemon("volume", "create", unit.volume, self.volume_bytes, "--chunk", CHUNK_BYTES)
         self.daemon("lun", "map", IQN, lun, unit.volume)
         clients.fill(unit)
-        for _ in range(snapshots):
-            unit.take()
+        unit.renew()
         return unit
 
 
@@ -92,29 +111,54 @@ def run(directory: Path, backing: str, scale: Scale) -> Iterator[dict[str, Any]]
         pool.start()
         none = pool.add("no snapshot", 1, 0)
         copied = pool.add("1 snapshot, all copied", 2, 1)
-        few = [pool.add(f"{count} snapshots, none copied", 2 + count, count) for count in (1, 16)]
-        many = pool.add("256 snapshots, none copied", 300, 256)
+        uncopied = [
+            pool.add("1 snapshot, none copied", 3, 1),
+            pool.add("16 snapshots, none copied", 4, 16),
+            pool.add("256 snapshots, none copied", 5, 256),
+        ]
         copied.write_each_chunk()
-        print(f"  {backing}: writes with snapshots", file=sys.stderr, flush=True)
-        uncopied = [*few, many]
+        yield from _all_copied(none, copied, backing, scale)
+        yield from _none_copied(none, uncopied, backing, scale)
+        yield _held_writes(uncopied[0], backing, scale)
+    finally:
+        pool.stop()
 
-        def fresh(unit: Unit) -> Round:
+
+def _all_copied(none: Unit, copied: Unit, backing: str, scale: Scale) -> Iterator[dict[str, Any]]:
+    for load in (LOAD, Load("read", "random")):
+        print(f"  {backing}, everything copied: {load}", file=sys.stderr, flush=True)
+        runners = {
+            unit.name: partial(unit.load, load, scale.round_seconds) for unit in (none, copied)
+        }
+        interleave(runners, 1)
+        results = interleave(runners, scale.rounds)
+        rows = compare(results, baseline=none.name)
+        yield {"group": f"{backing}, own initiator", "case": str(load), "rows": rows}
+
+
+def _none_copied(
+    none: Unit, uncopied: list[Unit], backing: str, scale: Scale
+) -> Iterator[dict[str, Any]]:
+    clients_of = {
+        "own initiator": Unit.write_each_chunk,
+        "qemu-img bench": Unit.write_each_chunk_by_qemu,
+    }
+    for client, write_each_chunk in clients_of.items():
+        print(f"  {backing}, nothing copied: {client}", file=sys.stderr, flush=True)
+
+        def fresh(unit: Unit, write: Callable[[Unit], Round] = write_each_chunk) -> Round:
             unit.renew()
-            return unit.write_each_chunk()
+            return write(unit)
 
-        runners: dict[str, Any] = {unit.name: unit.write_each_chunk for unit in (none, copied)}
-        runners |= {unit.name: lambda unit=unit: fresh(unit) for unit in uncopied}
+        runners = {unit.name: partial(fresh, unit) for unit in (none, *uncopied)}
         interleave(runners, 1)
         results = interleave(runners, scale.snapshot_rounds)
-        group = f"{backing}, own initiator, 4 KiB into each 64 KiB chunk once, depth 32"
+        group = f"{backing}, {client}, 4 KiB into each 64 KiB chunk once, depth 32"
         against_none = compare(results, baseline=none.name)
         yield {"group": group, "case": "against no snapshot", "rows": against_none}
         by_number = {unit.name: results[unit.name] for unit in uncopied}
-        against_one = compare(by_number, baseline=few[0].name)
+        against_one = compare(by_number, baseline=uncopied[0].name)
         yield {"group": group, "case": "against one snapshot", "rows": against_one}
-        yield _held_writes(few[0], backing, scale)
-    finally:
-        pool.stop()
 
 
 def _held_writes(unit: Unit, backing: str, scale: Scale) -> dict[str, Any]:

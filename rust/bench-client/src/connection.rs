@@ -75,8 +75,10 @@ impl Connection {
     }
 
     fn negotiate(&mut self, target: &str, number: u16) -> io::Result<()> {
+        // Two clients of one name and ISID would end each other's session (RFC 7143, 6.3.5).
+        let process = std::process::id();
         let mut keys = format!(
-            "InitiatorName=iqn.2026-11.org.example:bench\0TargetName={target}\0\
+            "InitiatorName=iqn.2026-11.org.example:bench-{process}\0TargetName={target}\0\
              SessionType=Normal\0HeaderDigest=None\0DataDigest=None\0InitialR2T=No\0\
              ImmediateData=Yes\0MaxRecvDataSegmentLength={SEGMENT_BYTES}\0\
              MaxBurstLength={SEGMENT_BYTES}\0FirstBurstLength={SEGMENT_BYTES}\0\

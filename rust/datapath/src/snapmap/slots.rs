@@ -9,7 +9,7 @@ pub struct SlotMap {
     words: Vec<u64>,
     capacity: u64,
     used: u64,
-    /// The word where the search goes on; it wraps once.
+    /// No word before this one has a free slot.
     cursor: usize,
 }
 
@@ -43,14 +43,10 @@ impl SlotMap {
         self.capacity - self.used
     }
 
-    /// Takes a free slot, preferring one after the last taken, so that copies lie in a row.
+    /// Takes the lowest free slot: what the space has touched before is used again first, so that
+    /// members that are thin stay so.
     pub fn take(&mut self) -> Option<Slot> {
-        if self.free() == 0 {
-            return None;
-        }
-        let words = self.words.len();
-        for step in 0..=words {
-            let word = (self.cursor + step) % words;
+        for word in self.cursor..self.words.len() {
             let bit = self.words[word].trailing_ones();
             let slot = word as u64 * 64 + u64::from(bit);
             if bit < 64 && slot < self.capacity {
@@ -81,6 +77,7 @@ impl SlotMap {
         assert!(self.words[word] & bit != 0, "slot {} is freed twice", slot.0);
         self.words[word] &= !bit;
         self.used -= 1;
+        self.cursor = self.cursor.min(word);
     }
 }
 
