@@ -18,6 +18,7 @@ from bench.contenders import CONTENDERS
 from bench.scale import FULL, QUICK, Scale
 
 RESULTS = Path(__file__).resolve().parent / "results"
+BACKINGS = ("tmpfs", "disk")
 PARTS = ("comparison", "snapshots", "memory")
 
 
@@ -33,7 +34,7 @@ def main() -> int:
     clients.build()
     results: list[dict[str, Any]] = []
     try:
-        for backing in ("tmpfs",) if scale.quick else ("tmpfs", "disk"):
+        for backing in options.backing or (BACKINGS[:1] if scale.quick else BACKINGS):
             for part in options.part or PARTS:
                 with directory_on(backing) as directory:
                     results += measure(part, kinds, directory, backing, scale)
@@ -47,9 +48,10 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute or two, on tmpfs alone")
+    parser.add_argument("--quick", action="store_true", help="a minute or two; on tmpfs unless told otherwise")
     parser.add_argument("--only", action="append", metavar="CONTENDER")
     parser.add_argument("--part", action="append", choices=PARTS)
+    parser.add_argument("--backing", action="append", choices=BACKINGS)
     return parser.parse_args()
 
 
