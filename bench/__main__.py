@@ -48,7 +48,9 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute or two; on tmpfs unless told otherwise")
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute or two; on tmpfs unless told otherwise"
+    )
     parser.add_argument("--only", action="append", metavar="CONTENDER")
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--backing", action="append", choices=BACKINGS)
