@@ -22,6 +22,8 @@ MEMBERS = {
 STRIP_BYTES = 16384
 PIECE_CHUNKS = 16
 """A change of up to this many chunks is preserved as one: it happens whole or not at all."""
+DROPPING_PIECE_CHUNKS = 1
+"""The same where a full store drops snapshots: see `test_full_store` for what is asked of more."""
 
 
 def code_of(call: Callable[..., object], *arguments: object) -> str | None:
@@ -64,9 +66,15 @@ class Volume:
         if failure is not None:
             assert failure == "store-full", failure
             shape = self.model.shape
-            assert shape.policy == "fail-write" and shape.store_limit_bytes is not None
+            assert shape.fills and not shape.drops
             assert self.model.live(), "no snapshot needs anything of a store"
             self.compare()
+
+    @property
+    def piece_bytes(self) -> int:
+        """The longest change that happens whole or not at all."""
+        shape = self.model.shape
+        return (DROPPING_PIECE_CHUNKS if shape.drops else PIECE_CHUNKS) * shape.chunk_bytes
 
     def compare_states(self) -> None:
         """Snapshots are those of the model; only a full store ends some, the oldest first."""
@@ -79,8 +87,7 @@ class Volume:
         dropped = len(live_before) - len(live_now)
         assert live_now == live_before[dropped:], "not the oldest were dropped"
         if dropped:
-            shape = self.model.shape
-            assert shape.policy == "drop-snapshot" and shape.store_limit_bytes is not None
+            assert self.model.shape.drops
             for name in live_before[:dropped]:
                 self.model.snapshots[name].live = False
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scsi_snap import _native
 from tests.model.budget import budget
-from tests.model.subject import MEMBERS, PIECE_CHUNKS, Pool, Volume, code_of
+from tests.model.subject import MEMBERS, Pool, Volume, code_of
 from tests.model.volume_model import Shape
 from tests.native import MIB, scratch
 
@@ -77,21 +77,20 @@ class PoolMachine(RuleBasedStateMachine):
         block = b"".join((int.from_bytes(first) | n).to_bytes(8, "big") for n in range(64))
         return (block * -(-words // 64))[:length_bytes]
 
-    @rule(which=WHICH, name=NAMES, verb=CHANGES, at=FRACTION, chunks=st.integers(0, 16), more=WHICH)
+    @rule(which=WHICH, name=NAMES, verb=CHANGES, at=FRACTION, chunks=st.integers(0, 32), more=WHICH)
     def change(self, which: int, name: str, verb: str, at: int, chunks: int, more: int) -> None:
         volume = self.volume(which, name)
         shape = volume.model.shape
         blocks = shape.size_bytes // shape.block_bytes
         first = at * blocks >> 16 if at < 1 << 16 else blocks
-        # From within a chunk it reaches into one more.
-        count = min(
-            max(chunks - 1, 0) * shape.chunk_bytes // shape.block_bytes + more,
-            PIECE_CHUNKS * shape.chunk_bytes // shape.block_bytes,
-        )
-        count = min(count, blocks - first)
-        length = count * shape.block_bytes
+        offset = first * shape.block_bytes
+        # From within a chunk it would reach into one more.
+        room = volume.piece_bytes - offset % shape.chunk_bytes
+        wanted = chunks * shape.chunk_bytes // 2 + more * shape.block_bytes
+        length = min(wanted, room, shape.size_bytes - offset)
+        length -= length % shape.block_bytes
         data = self.fresh(length) if verb == "write" else bytes(length)
-        volume.change(verb, first * shape.block_bytes, data)
+        volume.change(verb, offset, data)
 
     @rule(which=WHICH, name=NAMES)
     def write_zeros_as_data(self, which: int, name: str) -> None:
@@ -100,9 +99,10 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(which=WHICH, name=NAMES)
     def change_everything(self, which: int, name: str) -> None:
-        """In steps of half a piece: the way to a full store."""
+        """The way to a full store."""
         volume = self.volume(which, name)
-        step = PIECE_CHUNKS // 2 * volume.model.shape.chunk_bytes
+        step = -(-volume.piece_bytes // 2 // volume.model.shape.chunk_bytes)
+        step *= volume.model.shape.chunk_bytes
         for offset in range(0, volume.model.shape.size_bytes, step):
             length = min(step, volume.model.shape.size_bytes - offset)
             volume.change("write", offset, self.fresh(length))

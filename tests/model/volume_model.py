@@ -20,6 +20,16 @@ class Shape:
         short = self.block_bytes if self.chunk_bytes > self.block_bytes else 0
         return self.chunks * self.chunk_bytes - short
 
+    @property
+    def fills(self) -> bool:
+        """Whether its store can be full."""
+        return self.store_limit_bytes is not None
+
+    @property
+    def drops(self) -> bool:
+        """Whether it can lose snapshots to a full store."""
+        return self.fills and self.policy == "drop-snapshot"
+
 
 @dataclass
 class ModelSnapshot:
