@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import budget
 from tests.controllers import Controller
 from tests.daemon import Daemon
 from tests.fakes import Disks
+
+# For the command line: `pytest --hypothesis-profile=search`.
+assert budget.SEARCH
 
 
 @pytest.fixture

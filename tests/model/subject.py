@@ -140,7 +140,7 @@ class Pool:
 
     def __init__(self, name: str, level: str, directory: Path) -> None:
         count, size_bytes = MEMBERS[level]
-        self.level, self._directory, self._lives = level, directory, 0
+        self.level, self._lives = level, 0
         self.paths = [directory / f"{name}-{number}" for number in range(count)]
         self.failed: int | None = None
         self.volumes: dict[str, Volume] = {}
@@ -198,7 +198,7 @@ class Pool:
     def copy(self) -> list[Path]:
         """Copies of the members as a process that is killed now would leave them."""
         self._lives += 1
-        copies = [path.with_name(f"{path.name}-life{self._lives}") for path in self.paths]
+        copies = [path.with_suffix(f".{self._lives}") for path in self.paths]
         for path, copy in zip(self.paths, copies, strict=True):
             copy_sparsely(path, copy)
         return copies

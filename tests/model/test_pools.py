@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scsi_snap import _native
-from tests.model.budget import budget
+from tests.budget import budget
 from tests.model.subject import MEMBERS, Pool, Volume, code_of
 from tests.model.volume_model import Shape
 from tests.native import MIB, scratch

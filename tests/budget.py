@@ -1,4 +1,4 @@
-"""How far the model searches go: little by default, far with `--hypothesis-profile=search`."""
+"""How far searches go: little by default, far with `pytest --hypothesis-profile=search`."""
 
 from hypothesis import HealthCheck, settings
 
@@ -6,7 +6,7 @@ SEARCH = "search"
 
 settings.register_profile(
     SEARCH,
-    max_examples=1000,
+    max_examples=2000,
     stateful_step_count=80,
     deadline=None,
     print_blob=True,
