@@ -4,14 +4,17 @@ from hypothesis import HealthCheck, settings
 
 SEARCH = "search"
 
-settings.register_profile(
-    SEARCH,
-    max_examples=2000,
-    stateful_step_count=80,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
+
+def register() -> None:
+    """Makes the profile known to pytest's command line."""
+    settings.register_profile(
+        SEARCH,
+        max_examples=2000,
+        stateful_step_count=80,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def budget(examples: int, steps: int) -> settings:

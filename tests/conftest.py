@@ -12,8 +12,7 @@ from tests.controllers import Controller
 from tests.daemon import Daemon
 from tests.fakes import Disks
 
-# For the command line: `pytest --hypothesis-profile=search`.
-assert budget.SEARCH
+budget.register()
 
 
 @pytest.fixture

@@ -99,7 +99,6 @@ def make_path(pool: _native.Pool, prefix: str, *, fast: bool) -> Way:
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
-    near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     session = native.adopt(far.detach(), NEXUS, PARAMETERS, "127.0.0.1:3260", b"")
     return Way(command_set, native, devices, session, Wire(near))
 

@@ -68,11 +68,17 @@ class Completion:
 class Wire:
     """The initiator's end of a connection."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        cmd_sn: int = PARAMETERS.cmd_sn,
+        exp_stat_sn: int = PARAMETERS.stat_sn,
+    ) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(ANSWER_SECONDS)
         self._socket = connection
-        self._cmd_sn = itertools.count(PARAMETERS.cmd_sn)
-        self._exp_stat_sn = PARAMETERS.stat_sn
+        self._cmd_sn = itertools.count(cmd_sn)
+        self._exp_stat_sn = exp_stat_sn
 
     def close(self) -> None:
         self._socket.close()
