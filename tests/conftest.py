@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import budget
 from tests.controllers import Controller
 from tests.daemon import Daemon
 from tests.fakes import Disks
+
+budget.register()
 
 
 @pytest.fixture
