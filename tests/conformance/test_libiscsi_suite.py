@@ -104,8 +104,8 @@ def test_suite(suite: str, shared_disk: Disk, tmp_path: Path) -> None:
 
 
 @pytest.mark.conformance
-def test_read_only_suite_on_a_snapshot(disk: Disk, tmp_path: Path) -> None:
-    url = disk.map(1, disk.snapshot("fixed"))
+def test_read_only_suite_on_a_snapshot(shared_disk: Disk, tmp_path: Path) -> None:
+    url = shared_disk.map(1, shared_disk.snapshot("fixed"))
     (report,) = run_suite("SCSI.ReadOnly", url, tmp_path)
     assert report.passed, report.words
     # It tries commands that we do not have yet, too; it must not skip for a writable medium.

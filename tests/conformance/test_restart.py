@@ -5,11 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import Disk
+from tests.conformance.conftest import Disk, make_disk, make_pool
 from tests.conformance.initiator import digest_of_unit, qemu_io
 from tests.daemon import Daemon
 
 pytestmark = pytest.mark.conformance
+
+
+@pytest.fixture
+def disk(daemon: Daemon, tmp_path: Path) -> Disk:
+    """On a daemon that the test may stop and kill."""
+    make_pool(daemon, tmp_path)
+    return make_disk(daemon)
 
 
 def inventory(daemon: Daemon) -> dict[str, Any]:
