@@ -1,5 +1,7 @@
 """A controller as a user runs it: `scsi-snap daemon` in a process of its own, and the CLI.
 
+The CLI's verbs run in the caller's process: to start Python for each takes longer than they do.
+
 Everything lives in one directory; the portal takes a free port of the loopback address and keeps
 the one it got over restarts, so that an initiator finds it again.
 """
@@ -17,9 +19,12 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from click.testing import CliRunner, Result
+
+from scsi_snap.cli.main import cli
+
 READY_SECONDS = 60
 STOP_SECONDS = 60
-VERB_SECONDS = 120
 
 
 class VerbFailedError(Exception):
@@ -112,25 +117,25 @@ class Daemon:
             message = f"the daemon ended with {process.returncode}"
             raise AssertionError(f"{message}\n{self.log_path.read_text()}")
 
-    def run(self, *verb: object) -> subprocess.CompletedProcess[str]:
+    def run(self, *verb: object) -> Result:
         """A CLI verb, whatever its outcome."""
-        return subprocess.run(
-            [sys.executable, "-m", "scsi_snap", *map(str, verb)],
-            env=os.environ | {"SCSI_SNAP_SOCKET": str(self.socket)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=VERB_SECONDS,
-            check=False,
+        answer = CliRunner().invoke(
+            cli,
+            list(map(str, verb)),
+            env={"SCSI_SNAP_SOCKET": str(self.socket)},
+            prog_name="scsi-snap",
         )
+        if answer.exception is not None and not isinstance(answer.exception, SystemExit):
+            raise answer.exception
+        return answer
 
     def __call__(self, *verb: object) -> str:
         """A CLI verb that must succeed; what it printed."""
         answer = self.run(*verb)
-        if answer.returncode != 0:
-            said = f"{answer.stdout}{answer.stderr}".strip()
+        if answer.exit_code != 0:
             command = " ".join(map(str, verb))
-            raise VerbFailedError(f"scsi-snap {command}: exit {answer.returncode}: {said}")
+            said = answer.output.strip()
+            raise VerbFailedError(f"scsi-snap {command}: exit {answer.exit_code}: {said}")
         return answer.stdout
 
     def json(self, *verb: object) -> Any:

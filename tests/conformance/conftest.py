@@ -45,22 +45,40 @@ def _tools() -> None:
         pytest.fail(f"{', '.join(missing)} not found; `make test` installs them")
 
 
-@pytest.fixture
-def disk(daemon: Daemon, tmp_path: Path) -> Disk:
-    return make_disk(daemon, tmp_path)
-
-
 @pytest.fixture(scope="module")
 def shared_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     """One disk for all tests of a module, which must not mind what the others left on it."""
     directory = tmp_path_factory.mktemp("shared")
     with Daemon(directory) as daemon:
-        yield make_disk(daemon, directory)
+        make_pool(daemon, directory)
+        yield make_disk(daemon)
 
 
-def make_disk(daemon: Daemon, directory: Path) -> Disk:
+@pytest.fixture(scope="module")
+def shared_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has the pool and nothing else. A daemon takes a second to start."""
+    directory = tmp_path_factory.mktemp("shared-pool")
+    with Daemon(directory) as daemon:
+        make_pool(daemon, directory)
+        yield daemon
+
+
+@pytest.fixture
+def disk(shared_pool: Daemon) -> Iterator[Disk]:
+    """A new disk for one test, in the pool of its module, which is emptied afterwards."""
+    yield make_disk(shared_pool)
+    for target in shared_pool.json("target", "list"):
+        shared_pool("target", "delete", "--close-sessions", target["name"])
+    for volume in shared_pool.json("volume", "list"):
+        shared_pool("volume", "delete", "--snapshots", volume["name"])
+
+
+def make_pool(daemon: Daemon, directory: Path) -> None:
     members = [f"{directory / name}:64MiB" for name in ("m0", "m1", "m2", "m3")]
     daemon("pool", "create", "tank", "--level", "raid5", "--strip", "64KiB", *members)
+
+
+def make_disk(daemon: Daemon) -> Disk:
     daemon("volume", "create", "tank/vol0", "96MiB")
     daemon("target", "create", TARGET)
     daemon("lun", "map", TARGET, 0, "tank/vol0")

@@ -51,9 +51,14 @@ def digest_of_unit(url: str, scratch: Path) -> str:
     return digest(scratch)
 
 
-def qemu_io(url: str, *commands: str) -> str:
-    """qemu-io commands on a logical unit. It reports failure in words, exit code or not."""
+def qemu_io(url: str, *commands: str, read_only: bool = False) -> str:
+    """qemu-io commands on a logical unit. It reports failure in words, exit code or not.
+
+    QEMU does not open a write-protected unit, a snapshot, unless it is told to only read.
+    """
     options = [word for command in commands for word in ("-c", command)]
+    if read_only:
+        options.append("-r")
     said = run("qemu-io", "-f", "raw", "-t", "none", *options, url)
     if "verification failed" in said or "error" in said.lower():
         raise ToolFailedError(said)

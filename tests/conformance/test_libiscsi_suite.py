@@ -44,6 +44,11 @@ COMMAND_SUITES = (
 )
 # Commands that the suites above touch and the command set does not have.
 UNCOVERED = ("WRITEVERIFY", "WRITE VERIFY", "SANITIZE", "READDEFECTDATA")
+# The outcome follows the dots, or stands on a line of its own after what the test said meanwhile,
+# where `[FAILED]` tells of a command that failed as it ought to.
+OUTCOME = re.compile(
+    r"^  Test: (\S+) \.\.\.((?:|.*?^))(passed|FAILED)", flags=re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,7 @@ def run_suite(suite: str, url: str, directory: Path) -> list[Report]:
         check=False,
     )
     said = answer.stderr + answer.stdout
-    found = re.findall(
-        r"^  Test: (\w+) \.\.\.(.*?)(passed|FAILED)", said, re.MULTILINE | re.DOTALL
-    )
+    found = OUTCOME.findall(said)
     # tests: total, ran, passed, failed, inactive
     summary = re.search(r"^\s*tests((?:\s+\d+){4})", said, re.MULTILINE)
     assert summary, f"no summary; exit {answer.returncode}\n{said}"
@@ -101,8 +104,8 @@ def test_suite(suite: str, shared_disk: Disk, tmp_path: Path) -> None:
 
 
 @pytest.mark.conformance
-def test_read_only_suite_on_a_snapshot(disk: Disk, tmp_path: Path) -> None:
-    url = disk.map(1, disk.snapshot("fixed"))
+def test_read_only_suite_on_a_snapshot(shared_disk: Disk, tmp_path: Path) -> None:
+    url = shared_disk.map(1, shared_disk.snapshot("fixed"))
     (report,) = run_suite("SCSI.ReadOnly", url, tmp_path)
     assert report.passed, report.words
     # It tries commands that we do not have yet, too; it must not skip for a writable medium.

@@ -5,11 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import Disk
+from tests.conformance.conftest import Disk, make_disk, make_pool
 from tests.conformance.initiator import digest_of_unit, qemu_io
 from tests.daemon import Daemon
 
 pytestmark = pytest.mark.conformance
+
+
+@pytest.fixture
+def disk(daemon: Daemon, tmp_path: Path) -> Disk:
+    """On a daemon that the test may stop and kill."""
+    make_pool(daemon, tmp_path)
+    return make_disk(daemon)
 
 
 def inventory(daemon: Daemon) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def test_what_was_flushed_survives_a_kill_again_and_again(disk: Disk) -> None:
         disk.daemon.kill()
         disk.daemon.start()
         qemu_io(disk.url, *(f"read -P {past} {past}M 512k" for past in range(1, number + 1)))
-        qemu_io(url, "read -P 0 0 96M")
+        qemu_io(url, "read -P 0 0 96M", read_only=True)
 
 
 def test_a_write_through_survives_a_kill(disk: Disk) -> None:
@@ -80,7 +87,8 @@ def test_a_pool_is_imported_from_its_members_alone(disk: Disk, tmp_path: Path) -
         other("lun", "map", disk.target, 0, disk.volume)
         other("lun", "map", disk.target, 1, snapshot)
         for lun in (0, 1):
-            qemu_io(other.url(disk.target, lun), "read -P 9 3M 1M", "read -P 0 4M 1M")
+            url = other.url(disk.target, lun)
+            qemu_io(url, "read -P 9 3M 1M", "read -P 0 4M 1M", read_only=True)
 
 
 def test_a_raid5_pool_goes_on_without_a_member(disk: Disk) -> None:
@@ -90,8 +98,8 @@ def test_a_raid5_pool_goes_on_without_a_member(disk: Disk) -> None:
     disk.daemon("pool", "fail-member", "tank", members[2]["name"])
     assert disk.daemon.json("pool", "show", "tank")["state"] == "degraded"
     qemu_io(disk.url, "read -P 5 0 8M", "write -P 6 2M 4M", "flush", "read -P 6 2M 4M")
-    qemu_io(snapshot_url, "read -P 5 0 8M")
+    qemu_io(snapshot_url, "read -P 5 0 8M", read_only=True)
     disk.daemon.kill()
     disk.daemon.start()
     qemu_io(disk.url, "read -P 5 0 2M", "read -P 6 2M 4M", "read -P 5 6M 2M")
-    qemu_io(snapshot_url, "read -P 5 0 8M")
+    qemu_io(snapshot_url, "read -P 5 0 8M", read_only=True)
