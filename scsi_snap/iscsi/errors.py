@@ -1,4 +1,3 @@
-
 """What may fail on this floor.
 
     IscsiError                  has a stable `code`

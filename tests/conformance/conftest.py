@@ -74,7 +74,8 @@ def disk(shared_pool: Daemon) -> Iterator[Disk]:
 
 
 def make_pool(daemon: Daemon, directory: Path) -> None:
-    members = [f"{directory / name}:64MiB" for name in ("m0", "m1", "m2", "m3")]
+    # Sparse files, and room enough for all that the snapshots of a test preserve.
+    members = [f"{directory / name}:256MiB" for name in ("m0", "m1", "m2", "m3")]
     daemon("pool", "create", "tank", "--level", "raid5", "--strip", "64KiB", *members)
 
 

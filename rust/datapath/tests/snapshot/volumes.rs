@@ -193,6 +193,32 @@ fn a_full_store_follows_the_policy_of_its_volume() {
 }
 
 #[test]
+fn a_write_that_wants_more_than_the_room_left_gives_the_snapshot_up() {
+    run(async {
+        let volumes = new_pool("tank", &members("a", &Power::new())).await;
+        let mut limited = options("vol0");
+        limited.size_bytes = 80 * CHUNK;
+        limited.store_limit_bytes = Some(4 << 20);
+        let volume = volumes.create(limited).await.unwrap();
+        let sectors = 16 * CHUNK / SECTOR;
+        for piece in 0..5 {
+            volume.write_at(piece * 16 * CHUNK, stamped(1, sectors)).await.unwrap();
+        }
+        let mut first = point(&volumes, "vol0", "first");
+        first.range = Some((0, 80 * CHUNK / SECTOR));
+        take_snapshots(&[first]).await.unwrap();
+        // The store has 64 slots, some of them the log's: the last pieces do not fit, and there is
+        // room for a part of one.
+        for piece in 0..5 {
+            volume.write_at(piece * 16 * CHUNK, stamped(2, sectors)).await.unwrap();
+        }
+        assert!(volumes.snapshot_image("vol0", "first").is_err());
+        let stamps = read_stamps(&*volume, 0, 5 * sectors).await.unwrap();
+        assert!(stamps.iter().all(|stamp| *stamp == 2));
+    });
+}
+
+#[test]
 fn a_point_over_two_pools_is_recorded_in_both_or_in_none() {
     let mut seen = [0; 2];
     for seed in seeds(40) {
