@@ -74,11 +74,13 @@ class Client:
 
     def _unreachable(self, error: Exception) -> DaemonUnreachable:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return DaemonUnreachable(
-            f"no daemon answers on {self._socket_path}: {reason}",
+        hint = (
             "start one by `scsi-snap daemon --state DIR`, or name its socket by --socket"
-            f" or {SOCKET_VARIABLE}",
+            f" or {SOCKET_VARIABLE}"
         )
+        if isinstance(error, PermissionError):
+            hint = "only the user who runs the daemon, and root, may open its socket"
+        return DaemonUnreachable(f"no daemon answers on {self._socket_path}: {reason}", hint)
 
 
 def _answer(status: int, content: bytes) -> Any:
@@ -88,9 +90,12 @@ def _answer(status: int, content: bytes) -> Any:
         # The HTTP server's own words, when more requests are under way than it takes.
         text = content[:200].decode("utf-8", "replace")
         raise Refused(f"the daemon answered {status}: {text}", "try again in a while") from error
-    if status >= 400:
-        raise error_of(answer["code"], answer["message"], answer["hint"])
-    return answer
+    if status < 400:
+        return answer
+    if not isinstance(answer, dict):
+        answer = {}
+    message = answer.get("message", f"status {status}, and no word why")
+    raise error_of(answer.get("code", ""), message, answer.get("hint", ""))
 
 
 class _UnixConnection(http.client.HTTPConnection):
