@@ -51,7 +51,10 @@ def import_(members: tuple[str, ...], name: str | None, as_json: bool) -> None:
     body = {"members": [absolute(path) for path in members], "name": name}
     answer = client().post("pools", "import", body=body)
     if answer["outcome"] == "created" and not as_json:
-        click.echo(f"imported pool {answer['view']['name']}")
+        found = answer["view"]
+        click.echo(f"imported pool {found['name']}")
+        if found["state"] != "optimal":
+            click.echo(f"  it is {found['state']}: `scsi-snap pool show {found['name']}` tells why")
     else:
         print_outcome(answer, f"pool {answer['view']['name']}", as_json)
 
@@ -126,6 +129,7 @@ def destroy(name: str) -> None:
 @socket_option
 def fail_member(pool: str, member: str) -> None:
     """Take a member out of the stripe set by hand."""
+    member = absolute(member)
     answer = client().post("pools", pool, "fail-member", body={"member": member})
     print_outcome(answer, f"pool {pool}: {member} is failed")
 

@@ -125,14 +125,16 @@ def diff(since: str, until: str | None, as_json: bool) -> None:
         del whole["next_lba"]
         print_json(whole)
         return
-    click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
     extents = changed = 0
-    for page in pages:
+    for number, page in enumerate(pages):
+        if number == 0:
+            click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
         for one in page["extents"]:
             click.echo(f"{one['first_lba']:>14} {one['blocks']:>12} {one['bytes']:>16}")
             extents += 1
             changed += one["bytes"]
-    click.echo(f"{extents} extents, {render.size(changed)} changed")
+    noun = "extent" if extents == 1 else "extents"
+    click.echo(f"{extents} {noun}, {render.size(changed)} changed")
 
 
 @snapshot.command("map")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from scsi_snap.cli import completion, render
@@ -25,7 +27,9 @@ def target() -> None:
 @socket_option
 def create(name: str, as_json: bool) -> None:
     """Make a target. Any initiator may log in until `target allow` lists some."""
-    print_outcome(client().post("targets", body={"name": name}), f"target {name}", as_json)
+    answer = client().post("targets", body={"name": name})
+    # As it is known from now on: iSCSI names are spelled in lower case.
+    print_outcome(answer, f"target {answer['view']['name']}", as_json)
 
 
 @target.command("list")
@@ -99,9 +103,9 @@ def chap(
         answer = client().delete("targets", target, "chap")
     else:
         if secret is None:
-            secret = click.prompt("CHAP secret", hide_input=True)
+            secret = _asked("CHAP secret")
         if mutual_user and not mutual_secret:
-            mutual_secret = click.prompt("CHAP secret of the target", hide_input=True)
+            mutual_secret = _asked("CHAP secret of the target")
         body = {
             "user": user,
             "secret": secret,
@@ -138,6 +142,17 @@ def deny(target: str, initiator: str) -> None:
     """Take an initiator off the list and close its sessions."""
     answer = client().delete("targets", target, "initiators", initiator)
     print_outcome(answer, f"access of {initiator}")
+
+
+def _asked(prompt: str) -> str:
+    """Unseen on a terminal; else a line of standard input, so that no secret need be an argument,
+    which everybody on the machine can see."""
+    if sys.stdin.isatty():
+        return str(click.prompt(prompt, hide_input=True))
+    line = sys.stdin.readline().rstrip("\n")
+    if not line:
+        raise click.UsageError(f"no {prompt} was given: type it, pipe it in, or use --secret")
+    return line
 
 
 def _access(one: dict[str, object]) -> str:
