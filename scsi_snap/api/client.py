@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from scsi_snap import limits
-from scsi_snap.errors import DaemonUnreachable, Refused, error_of
+from scsi_snap.errors import DaemonUnreachable, InvalidArgument, Refused, error_of
 
 SOCKET_VARIABLE = "SCSI_SNAP_SOCKET"
 
@@ -55,10 +55,14 @@ class Client:
         body: object,
     ) -> Any:
         """The answer's JSON. Raises the error that the daemon answered, or `DaemonUnreachable`."""
-        path = "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
         given = {name: value for name, value in query.items() if value is not None}
-        if given:
-            path += "?" + urlencode(given)
+        try:
+            path = "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
+            if given:
+                path += "?" + urlencode(given)
+        except UnicodeEncodeError as error:
+            text = error.object
+            raise InvalidArgument(f"{text!r} is not UTF-8", "names are ASCII") from error
         connection = _UnixConnection(self._socket_path, self._timeout_s)
         try:
             content = None if body is None else json.dumps(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -45,6 +46,12 @@ def _errors_reported() -> Iterator[None]:
     except ScsiSnapError as error:
         _report(error.message, error.hint)
         raise click.exceptions.Exit(EXIT_CODES[error.code]) from error
+    except OSError as error:
+        # A closed pipe is click's to handle: whoever read has enough.
+        if error.errno == errno.EPIPE:
+            raise
+        _report(f"{error.strerror or error}", "the output could not be written")
+        raise click.exceptions.Exit(EXIT_CODES["io-error"]) from error
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:

@@ -26,7 +26,11 @@ def target() -> None:
 @json_option
 @socket_option
 def create(name: str, as_json: bool) -> None:
-    """Make a target. Any initiator may log in until `target allow` lists some."""
+    """Make a target. Any initiator may log in until `target allow` lists some.
+
+    \b
+    scsi-snap target create iqn.2026-11.org.example:disk
+    """
     answer = client().post("targets", body={"name": name})
     # As it is known from now on: iSCSI names are spelled in lower case.
     print_outcome(answer, f"target {answer['view']['name']}", as_json)
@@ -96,7 +100,12 @@ def chap(
     mutual_secret: str,
     off: bool,
 ) -> None:
-    """Set what initiators must log in with, or turn it off."""
+    """Set what initiators must log in with, or turn it off.
+
+    \b
+    scsi-snap target chap iqn.2026-11.org.example:disk --user alice
+    scsi-snap target chap iqn.2026-11.org.example:disk --off
+    """
     if off == (user is not None):
         raise click.UsageError("either --user USER or --off")
     if off:
@@ -124,7 +133,11 @@ def chap(
 @click.option("--any", "any_initiator", is_flag=True, help="Let any initiator log in.")
 @socket_option
 def allow(target: str, initiators: tuple[str, ...], any_initiator: bool) -> None:
-    """List initiators that may log in; all others are refused from then on."""
+    """List initiators that may log in; all others are refused from then on.
+
+    \b
+    scsi-snap target allow iqn.2026-11.org.example:disk iqn.2026-11.org.example:host1
+    """
     if any_initiator == bool(initiators):
         raise click.UsageError("either INITIATOR... or --any")
     if any_initiator:

@@ -326,6 +326,28 @@ def test_the_command_line_starts_without_the_web_framework() -> None:
     assert done.stderr.strip() == "set()"
 
 
+def run_really(*arguments: bytes | str, stdout: int | None = None) -> tuple[int, str]:
+    """In a process, as a user does: exit code and standard error."""
+    command = [sys.executable, "-m", "scsi_snap", "--socket", "/nowhere/s", *arguments]
+    done = subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, check=False, env={"PYTHONUTF8": "1"}
+    )
+    return done.returncode, done.stderr.decode()
+
+
+def test_a_name_that_is_not_utf_8_is_refused() -> None:
+    code, said = run_really("volume", "show", b"tank/\xff", stdout=subprocess.DEVNULL)
+    assert code == EXIT_CODES["invalid-argument"]
+    assert said.startswith("error: ") and "is not UTF-8" in said and "Traceback" not in said
+
+
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    with Path("/dev/full").open("wb") as full:
+        code, said = run_really("--help", stdout=full.fileno())
+    assert code != 0
+    assert said.startswith("error: No space left on device\n")
+
+
 def test_every_verb_has_help() -> None:
     for noun, group in cli.commands.items():
         verbs = getattr(group, "commands", {"": group})
