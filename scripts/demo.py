@@ -4,10 +4,14 @@ Makes a raid5 pool over four files, exports a volume of it over iSCSI, lets QEMU
 an ext4 image, takes a snapshot, overwrites part of the volume, and shows that the snapshot still
 reads byte for byte what was there. Every command is printed before it is run. Exits with 1 where a
 digest is not what it must be; leaves nothing behind unless all went well and --keep was given.
+
+Logical units are read by `qemu-img dd`: of QEMU's programs it alone asks for data and nothing else.
+The others want GET LBA STATUS first, warn where a target has none, and read all the same.
 """
 
 import argparse
 import hashlib
+import io
 import os
 import select
 import shlex
@@ -22,6 +26,8 @@ from pathlib import Path
 from typing import NoReturn
 
 SIZE_MIB = 48
+PACKAGES = "`apt-get install qemu-utils qemu-block-extra e2fsprogs`"
+PROGRAMS = shlex.quote(str(Path(sys.executable).parent))
 TARGET = "iqn.2026-11.org.example:disk"
 READY_SECONDS = 30
 COMMAND_SECONDS = 60
@@ -45,6 +51,9 @@ def main() -> int:
     )
     keep = parser.parse_args().keep
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Also where the locale's encoding lacks a character of the picture.
+        sys.stdout.reconfigure(errors="replace")
     started = time.monotonic()
     demo = Demo(Path(tempfile.mkdtemp(prefix="scsi-snap-demo-")))
     kept = False
@@ -55,8 +64,7 @@ def main() -> int:
             demo.tell_how_to_go_on()
             kept = True
         else:
-            print("\nTo look around in it yourself:  make demo DEMO_OPTIONS=--keep")
-            print("To start one of your own:       .venv/bin/scsi-snap daemon --state DIRECTORY")
+            tell_how_to_start()
         return 0
     except DemoFailedError as error:
         print(f"\n{RED}{error}{PLAIN}", file=sys.stderr)
@@ -65,6 +73,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read the output has enough; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     finally:
         if not kept:
             demo.clean_up()
@@ -80,7 +92,13 @@ class Demo:
         self._portal = ""
         # The scsi-snap of this environment first, as in an activated one.
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._environment = os.environ | {"SCSI_SNAP_SOCKET": str(self._socket), "PATH": programs}
+        self._environment = os.environ | {
+            "SCSI_SNAP_SOCKET": str(self._socket),
+            "PATH": programs,
+            # What is drawn is drawn for this terminal, though through a pipe, which is UTF-8.
+            "COLUMNS": str(shutil.get_terminal_size((100, 24)).columns),
+            "PYTHONUTF8": "1",
+        }
 
     def run(self) -> None:
         """The whole story."""
@@ -120,13 +138,13 @@ class Demo:
     def tell_how_to_go_on(self) -> None:
         """The commands for one's own steps; the daemon goes on running."""
         assert self._daemon is not None
-        print(f"\n{BOLD}The daemon goes on running.{PLAIN} In a shell:\n")
+        print(f"\n{BOLD}The daemon goes on running.{PLAIN} To go on by yourself, in this shell:\n")
         print(f"    export SCSI_SNAP_SOCKET={shlex.quote(str(self._socket))}")
-        print(f"    export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+        print(f"    export PATH={PROGRAMS}:$PATH")
         print("    scsi-snap snapshot create tank/vol0@tuesday")
         print("    scsi-snap snapshot diff tank/vol0@monday tank/vol0@tuesday")
         print("    scsi-snap volume show tank/vol0")
-        print(f"    qemu-io -f raw -c 'read -v 0x400 512' {self._url(1)}")
+        print(f"    qemu-io -r -f raw -c 'read -v 0x400 128' {self._url(1)}")
         print("    scsi-snap --help")
         print(f"\nTo end it:  kill {self._daemon.pid}; rm -r {shlex.quote(str(self._directory))}")
 
@@ -138,7 +156,8 @@ class Demo:
 
     def clean_up(self) -> None:
         """Ends the daemon and removes all that was made."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if self._daemon is not None:
             self._daemon.terminate()
             try:
@@ -154,7 +173,7 @@ class Demo:
         self._show(f"scsi-snap {shlex.join(arguments)} &")
         with (self._directory / "daemon.log").open("wb") as log:
             self._daemon = subprocess.Popen(
-                ["scsi-snap", *arguments],
+                [str(Path(sys.executable).parent / "scsi-snap"), *arguments],
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -209,6 +228,8 @@ class Demo:
             )
         except subprocess.TimeoutExpired as error:
             raise DemoFailedError(f"that did not end within {COMMAND_SECONDS} s") from error
+        except FileNotFoundError as error:
+            raise DemoFailedError(f"that is not installed: {PACKAGES}") from error
         if answer.stdout.strip():
             print(answer.stdout.rstrip())
         if answer.returncode != 0:
@@ -216,7 +237,7 @@ class Demo:
 
     def _digest_of_unit(self, lun: int) -> str:
         copy = f"lun{lun}.read"
-        self._run(f"qemu-img convert -f raw -O raw {self._url(lun)} {copy}")
+        self._run(f"qemu-img dd -f raw -O raw bs=1M if={self._url(lun)} of={copy}")
         return self._digest_of_file(copy)
 
     def _digest_of_file(self, name: str) -> str:
@@ -246,6 +267,25 @@ class Demo:
     @staticmethod
     def _show(command: str) -> None:
         print(f"{FAINT}${PLAIN} {command}", flush=True)
+
+
+def tell_how_to_start() -> None:
+    """Commands that work as they stand, for a controller of one's own."""
+    print(f"""
+To look around in what was made here:
+
+    make demo DEMO_OPTIONS=--keep
+
+To make your own:
+
+    export PATH={PROGRAMS}:$PATH SCSI_SNAP_SOCKET=/tmp/scsi-snap.sock
+    scsi-snap daemon --state /tmp/scsi-snap &
+    until scsi-snap status 2>/dev/null; do sleep 0.2; done
+    scsi-snap pool create lake --level raid1 /tmp/lake0:256MiB /tmp/lake1:256MiB
+    scsi-snap volume create lake/vol0 128MiB
+    scsi-snap snapshot create lake/vol0@monday
+    scsi-snap snapshot list
+    scsi-snap --help""")
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -3,6 +3,9 @@
 NAME_CHARS_MAX = 128
 """Of a pool's, volume's or snapshot's name: the bound of the pool's own catalog."""
 
+MEMBER_PATH_BYTES_MAX = 4095
+"""The operating system's own bound (PATH_MAX, without the NUL)."""
+
 POOLS_MAX = 64
 """Each holds its members open and its maps in memory."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Request
@@ -37,8 +38,22 @@ from scsi_snap.errors import (
 _log = logging.getLogger("scsi_snap.api")
 
 
+class _Application(FastAPI):
+    """Describes the answer to an invalid request as it is: by `ErrorBody`, not as the framework's
+    own."""
+
+    def openapi(self) -> dict[str, Any]:
+        schema = super().openapi()
+        for verbs in schema["paths"].values():
+            for operation in verbs.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schema["components"]["schemas"].pop(name, None)
+        return schema
+
+
 def make_app(service: Service) -> FastAPI:
-    app = FastAPI(
+    app = _Application(
         title="scsi_snap",
         version=__version__,
         lifespan=_lifespan,
@@ -71,8 +86,11 @@ def _on_error(_request: Request, error: Exception) -> JSONResponse:
 def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    hint = "/openapi.json describes what is expected"
+    if first["type"] == "json_invalid":
+        return error_response(InvalidArgument("the body is not JSON", hint))
     place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return error_response(InvalidArgument(f"{place or 'the body'}: {first['msg']}"))
+    return error_response(InvalidArgument(f"{place or 'the body'}: {first['msg']}", hint))
 
 
 def _on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -80,7 +98,9 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     kind = NotFound if error.status_code == 404 else Refused
     text = f"{request.method} {request.url.path}: {error.detail}"
-    return error_response(kind(text, "/openapi.json lists what there is"), error.status_code)
+    answer = error_response(kind(text, "/openapi.json lists what there is"), error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _on_defect(request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from scsi_snap import limits
-from scsi_snap.errors import DaemonUnreachable, Refused, error_of
+from scsi_snap.errors import DaemonUnreachable, InvalidArgument, Refused, error_of
 
 SOCKET_VARIABLE = "SCSI_SNAP_SOCKET"
 
@@ -55,10 +55,14 @@ class Client:
         body: object,
     ) -> Any:
         """The answer's JSON. Raises the error that the daemon answered, or `DaemonUnreachable`."""
-        path = "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
         given = {name: value for name, value in query.items() if value is not None}
-        if given:
-            path += "?" + urlencode(given)
+        try:
+            path = "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
+            if given:
+                path += "?" + urlencode(given)
+        except UnicodeEncodeError as error:
+            text = error.object
+            raise InvalidArgument(f"{text!r} is not UTF-8", "names are ASCII") from error
         connection = _UnixConnection(self._socket_path, self._timeout_s)
         try:
             content = None if body is None else json.dumps(body)
@@ -74,11 +78,13 @@ class Client:
 
     def _unreachable(self, error: Exception) -> DaemonUnreachable:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return DaemonUnreachable(
-            f"no daemon answers on {self._socket_path}: {reason}",
+        hint = (
             "start one by `scsi-snap daemon --state DIR`, or name its socket by --socket"
-            f" or {SOCKET_VARIABLE}",
+            f" or {SOCKET_VARIABLE}"
         )
+        if isinstance(error, PermissionError):
+            hint = "only the user who runs the daemon, and root, may open its socket"
+        return DaemonUnreachable(f"no daemon answers on {self._socket_path}: {reason}", hint)
 
 
 def _answer(status: int, content: bytes) -> Any:
@@ -88,9 +94,12 @@ def _answer(status: int, content: bytes) -> Any:
         # The HTTP server's own words, when more requests are under way than it takes.
         text = content[:200].decode("utf-8", "replace")
         raise Refused(f"the daemon answered {status}: {text}", "try again in a while") from error
-    if status >= 400:
-        raise error_of(answer["code"], answer["message"], answer["hint"])
-    return answer
+    if status < 400:
+        return answer
+    if not isinstance(answer, dict):
+        answer = {}
+    message = answer.get("message", f"status {status}, and no word why")
+    raise error_of(answer.get("code", ""), message, answer.get("hint", ""))
 
 
 class _UnixConnection(http.client.HTTPConnection):

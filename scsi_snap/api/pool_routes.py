@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from scsi_snap.api.rendering import deleted_body, outcome_body
+from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     DeletedBody,
     MemberFail,
@@ -24,13 +24,13 @@ def pool_router(service: Service) -> APIRouter:
     def list_pools() -> list[views.Pool]:
         return pools.all()
 
-    @router.post("")
+    @router.post("", responses=created(views.Pool))
     def create_pool(body: PoolCreate, response: Response) -> OutcomeBody[views.Pool]:
         members = [(member.path, member.size_bytes) for member in body.members]
         outcome = pools.create(body.name, body.level, body.strip_bytes, members)
         return outcome_body(outcome, response)
 
-    @router.post("/import")
+    @router.post("/import", responses=created(views.Pool))
     def import_pool(body: PoolImport, response: Response) -> OutcomeBody[views.Pool]:
         return outcome_body(pools.import_(body.members, body.name), response)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -13,6 +13,11 @@ from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.errors import ScsiSnapError
 
 View = TypeVar("View")
+
+
+def created(model: Any) -> dict[int | str, dict[str, Any]]:
+    """What a route that makes something answers beside its 200."""
+    return {201: {"model": OutcomeBody[model], "description": "it was made"}}
 
 
 def outcome_body(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from scsi_snap import limits
-from scsi_snap.api.rendering import deleted_body, outcome_body
+from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     DeletedBody,
     OutcomeBody,
@@ -27,7 +27,7 @@ def snapshot_router(service: Service) -> APIRouter:
         """`volume` is a name within `pool`."""
         return snapshots.all(pool, volume)
 
-    @router.post("")
+    @router.post("", responses=created(list[views.Snapshot]))
     def create_snapshots(
         body: SnapshotsCreate, response: Response
     ) -> OutcomeBody[list[views.Snapshot]]:

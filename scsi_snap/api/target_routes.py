@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from scsi_snap.api.rendering import deleted_body, outcome_body
+from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import ChapSet, DeletedBody, LunMap, OutcomeBody, TargetCreate
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
@@ -20,7 +20,7 @@ def target_router(service: Service) -> APIRouter:
     def list_targets() -> list[views.Target]:
         return targets.all()
 
-    @router.post("/targets")
+    @router.post("/targets", responses=created(views.Target))
     def create_target(body: TargetCreate, response: Response) -> OutcomeBody[views.Target]:
         return outcome_body(targets.create(body.name), response)
 
@@ -58,7 +58,7 @@ def target_router(service: Service) -> APIRouter:
     def list_luns(target: str | None = None) -> list[views.Lun]:
         return targets.luns(target)
 
-    @router.put("/targets/{target}/luns/{lun}")
+    @router.put("/targets/{target}/luns/{lun}", responses=created(views.Lun))
     def map_lun(target: str, lun: int, body: LunMap, response: Response) -> OutcomeBody[views.Lun]:
         return outcome_body(targets.map(target, lun, parse_backing(body.backing)), response)
 

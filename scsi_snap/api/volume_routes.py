@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from scsi_snap.api.rendering import deleted_body, outcome_body
+from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
@@ -19,7 +19,7 @@ def volume_router(service: Service) -> APIRouter:
     def list_volumes(pool: str | None = None) -> list[views.Volume]:
         return volumes.all(pool)
 
-    @router.post("/volumes")
+    @router.post("/volumes", responses=created(views.Volume))
     def create_volume(body: VolumeCreate, response: Response) -> OutcomeBody[views.Volume]:
         outcome = volumes.create(
             VolumeName.parse(body.name),

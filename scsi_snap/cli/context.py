@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,14 +24,48 @@ _SOCKET = f"{__name__}.socket"
 class ErrorReportingGroup(click.Group):
     """The root: what a command raises becomes two lines on standard error and an exit code."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with _errors_reported():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _errors_reported():
             return super().invoke(ctx)
-        except ScsiSnapError as error:
-            click.echo(f"error: {error.message}", err=True)
-            if error.hint:
-                click.echo(f"  {error.hint}", err=True)
-            ctx.exit(EXIT_CODES[error.code])
+
+
+@contextmanager
+def _errors_reported() -> Iterator[None]:
+    try:
+        yield
+    except ScsiSnapError as error:
+        _report(error.message, error.hint)
+        raise click.exceptions.Exit(EXIT_CODES[error.code]) from error
+    except OSError as error:
+        # A closed pipe is click's to handle: whoever read has enough.
+        if error.errno == errno.EPIPE:
+            raise
+        _report(f"{error.strerror or error}", "the output could not be written")
+        raise click.exceptions.Exit(EXIT_CODES["io-error"]) from error
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        # click's own, of a command line that cannot be parsed; its sentences begin with a capital.
+        text = error.format_message().rstrip(".")
+        command = error.ctx.command_path if error.ctx else "scsi-snap"
+        _report(text[:1].lower() + text[1:], f"`{command} --help` shows how it is written")
+        raise click.exceptions.Exit(error.exit_code) from error
+
+
+def _report(message: str, hint: str) -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
 
 
 def _keep_socket(ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
@@ -71,6 +107,6 @@ def print_outcome(answer: Any, what: str, as_json: bool = False) -> None:
     if as_json:
         print_json(answer)
     elif answer["outcome"] == "unchanged":
-        click.echo(f"unchanged: {what} is so already")
+        click.echo(f"unchanged: {what}")
     else:
         click.echo(f"{answer['outcome']} {what}")

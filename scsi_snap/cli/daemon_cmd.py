@@ -21,11 +21,22 @@ from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
 
 @click.command()
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="State directory.")
-@click.option("--listen", default="127.0.0.1:3260", show_default=True, metavar="ADDRESS:PORT")
+@click.option(
+    "--listen",
+    default="127.0.0.1:3260",
+    show_default=True,
+    metavar="ADDRESS:PORT",
+    help="Where initiators log in; port 0 takes a free one.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of the data path; one per core.")
 @socket_option
 def daemon(state: Path, listen: str, threads: int | None) -> None:
-    """Run the controller until SIGTERM."""
+    """Run the controller until SIGTERM.
+
+    \b
+    scsi-snap daemon --state /var/lib/scsi-snap
+    scsi-snap daemon --state ~/snap --listen :3260 --socket /tmp/snap.sock
+    """
     # Imported here: the web framework and the data path would slow every other command.
     from scsi_snap.api.daemon import run
 

@@ -26,7 +26,12 @@ def lun() -> None:
 @json_option
 @socket_option
 def map_(target: str, number: int, backing: str, as_json: bool) -> None:
-    """Show a volume, or read-only a snapshot, to initiators. Sessions go on."""
+    """Show a volume, or read-only a snapshot, to initiators. Sessions go on.
+
+    \b
+    scsi-snap lun map iqn.2026-11.org.example:disk 0 tank/vol0
+    scsi-snap lun map iqn.2026-11.org.example:disk 1 tank/vol0@monday
+    """
     answer = client().put("targets", target, "luns", number, body={"backing": backing})
     print_outcome(answer, f"LUN {number} of {target}: {backing}", as_json)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 from scsi_snap import __version__
@@ -30,4 +33,8 @@ for command in (daemon, pool, volume, snapshot, target, lun, session, check, eve
 
 
 def main() -> None:
+    # A path that the terminal's encoding lacks must not end a command half-way.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     cli(prog_name="scsi-snap")

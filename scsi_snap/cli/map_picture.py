@@ -50,7 +50,7 @@ def picture(answer: Any, terminal_columns: int, symbols: Symbols) -> list[str]:
     for start in range(0, len(drawn), width):
         label = format_size(start * cell_bytes) if start else "0"
         lines.append(f"{label:>{LABEL_COLUMNS}} |{drawn[start : start + width]}|")
-    return lines + _legend(answer, symbols)
+    return lines + _legend(answer, symbols, drawn)
 
 
 def _symbol(cell: Any, symbols: Symbols) -> str:
@@ -64,17 +64,24 @@ def _symbol(cell: Any, symbols: Symbols) -> str:
     return symbols.mostly if 2 * preserved >= covered else symbols.partly
 
 
-def _legend(answer: Any, symbols: Symbols) -> list[str]:
+def _legend(answer: Any, symbols: Symbols, drawn: str) -> list[str]:
+    """Of the symbols that are drawn, and always of the first two."""
     whole, covered = answer["volume_bytes"], answer["covered_bytes"]
     preserved = answer["preserved_bytes"]
     rows = [
         (symbols.preserved, "preserved", preserved),
         (symbols.shared, "shared with the origin", covered - preserved),
-        (symbols.outside, "outside the snapshot's range", whole - covered),
     ]
+    if covered != whole:
+        rows.append((symbols.outside, "outside the snapshot's range", whole - covered))
+    width = max(len(text) for _, text, _ in rows)
+    indent = " " * (LABEL_COLUMNS + 2)
     lines = [
-        f"{'':{LABEL_COLUMNS}}  {symbol} {text:28}  {format_size(size):>8}  {percent(size, whole)}"
+        f"{indent}{symbol} {text:{width}}  {format_size(size):>8}  {percent(size, whole)}"
         for symbol, text, size in rows
     ]
-    mixed = f"{symbols.mostly} {symbols.partly} half of the character or more, or less, preserved"
-    return [*lines, f"{'':{LABEL_COLUMNS}}  {mixed}"]
+    if symbols.mostly in drawn:
+        lines.append(f"{indent}{symbols.mostly} at least half preserved")
+    if symbols.partly in drawn:
+        lines.append(f"{indent}{symbols.partly} less than half preserved")
+    return lines

@@ -26,11 +26,22 @@ def pool() -> None:
 @click.argument("name")
 @click.argument("members", nargs=-1, required=True, type=click.Path())
 @click.option("--level", default="raid5", show_default=True, help="raid0, raid1, raid10, raid5.")
-@click.option("--strip", type=Size(), default="64KiB", show_default=True)
+@click.option(
+    "--strip",
+    type=Size(),
+    default="64KiB",
+    show_default=True,
+    help="One member's share of a stripe.",
+)
 @json_option
 @socket_option
 def create(name: str, members: tuple[str, ...], level: str, strip: int, as_json: bool) -> None:
-    """Make a pool over MEMBERS: PATH of a file or block device, or PATH:SIZE to make a file."""
+    """Make a pool over MEMBERS: PATH of a file or block device, or PATH:SIZE to make a file.
+
+    \b
+    scsi-snap pool create tank /dev/sdb /dev/sdc /dev/sdd
+    scsi-snap pool create tank --level raid1 /srv/m0:10GiB /srv/m1:10GiB
+    """
     parsed = [member(text) for text in members]
     body = {
         "name": name,
@@ -47,11 +58,19 @@ def create(name: str, members: tuple[str, ...], level: str, strip: int, as_json:
 @json_option
 @socket_option
 def import_(members: tuple[str, ...], name: str | None, as_json: bool) -> None:
-    """Take over a pool that MEMBERS hold; with --name alone, try one on record again."""
+    """Take over a pool that MEMBERS hold; with --name alone, try one on record again.
+
+    \b
+    scsi-snap pool import /dev/sdb /dev/sdc /dev/sdd
+    scsi-snap pool import --name tank
+    """
     body = {"members": [absolute(path) for path in members], "name": name}
     answer = client().post("pools", "import", body=body)
     if answer["outcome"] == "created" and not as_json:
-        click.echo(f"imported pool {answer['view']['name']}")
+        found = answer["view"]
+        click.echo(f"imported pool {found['name']}")
+        if found["state"] != "optimal":
+            click.echo(f"  it is {found['state']}: `scsi-snap pool show {found['name']}` tells why")
     else:
         print_outcome(answer, f"pool {answer['view']['name']}", as_json)
 
@@ -125,7 +144,12 @@ def destroy(name: str) -> None:
 @click.argument("member", shell_complete=completion.members)
 @socket_option
 def fail_member(pool: str, member: str) -> None:
-    """Take a member out of the stripe set by hand."""
+    """Take a member out of the stripe set by hand.
+
+    \b
+    scsi-snap pool fail-member tank /dev/sdb
+    """
+    member = absolute(member)
     answer = client().post("pools", pool, "fail-member", body={"member": member})
     print_outcome(answer, f"pool {pool}: {member} is failed")
 

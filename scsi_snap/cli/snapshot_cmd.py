@@ -37,7 +37,13 @@ def snapshot() -> None:
 @json_option
 @socket_option
 def create(names: tuple[str, ...], block_range: tuple[int, int] | None, as_json: bool) -> None:
-    """Take a snapshot; several names are taken at one consistent point."""
+    """Take a snapshot; several names are taken at one consistent point.
+
+    \b
+    scsi-snap snapshot create tank/vol0@monday
+    scsi-snap snapshot create tank/data@monday tank/log@monday
+    scsi-snap snapshot create tank/vol0@head --range 0+2048
+    """
     blocks = None
     if block_range is not None:
         blocks = {"first_lba": block_range[0], "blocks": block_range[1]}
@@ -116,7 +122,12 @@ def delete(name: str) -> None:
 @json_option
 @socket_option
 def diff(since: str, until: str | None, as_json: bool) -> None:
-    """List what changed since a snapshot: until a later one, or until now."""
+    """List what changed since a snapshot: until a later one, or until now.
+
+    \b
+    scsi-snap snapshot diff tank/vol0@monday
+    scsi-snap snapshot diff tank/vol0@monday tank/vol0@tuesday --json
+    """
     pages = _diff_pages(since, until)
     if as_json:
         whole = next(pages)
@@ -125,14 +136,16 @@ def diff(since: str, until: str | None, as_json: bool) -> None:
         del whole["next_lba"]
         print_json(whole)
         return
-    click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
     extents = changed = 0
-    for page in pages:
+    for number, page in enumerate(pages):
+        if number == 0:
+            click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
         for one in page["extents"]:
             click.echo(f"{one['first_lba']:>14} {one['blocks']:>12} {one['bytes']:>16}")
             extents += 1
             changed += one["bytes"]
-    click.echo(f"{extents} extents, {render.size(changed)} changed")
+    noun = "extent" if extents == 1 else "extents"
+    click.echo(f"{extents} {noun}, {render.size(changed)} changed")
 
 
 @snapshot.command("map")

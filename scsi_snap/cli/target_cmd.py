@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from scsi_snap.cli import completion, render
@@ -24,8 +26,14 @@ def target() -> None:
 @json_option
 @socket_option
 def create(name: str, as_json: bool) -> None:
-    """Make a target. Any initiator may log in until `target allow` lists some."""
-    print_outcome(client().post("targets", body={"name": name}), f"target {name}", as_json)
+    """Make a target. Any initiator may log in until `target allow` lists some.
+
+    \b
+    scsi-snap target create iqn.2026-11.org.example:disk
+    """
+    answer = client().post("targets", body={"name": name})
+    # As it is known from now on: iSCSI names are spelled in lower case.
+    print_outcome(answer, f"target {answer['view']['name']}", as_json)
 
 
 @target.command("list")
@@ -92,16 +100,21 @@ def chap(
     mutual_secret: str,
     off: bool,
 ) -> None:
-    """Set what initiators must log in with, or turn it off."""
+    """Set what initiators must log in with, or turn it off.
+
+    \b
+    scsi-snap target chap iqn.2026-11.org.example:disk --user alice
+    scsi-snap target chap iqn.2026-11.org.example:disk --off
+    """
     if off == (user is not None):
         raise click.UsageError("either --user USER or --off")
     if off:
         answer = client().delete("targets", target, "chap")
     else:
         if secret is None:
-            secret = click.prompt("CHAP secret", hide_input=True)
+            secret = _asked("CHAP secret")
         if mutual_user and not mutual_secret:
-            mutual_secret = click.prompt("CHAP secret of the target", hide_input=True)
+            mutual_secret = _asked("CHAP secret of the target")
         body = {
             "user": user,
             "secret": secret,
@@ -120,7 +133,11 @@ def chap(
 @click.option("--any", "any_initiator", is_flag=True, help="Let any initiator log in.")
 @socket_option
 def allow(target: str, initiators: tuple[str, ...], any_initiator: bool) -> None:
-    """List initiators that may log in; all others are refused from then on."""
+    """List initiators that may log in; all others are refused from then on.
+
+    \b
+    scsi-snap target allow iqn.2026-11.org.example:disk iqn.2026-11.org.example:host1
+    """
     if any_initiator == bool(initiators):
         raise click.UsageError("either INITIATOR... or --any")
     if any_initiator:
@@ -138,6 +155,17 @@ def deny(target: str, initiator: str) -> None:
     """Take an initiator off the list and close its sessions."""
     answer = client().delete("targets", target, "initiators", initiator)
     print_outcome(answer, f"access of {initiator}")
+
+
+def _asked(prompt: str) -> str:
+    """Unseen on a terminal; else a line of standard input, so that no secret need be an argument,
+    which everybody on the machine can see."""
+    if sys.stdin.isatty():
+        return str(click.prompt(prompt, hide_input=True))
+    line = sys.stdin.readline().rstrip("\n")
+    if not line:
+        raise click.UsageError(f"no {prompt} was given: type it, pipe it in, or use --secret")
+    return line
 
 
 def _access(one: dict[str, object]) -> str:

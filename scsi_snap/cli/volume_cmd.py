@@ -43,7 +43,12 @@ def create(
     store_limit: int | None,
     as_json: bool,
 ) -> None:
-    """Make a volume that reads as zeros."""
+    """Make a volume that reads as zeros.
+
+    \b
+    scsi-snap volume create tank/vol0 10GiB
+    scsi-snap volume create tank/vol0 10GiB --store-limit 2GiB --policy fail-write
+    """
     body = {
         "name": name,
         "size_bytes": size,

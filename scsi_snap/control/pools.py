@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from scsi_snap import limits, units
 from scsi_snap.control import views
@@ -70,7 +69,7 @@ class PoolVerbs:
                 native = self._assembly.data_path.create_pool(
                     name, level, strip_bytes, list(members)
                 )
-        except ScsiSnapError:
+        except BaseException:
             self._catalog.update(lambda state: state.without_pool(name))
             raise
         handle = PoolHandle(self._assembly.data_path, native)
@@ -87,7 +86,10 @@ class PoolVerbs:
             if set(record.members) & set(paths) and record.name not in self._pools.unavailable():
                 if set(record.members) == set(paths) and name in (None, record.name):
                     return Unchanged(self.show(record.name))
-                raise Busy(f"pool {record.name!r} uses some of these members")
+                raise Busy(
+                    f"pool {record.name!r} uses some of these members",
+                    f"`scsi-snap pool show {record.name}` tells which",
+                )
         notes: list[Note] = []
         if members:
             handle = self._assembly.open_pool(paths)
@@ -214,13 +216,15 @@ def _checked_members(paths: Sequence[str]) -> tuple[str, ...]:
     if not paths:
         raise InvalidArgument("a pool needs members", "name files or block devices")
     if len(paths) > limits.MEMBERS_PER_POOL_MAX:
-        raise LimitReached(f"a pool has at most {limits.MEMBERS_PER_POOL_MAX} members")
+        raise LimitReached(
+            f"a pool has at most {limits.MEMBERS_PER_POOL_MAX} members, {len(paths)} were named",
+            "name fewer, or make two pools",
+        )
     for path in paths:
-        if "\0" in path or not PurePosixPath(path).is_absolute():
-            raise InvalidArgument(f"the member {path!r} is not an absolute path")
+        names.member_path(path)
     if len(set(paths)) != len(paths):
         twice = next(path for path in paths if list(paths).count(path) > 1)
-        raise InvalidArgument(f"the member {twice!r} is named twice")
+        raise InvalidArgument(f"the member {twice!r} is named twice", "name each member once")
     return tuple(paths)
 
 
@@ -237,9 +241,15 @@ def _adding(record: PoolRecord) -> Callable[[State], State]:
         for pool in state.pools.values():
             common = sorted(set(pool.members) & set(record.members))
             if common:
-                raise Busy(f"the member {common[0]!r} belongs to pool {pool.name!r}")
+                raise Busy(
+                    f"the member {common[0]!r} belongs to pool {pool.name!r}",
+                    f"name another one, or `scsi-snap pool destroy {pool.name}` first",
+                )
         if len(state.pools) >= limits.POOLS_MAX:
-            raise LimitReached(f"a controller has at most {limits.POOLS_MAX} pools")
+            raise LimitReached(
+                f"a controller has at most {limits.POOLS_MAX} pools",
+                "`scsi-snap pool list` shows them; destroy or export one first",
+            )
         return state.with_pool(record)
 
     return change

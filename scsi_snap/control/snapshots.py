@@ -76,12 +76,17 @@ class SnapshotVerbs:
         """What changed from `since` to `until`, or to the volume as it is now: extents at or
         after `first_lba`, at most `limit` of them."""
         if not 1 <= limit <= limits.DIFF_EXTENTS_PAGE:
-            raise InvalidArgument(f"a limit from 1 to {limits.DIFF_EXTENTS_PAGE} extents")
+            raise InvalidArgument(
+                f"a page of {limit} extents cannot be had", f"1 to {limits.DIFF_EXTENTS_PAGE}"
+            )
         handle, volume, earlier = self._find(since)
         _refuse_invalid(since, earlier)
         if until is not None:
             if until.origin != since.origin:
-                raise InvalidArgument(f"{since} and {until} are not of the same volume")
+                raise InvalidArgument(
+                    f"{since} and {until} are not of the same volume",
+                    f"`scsi-snap snapshot list {since.origin}` shows those of {since.origin}",
+                )
             later = volume.snapshot_named(until.pool, until.snapshot)
             _refuse_invalid(until, later)
             order = [one.id for one in volume.snapshots]
@@ -105,7 +110,9 @@ class SnapshotVerbs:
     def map(self, name: SnapshotName, cells: int) -> views.SnapshotMap:
         """The volume in at most `cells` cells: what the snapshot covers and has preserved."""
         if not 1 <= cells <= limits.MAP_CELLS_MAX:
-            raise InvalidArgument(f"a picture has 1 to {limits.MAP_CELLS_MAX} cells")
+            raise InvalidArgument(
+                f"a picture of {cells} cells cannot be drawn", f"1 to {limits.MAP_CELLS_MAX}"
+            )
         handle, volume, snapshot = self._find(name)
         _refuse_invalid(name, snapshot)
         # A chunk that changed since the snapshot is one that the snapshot reads from the store.
@@ -138,13 +145,19 @@ def view(
 
 def _check_wanted(wanted: Sequence[SnapshotToMake]) -> None:
     if not wanted:
-        raise InvalidArgument("no snapshot was named")
+        raise InvalidArgument("no snapshot was named", "write POOL/VOLUME@SNAPSHOT")
     if len(wanted) > limits.SNAPSHOTS_PER_POINT_MAX:
-        raise LimitReached(f"at most {limits.SNAPSHOTS_PER_POINT_MAX} snapshots in one point")
+        raise LimitReached(
+            f"one point has at most {limits.SNAPSHOTS_PER_POINT_MAX} snapshots,"
+            f" {len(wanted)} were named",
+            "take several points",
+        )
     seen: set[VolumeName] = set()
     for one in wanted:
         if one.name.origin in seen:
-            raise InvalidArgument(f"two snapshots of {one.name.origin} in one point")
+            raise InvalidArgument(
+                f"two snapshots of {one.name.origin} in one point", "name each volume once"
+            )
         seen.add(one.name.origin)
 
 

@@ -43,7 +43,10 @@ class TargetVerbs:
 
         def change(state: State) -> State:
             if len(state.targets) >= limits.TARGETS_MAX:
-                raise LimitReached(f"a controller has at most {limits.TARGETS_MAX} targets")
+                raise LimitReached(
+                    f"a controller has at most {limits.TARGETS_MAX} targets",
+                    "delete one, or map more LUNs to one that is there",
+                )
             return state.with_target(record)
 
         with self._lock:
@@ -83,7 +86,8 @@ class TargetVerbs:
             listed = {*record.initiators, initiator}
             if len(listed) > limits.INITIATORS_PER_TARGET_MAX:
                 raise LimitReached(
-                    f"a target lists at most {limits.INITIATORS_PER_TARGET_MAX} initiators"
+                    f"a target lists at most {limits.INITIATORS_PER_TARGET_MAX} initiators",
+                    f"`scsi-snap target deny {record.name} INITIATOR` takes one off",
                 )
             return replace(record, initiators=tuple(sorted(listed)))
 
@@ -141,7 +145,10 @@ class TargetVerbs:
                     f"take another number, or `scsi-snap lun unmap {target.name} {lun}` first",
                 )
             if len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
-                raise LimitReached(f"a target has at most {limits.LUNS_PER_TARGET_MAX} LUNs")
+                raise LimitReached(
+                    f"a target has at most {limits.LUNS_PER_TARGET_MAX} LUNs",
+                    "make another target for more",
+                )
             unit = self._assembly.unit(handle, backings_in(handle), record)
             assert unit is not None, "the pool's lock is held since the backing was looked up"
             changed = target.with_lun(record)
@@ -154,7 +161,8 @@ class TargetVerbs:
             target = self._find(name)
             if target.lun(lun) is None:
                 raise NotFound(
-                    f"{target.name} has no LUN {lun}", f"`scsi-snap lun list {target.name}`"
+                    f"{target.name} has no LUN {lun}",
+                    f"`scsi-snap lun list {target.name}` shows what there is",
                 )
             changed = target.without_lun(lun)
             self._catalog.update(lambda state: state.with_target(changed))
@@ -167,7 +175,9 @@ class TargetVerbs:
 
     def close_session(self, session_id: int) -> Deleted:
         if not self._exporter.close_session(session_id):
-            raise NotFound(f"there is no session {session_id}", "`scsi-snap session list`")
+            raise NotFound(
+                f"there is no session {session_id}", "`scsi-snap session list` shows what there is"
+            )
         return Deleted(f"session {session_id}")
 
     def _change(
@@ -237,4 +247,6 @@ def _check_chap(chap: ChapRecord) -> None:
     try:
         credentials_of(chap)
     except InvalidCredentials as error:
-        raise InvalidArgument(str(error)) from error
+        raise InvalidArgument(
+            str(error), "`scsi-snap target chap --help` says what is asked"
+        ) from error

@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Pool:
-    """`state`: online, degraded or failed as the stripe set says, or unavailable with `reason`."""
+    """`state`: optimal, degraded or failed as the stripe set says, or unavailable with `reason`."""
 
     name: str
     id: str

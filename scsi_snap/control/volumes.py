@@ -121,13 +121,18 @@ def _check(
     store_limit_bytes: int | None,
 ) -> None:
     if block_bytes not in BLOCK_BYTES:
-        raise InvalidArgument(f"logical blocks of {block_bytes} bytes", "512 or 4096")
+        raise InvalidArgument(
+            f"logical blocks of {block_bytes} bytes cannot be used", "512 or 4096"
+        )
     if size_bytes <= 0 or size_bytes % block_bytes:
         raise InvalidArgument(
-            f"{size_bytes} bytes are not a whole number of blocks of {block_bytes} bytes"
+            f"{size_bytes} bytes are not a whole number of blocks of {block_bytes} bytes",
+            "give a size like 10GiB, of at least one block",
         )
     if size_bytes > units.SIZE_BYTES_MAX:
-        raise InvalidArgument(f"a volume has at most {units.format_size(units.SIZE_BYTES_MAX)}")
+        raise InvalidArgument(
+            f"a volume has at most {units.format_size(units.SIZE_BYTES_MAX)}", "give a smaller size"
+        )
     power_of_two = chunk_bytes > 0 and chunk_bytes & (chunk_bytes - 1) == 0
     if not power_of_two or not CHUNK_BYTES_MIN <= chunk_bytes <= CHUNK_BYTES_MAX:
         smallest, largest = map(units.format_size, (CHUNK_BYTES_MIN, CHUNK_BYTES_MAX))
@@ -139,5 +144,11 @@ def _check(
         raise InvalidArgument(
             f"{policy!r} is not a policy for a full store", f"one of {', '.join(POLICIES)}"
         )
-    if store_limit_bytes is not None and store_limit_bytes < chunk_bytes:
-        raise InvalidArgument("the store's limit is smaller than one chunk")
+    if (
+        store_limit_bytes is not None
+        and not chunk_bytes <= store_limit_bytes <= units.SIZE_BYTES_MAX
+    ):
+        raise InvalidArgument(
+            f"a store's limit of {units.format_size(store_limit_bytes)} cannot be used",
+            f"one chunk or more, and at most {units.format_size(units.SIZE_BYTES_MAX)}",
+        )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from scsi_snap.inventory.records import ChapRecord, TargetRecord
 from scsi_snap.iscsi.chap import ChapCredentials
 from scsi_snap.iscsi.directory import TargetDescription
+from scsi_snap.iscsi.errors import InvalidCredentials
 
 
 class AccessRules:
@@ -50,12 +51,15 @@ class AccessRules:
 
 def credentials_of(chap: ChapRecord) -> ChapCredentials:
     """Raises `InvalidCredentials`."""
-    return ChapCredentials(
-        user=chap.user,
-        secret=chap.secret.encode(),
-        mutual_user=chap.mutual_user or None,
-        mutual_secret=chap.mutual_secret.encode() or None,
-    )
+    try:
+        return ChapCredentials(
+            user=chap.user,
+            secret=chap.secret.encode(),
+            mutual_user=chap.mutual_user or None,
+            mutual_secret=chap.mutual_secret.encode() or None,
+        )
+    except UnicodeEncodeError as error:
+        raise InvalidCredentials("CHAP users and secrets are UTF-8 text") from error
 
 
 def _admits(record: TargetRecord, initiator_name: str) -> bool:

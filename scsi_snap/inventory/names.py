@@ -12,6 +12,7 @@ digits, `.`, `_`, `:` and `-`, so that it never needs quoting in a shell, a URL 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from scsi_snap import limits
@@ -79,7 +80,40 @@ def part(kind: str, text: str) -> str:
         )
     if len(text) > limits.NAME_CHARS_MAX:
         raise InvalidArgument(
-            f"the name of a {kind} has at most {limits.NAME_CHARS_MAX} characters"
+            f"the name of a {kind} has at most {limits.NAME_CHARS_MAX} characters,"
+            f" this one {len(text)}",
+            "take a shorter one",
+        )
+    return text
+
+
+def member_path(text: str) -> str:
+    """`text` as the path of a member: absolute, and fit for a catalog, a log and a terminal."""
+    if text.startswith("rbd:"):
+        raise InvalidArgument(
+            f"the member {text!r} is on Ceph RBD, which is not supported yet",
+            "name files or block devices",
+        )
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"the member {text!r} is not UTF-8", "rename it, or name it by a symbolic link"
+        ) from error
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise InvalidArgument(
+            f"the member {text!r} has control characters in its name",
+            "rename it, or name it by a symbolic link",
+        )
+    if size_bytes > limits.MEMBER_PATH_BYTES_MAX:
+        raise InvalidArgument(
+            f"the path of a member has at most {limits.MEMBER_PATH_BYTES_MAX} bytes",
+            "name it by a symbolic link",
+        )
+    if not text.startswith("/"):
+        raise InvalidArgument(
+            f"the member {text!r} is not an absolute path",
+            "the daemon has a working directory of its own: name members from / on",
         )
     return text
 

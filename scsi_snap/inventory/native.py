@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from scsi_snap.errors import InternalError, error_of
+from scsi_snap.errors import InternalError, InvalidArgument, error_of
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -115,7 +115,8 @@ class DataPath(Protocol):
 
 # The hints that the control plane can give and the data path cannot.
 _HINTS = {
-    "member-refused": "take that member out of the command, or repair it",
+    "member-refused": "leave it out or name another one; PATH:SIZE makes a file that is not there",
+    "pool-unavailable": "name all of its members that are left",
     "no-space": "delete a volume or a snapshot, or make a smaller volume",
     "damaged": "`scsi-snap check` tells more; what is damaged is left as it is",
 }
@@ -129,3 +130,6 @@ def translated(data_path: DataPath) -> Iterator[None]:
     except data_path.error as error:
         code = getattr(error, "code", InternalError.code)
         raise error_of(code, str(error), _HINTS.get(code, "")) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        # A number beyond 64 bits, or text that is not Unicode, which JSON can carry.
+        raise InvalidArgument(f"an argument cannot be represented: {error}") from error

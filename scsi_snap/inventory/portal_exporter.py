@@ -86,7 +86,7 @@ class PortalExporter:
     def remove_target(self, name: str) -> None:
         self._access.remove(name)
         with self._lock:
-            export = self._exports.pop(name, None)
+            export = self._exports.get(name)
             if export is None:
                 return
             for session in self._open_sessions():
@@ -94,6 +94,7 @@ class PortalExporter:
                     session.native.close()
             for lun in list(export.units):
                 self._take_down(export, lun)
+            del self._exports[name]
 
     def map(self, target: str, lun: int, unit: Unit) -> None:
         with self._lock:
@@ -211,7 +212,7 @@ class PortalExporter:
         return list(self._sessions.values())
 
     def _take_down(self, export: _Export, lun: int) -> None:
-        """`_lock` is held."""
+        """`_lock` is held. `export` is in `_exports`: two of its LUNs may share a unit."""
         uuid = export.units.pop(lun)
         export.command_set.remove_unit(lun)
         export.native.unmap(lun_address.encode(lun))

@@ -29,7 +29,8 @@ class StateDirectory:
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise IoFailed(
-                f"the state directory {path} cannot be used: {error.strerror}"
+                f"the state directory {path} cannot be used: {error.strerror}",
+                "name a directory that may be written by --state; it is made where it is not there",
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

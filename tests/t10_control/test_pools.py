@@ -19,7 +19,9 @@ from scsi_snap.errors import (
     ScsiSnapError,
 )
 from scsi_snap.inventory.names import VolumeName
+from scsi_snap.inventory.records import PoolRecord
 from tests.controllers import IQN, MEMBERS, MIB, VOL0, Controller
+from tests.fakes import FakeDataPath
 
 PATHS = [path for path, _ in MEMBERS]
 
@@ -61,7 +63,11 @@ def test_another_pool_of_the_same_name_is_refused(
         ("tank", "raid5", 65536, [], "members"),
         ("tank", "raid5", 65536, [("m1", 1)], "absolute"),
         ("tank", "raid5", 65536, [("/m1", 1), ("/m1", 1)], "twice"),
-        ("tank", "raid5", 65536, [("/m\0", 1)], "absolute"),
+        ("tank", "raid5", 65536, [("/m\0", 1)], "control characters"),
+        ("tank", "raid5", 65536, [("/m\n", 1)], "control characters"),
+        ("tank", "raid5", 65536, [("/\ud800", 1)], "UTF-8"),
+        ("tank", "raid5", 65536, [("/" + "m" * 5000, 1)], "4095 bytes"),
+        ("tank", "raid5", 65536, [("rbd:pool/image", 1)], "not supported"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(
@@ -188,6 +194,33 @@ def test_events_of_pools_are_numbered_and_named(controller: Controller) -> None:
     assert (event.number, event.kind) == (1, "member-failed")
     assert event.message == "tank: member /m2 was taken out: by hand"
     assert service.events.after(1) == []
+
+
+def test_a_defect_while_a_pool_is_made_leaves_no_record(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(controller.assembly.data_path, "create_pool", break_down)
+    with pytest.raises(RuntimeError):
+        controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
+    assert controller.assembly.catalog.state.pools == {}
+
+
+def test_a_record_that_the_data_path_cannot_take_hinders_no_start(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = PoolRecord("tank", ("/\ud800",), id="1")
+    controller.assembly.catalog.update(lambda state: state.with_pool(record))
+
+    def encode(_: FakeDataPath, members: list[str]) -> None:
+        for member in members:
+            member.encode()
+
+    monkeypatch.setattr(FakeDataPath, "open_available", encode)
+    after = controller.restarted()
+    assert "represented" in after.assembly.pools.unavailable()["tank"]
 
 
 def test_a_catalog_that_cannot_be_written_leaves_no_pool_behind(

@@ -108,6 +108,8 @@ def test_chap_is_kept_but_never_shown(controller: Controller) -> None:
     [
         ChapRecord("", "twelve bytes"),
         ChapRecord("user", "eleven byte"),
+        ChapRecord("\ud800", "twelve bytes"),
+        ChapRecord("user", "twelve bytes\ud800"),
         ChapRecord("user", "x" * 256),
         ChapRecord("user", "twelve bytes", "target", ""),
         ChapRecord("user", "twelve bytes", "", "other twelve"),

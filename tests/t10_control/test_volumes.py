@@ -38,6 +38,7 @@ def test_create_is_idempotent(controller: Controller) -> None:
         ({"size_bytes": MIB, "chunk_bytes": 2 * MIB}, "chunks"),
         ({"size_bytes": MIB, "policy": "panic"}, "panic"),
         ({"size_bytes": MIB, "store_limit_bytes": 1}, "limit"),
+        ({"size_bytes": MIB, "store_limit_bytes": 1 << 64}, "limit"),
     ],
 )
 def test_bad_arguments_are_refused(

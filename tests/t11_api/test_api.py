@@ -15,7 +15,7 @@ import pytest
 
 from scsi_snap import limits
 from scsi_snap.api.app import make_app
-from scsi_snap.api.client import Client, default_socket
+from scsi_snap.api.client import Client, _UnixConnection, default_socket
 from scsi_snap.api.server import listen_on
 from scsi_snap.api.statuses import HTTP_STATUS
 from scsi_snap.errors import (
@@ -151,6 +151,24 @@ def test_export_import_and_failed_members(client: Client) -> None:
             "not a volume",
         ),
         ("GET", "/v1/snapshots/a/b/c/map?cells=0", None, 400, "invalid-argument", "cells"),
+        ("POST", "/v1/pools", b"[" * 100_000, 400, "refused", "body"),
+        ("POST", "/v1/pools", b"\xff\xfe", 400, "invalid-argument", "JSON"),
+        (
+            "POST",
+            "/v1/pools",
+            b'{"name": "tank", "members": [{"path": "/\\ud800"}]}',
+            400,
+            "invalid-argument",
+            "UTF-8",
+        ),
+        (
+            "PUT",
+            f"/v1/targets/{IQN}/chap",
+            b'{"user": "\\ud800", "secret": "twelve bytes"}',
+            400,
+            "invalid-argument",
+            "UTF-8",
+        ),
     ],
 )
 def test_bad_requests_get_the_stable_body(
@@ -217,6 +235,16 @@ def test_long_verbs_do_not_hold_up_others(
     assert not met.broken
 
 
+def test_a_wrong_method_is_answered_with_the_right_ones(idle: Client) -> None:
+    connection = _UnixConnection(idle._socket_path, 5)
+    connection.request("PATCH", "/v1/pools")
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    assert response.status == 405
+    assert response.getheader("Allow") in ("GET", "POST", "GET, POST")
+
+
 def test_the_schema_has_every_route_with_its_answers(controller: Controller) -> None:
     schema = make_app(controller.service).openapi()
     assert len(schema["paths"]) >= 20
@@ -226,6 +254,8 @@ def test_the_schema_has_every_route_with_its_answers(controller: Controller) -> 
             assert answer, f"{method} {path} has no schema"
             error = operation["responses"]["default"]["content"]["application/json"]["schema"]
             assert error["$ref"].endswith("/ErrorBody")
+            assert "422" not in operation["responses"], "invalid requests are answered with 400"
+    assert "201" in schema["paths"]["/v1/pools"]["post"]["responses"]
 
 
 def test_the_schema_shows_no_secret(controller: Controller) -> None:

@@ -89,7 +89,7 @@ def toured(shell: Shell) -> Shell:
 def test_each_verb_says_what_it_did(shell: Shell) -> None:
     create = "pool create tank /m1:1GiB /m2:1GiB /m3:1GiB"
     assert shell(create) == "created pool tank\n"
-    assert shell(create) == "unchanged: pool tank is so already\n"
+    assert shell(create) == "unchanged: pool tank\n"
     assert shell("volume create tank/vol0 1MiB --chunk 4KiB") == "created volume tank/vol0\n"
     assert shell("snapshot create tank/vol0@a --range 8+16") == "created snapshot tank/vol0@a\n"
     assert shell(f"target create {IQN}") == f"created target {IQN}\n"
@@ -100,7 +100,7 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
     assert shell("volume delete tank/vol0") == "deleted volume tank/vol0\n"
     assert shell("pool export tank") == "exported pool tank\n"
     assert shell("pool import /m1 /m2 /m3") == "imported pool tank\n"
-    assert shell("pool import /m1 /m2 /m3") == "unchanged: pool tank is so already\n"
+    assert shell("pool import /m1 /m2 /m3") == "unchanged: pool tank\n"
     assert shell("pool fail-member tank /m3") == "changed pool tank: /m3 is failed\n"
     assert shell("pool destroy tank") == "destroyed pool tank\n"
 
@@ -158,7 +158,7 @@ def test_diff_lists_extents_and_sums_them(tour: Shell, controller: Controller) -
     controller.write(128, 1)
     lines = tour("snapshot diff tank/vol0@monday").splitlines()
     assert lines[1].split() == ["128", "128", "65536"]
-    assert lines[-1] == "1 extents, 64KiB changed"
+    assert lines[-1] == "1 extent, 64KiB changed"
     tour("snapshot create tank/vol0@tuesday")
     found = json.loads(tour("snapshot diff tank/vol0@monday tank/vol0@tuesday --json"))
     assert found["extents"] == [{"first_lba": 128, "blocks": 128, "bytes": 65536}]
@@ -208,6 +208,15 @@ def test_the_map_is_drawn_with_blocks_or_in_ascii(tour: Shell, controller: Contr
         ("pool import", "invalid-argument", "no members", "members"),
         ("session close 7", "not-found", "no session 7", "session list"),
         ("target create disk", "invalid-argument", "disk", "iqn."),
+        ("pool create lake rbd:pool/image", "invalid-argument", "Ceph RBD", "files"),
+        ("pool create lake /m1", "busy", "belongs to pool 'tank'", "pool destroy tank"),
+        ("snapshot diff tank/vol0@monday tank/vol0", "invalid-argument", "not a snapshot", "@"),
+        ("pool fail-member tank m1", "not-found", "/m1'", "pool show tank"),
+        (f"lun map {IQN} one tank/vol0", "invalid-argument", "'LUN'", "scsi-snap lun map --help"),
+        ("pool show", "invalid-argument", "missing argument", "scsi-snap pool show --help"),
+        ("pool paint", "invalid-argument", "'paint'", "scsi-snap pool --help"),
+        ("--colour", "invalid-argument", "'--colour'", "scsi-snap --help"),
+        (f"target chap {IQN} --user me", "invalid-argument", "no CHAP secret", "--help"),
     ],
 )
 def test_errors_say_what_to_do_next(
@@ -247,6 +256,21 @@ def test_secrets_are_asked_for_and_never_shown(tour: Shell, controller: Controll
     assert tour.run(f"target chap {IQN}").exit_code == 2
     tour(f"target chap {IQN} --off")
     assert controller.exporter.targets[IQN].chap is None
+
+
+def test_a_target_is_told_by_the_name_that_it_got(shell: Shell) -> None:
+    assert shell(f"target create {IQN.upper()}") == f"created target {IQN}\n"
+
+
+def test_a_degraded_import_says_so(tour: Shell) -> None:
+    tour(f"target delete {IQN}")
+    tour("pool fail-member tank /m3")
+    tour("pool export tank")
+    told = tour("pool import /m1 /m2 /m3").splitlines()
+    assert told == [
+        "imported pool tank",
+        "  it is degraded: `scsi-snap pool show tank` tells why",
+    ]
 
 
 def test_access_and_sessions(tour: Shell, controller: Controller) -> None:
@@ -300,6 +324,28 @@ def test_the_command_line_starts_without_the_web_framework() -> None:
     program = f"import sys, scsi_snap.cli.main; sys.exit(str({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr.strip() == "set()"
+
+
+def run_really(*arguments: bytes | str, stdout: int | None = None) -> tuple[int, str]:
+    """In a process, as a user does: exit code and standard error."""
+    command = [sys.executable, "-m", "scsi_snap", "--socket", "/nowhere/s", *arguments]
+    done = subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, check=False, env={"PYTHONUTF8": "1"}
+    )
+    return done.returncode, done.stderr.decode()
+
+
+def test_a_name_that_is_not_utf_8_is_refused() -> None:
+    code, said = run_really("volume", "show", b"tank/\xff", stdout=subprocess.DEVNULL)
+    assert code == EXIT_CODES["invalid-argument"]
+    assert said.startswith("error: ") and "is not UTF-8" in said and "Traceback" not in said
+
+
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    with Path("/dev/full").open("wb") as full:
+        code, said = run_really("--help", stdout=full.fileno())
+    assert code != 0
+    assert said.startswith("error: No space left on device\n")
 
 
 def test_every_verb_has_help() -> None:

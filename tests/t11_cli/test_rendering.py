@@ -71,7 +71,17 @@ def test_each_kind_of_cell_has_its_symbol() -> None:
     drawn = answer((0, 0), (64, 0), (64, 4), (64, 32), (64, 64), (32, 32))
     lines = map_picture.picture(drawn, 80, map_picture.BLOCKS)
     assert lines[1].strip() == "0 | ·▒▓██|"
-    assert map_picture.picture(drawn, 80, map_picture.ASCII)[1].strip() == "0 | .-x##|"
+    lines = map_picture.picture(drawn, 80, map_picture.ASCII)
+    assert lines[1].strip() == "0 | .-x##|"
+    assert [line.split()[:2] for line in lines[2:]] == [
+        ["#", "preserved"],
+        [".", "shared"],
+        ["outside", "the"],
+        ["x", "at"],
+        ["-", "less"],
+    ]
+    plain = map_picture.picture(answer((64, 0), (64, 64)), 80, map_picture.ASCII)
+    assert len(plain) == 4, "the legend has what is drawn"
     assert "tank/vol0@monday" in lines[0] and "384KiB" in lines[0] and "4KiB" in lines[0]
     assert [line.split()[-1] for line in lines[2:5]] == ["34%", "41%", "25%"]
 

@@ -75,6 +75,17 @@ def test_units_are_mapped_in_both_paths_and_taken_down() -> None:
     assert native.luns == {} and command_set.luns() == []
 
 
+def test_a_target_with_one_unit_at_two_luns_is_taken_down() -> None:
+    data_path = RecordingDataPath()
+    exporter = PortalExporter(data_path)
+    exporter.set_target(RECORD)
+    exporter.map(DISK, 0, Unit("tank/vol0", device(), VOLUME))
+    exporter.map(DISK, 1, Unit("tank/vol0", device(), VOLUME))
+    exporter.remove_target(DISK)
+    ((command_set, native),) = data_path.made
+    assert native.luns == {} and command_set.luns() == []
+
+
 def test_a_snapshot_is_another_unit_and_a_volume_is_the_same_in_every_target() -> None:
     data_path = RecordingDataPath()
     exporter = PortalExporter(data_path)
