@@ -67,6 +67,13 @@ impl FileMember {
         IoError::failed(format!("member {}: {what}: {error}", self.name))
     }
 
+    fn fail_if_flush_failed(&self) -> Result<(), IoError> {
+        if self.flush_failed.load(Ordering::Acquire) {
+            return Err(IoError::failed(format!("member {}: an earlier flush failed", self.name)));
+        }
+        Ok(())
+    }
+
     /// What can be read without waiting; 0 where nothing can.
     fn read_inline(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let flags = if self.in_memory { 0 } else { libc::RWF_NOWAIT };
@@ -198,13 +205,13 @@ impl BlockIo for FileMember {
     }
 
     async fn flush(&self) -> Result<(), IoError> {
-        if self.flush_failed.load(Ordering::Acquire) {
-            return Err(IoError::failed(format!("member {}: an earlier flush failed", self.name)));
-        }
-        self.sync().await.map_err(|error| {
+        self.fail_if_flush_failed()?;
+        if let Err(error) = self.sync().await {
             self.flush_failed.store(true, Ordering::Release);
-            self.failed("flush", &error)
-        })
+            return Err(self.failed("flush", &error));
+        }
+        // The kernel tells an error once: to one of several flushes at the same time.
+        self.fail_if_flush_failed()
     }
 
     async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {

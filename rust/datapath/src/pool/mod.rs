@@ -207,11 +207,25 @@ impl<M: Member> Pool<M> {
         if let Err(error) = self.set.write_metadata(address, bytes).await {
             // Members may hold this one; the next must be told from it, and take the same slot.
             *sequence += 2;
+            self.supersede(&mut sequence).await;
             return Err(error.into());
         }
         *sequence += 1;
         self.catalog.store(Arc::new(next));
         Ok(result)
+    }
+
+    /// After a catalog that could not be written: tries once to put the one in force over it, so that
+    /// no crash can bring it into force.
+    async fn supersede(&self, sequence: &mut u64) {
+        let (layout, next) = (self.set.layout(), *sequence + 1);
+        let Some(bytes) = catalog_slot::encode(layout, self.id(), next, &self.catalog.load())
+        else {
+            return;
+        };
+        let written = self.set.write_metadata(catalog_slot::address(layout, next), bytes).await;
+        // Where it failed, its number is used up and its slot stays the next one's.
+        *sequence += if written.is_ok() { 1 } else { 2 };
     }
 
     /// Makes a space of at least `size_bytes`, which may be 0; it reads as zeros.

@@ -30,11 +30,10 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
             let room = self.preserving.acquire_many(wanted.len() as u32).await;
             let room = room.map_err(|_| IoError::Closed)?;
             self.fail_if_closed()?;
-            match self.preserve(&wanted).await {
-                Ok(()) => {
-                    wanted.iter().for_each(|(chunk, tag)| owned.set_tag(*chunk, *tag));
-                    self.watch_thresholds();
-                }
+            let (preserved, outcome) = self.preserve(&wanted).await;
+            preserved.iter().for_each(|record| owned.set_tag(record.chunk, record.tag));
+            match outcome {
+                Ok(()) => self.watch_thresholds(),
                 Err(failure) => {
                     // Memory is given back before waiting for room in the store.
                     drop(room);
@@ -44,8 +43,10 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         }
     }
 
-    /// Old data durable, and its exceptions durable, when it returns `Ok`.
-    async fn preserve(&self, wanted: &[(ChunkIndex, Epoch)]) -> Result<(), Failure> {
+    /// Old data durable, and its exceptions durable, for the records that it returns: for all of
+    /// `wanted` when there is no failure. What could be copied counts although the rest could not, so
+    /// that a store with little room is filled, and a write of many chunks gets on.
+    async fn preserve(&self, wanted: &[(ChunkIndex, Epoch)]) -> (Vec<Record>, Result<(), Failure>) {
         let copies = match wanted {
             [(chunk, tag)] => vec![self.copy(*chunk, *tag).await],
             _ => join_all(wanted.iter().map(|(chunk, tag)| self.copy(*chunk, *tag))).await,
@@ -58,12 +59,14 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
                 Err(error) => failed.push((*chunk, error)),
             }
         }
-        if failed.is_empty() {
-            let Err(error) = self.store.commit(records.clone()).await else { return Ok(()) };
-            failed.extend(wanted.iter().map(|(chunk, _)| (*chunk, error.clone())));
+        if !records.is_empty()
+            && let Err(error) = self.store.commit(records.clone()).await
+        {
+            self.abandon(&records);
+            failed.extend(records.drain(..).map(|record| (record.chunk, error.clone())));
         }
-        self.abandon(&records);
-        Err(failure_of(failed))
+        let outcome = if failed.is_empty() { Ok(()) } else { Err(failure_of(failed)) };
+        (records, outcome)
     }
 
     /// Writes the chunk's old data into a slot of the store, unflushed.

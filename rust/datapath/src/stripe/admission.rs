@@ -98,12 +98,14 @@ impl<M: Member> Admission<M> {
             .accepted
             .iter()
             .find(|one| newest.is_failed(one.label.role) && one.label.is_failed(newest.role));
-        if let Some(rival) = rival.map(|rival| rival.member.name().to_owned()) {
+        if let Some(rival) = rival {
+            let (name, label) = (rival.member.name().to_owned(), rival.label.clone());
             let reason = format!(
-                "it and {rival} call each other failed; give one of them only, the other's changes \
+                "it and {name} call each other failed; give one of them only, the other's changes \
                  are lost"
             );
-            self.refuse_where(|one| (one.label.role == newest.role).then(|| reason.clone()));
+            // All that went on without the rival, not the newest alone: each has changes of its own.
+            self.refuse_where(|one| label.is_failed(one.label.role).then(|| reason.clone()));
         }
         self.refuse_where(|one| {
             let label = &one.label;

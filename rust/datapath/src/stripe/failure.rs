@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::Level;
+use super::gate::Closed;
 use super::label::Label;
 use super::layout::LABEL_ADDRESSES;
 use super::set::{Fault, StripeSet, merge};
@@ -27,7 +28,19 @@ impl<M: Member> StripeSet<M> {
         if !self.geometry.level.is_redundant() {
             return Err(fault.error);
         }
-        let _closed = self.gate.close().await;
+        let closed = self.gate.close().await;
+        self.take_out_behind(&closed, fault).await
+    }
+
+    /// The same for a caller that holds the gate closed.
+    pub(super) async fn take_out_behind(
+        &self,
+        _closed: &Closed<'_>,
+        fault: Fault,
+    ) -> Result<(), IoError> {
+        if !self.geometry.level.is_redundant() {
+            return Err(fault.error);
+        }
         self.usable()?;
         let failed = self.failed();
         let fresh = fault.members & !failed;

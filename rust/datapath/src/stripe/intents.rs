@@ -72,14 +72,20 @@ impl Intents {
         self.durable_count.store(count as usize, Ordering::Release);
     }
 
-    /// Forgets all; with no change in flight, after a flush of all members.
-    pub(super) fn clear(&self) {
+    /// Before the bits on the members are cleared: none of them is relied on any more. With no
+    /// change in flight, after a flush of all members.
+    pub(super) fn distrust(&self) {
         for word in self.durable.iter().chain(&self.wanted) {
             word.store(0, Ordering::Release);
         }
+    }
+
+    /// No member has a bit any more.
+    pub(super) fn cleared(&self) {
         self.durable_count.store(0, Ordering::Release);
     }
 
+    /// Whether no member has a bit.
     pub(super) fn is_empty(&self) -> bool {
         self.durable_count.load(Ordering::Acquire) == 0
     }

@@ -279,27 +279,28 @@ impl<M: Member> StripeSet<M> {
     /// Flushes with no change in flight and forgets the write intents: less to compare after a
     /// crash.
     pub async fn checkpoint(&self) -> Result<(), IoError> {
+        let closed = self.gate.close().await;
         loop {
-            let closed = self.gate.close().await;
             self.usable()?;
-            let fault = match self.flush_members().await {
+            let outcome = match self.flush_members().await {
                 Ok(()) if self.intents.is_empty() => Ok(()),
                 Ok(()) => self.forget_intents().await,
                 Err(fault) => Err(fault),
             };
-            drop(closed);
-            match fault {
+            match outcome {
                 Ok(()) => return Ok(()),
-                Err(fault) => self.take_out(fault).await?,
+                Err(fault) => self.take_out_behind(&closed, fault).await?,
             }
         }
     }
 
-    /// Clears the bitmap; everything is flushed and nothing in flight.
+    /// Clears the bitmap; everything is flushed and nothing in flight. Where it fails, the bits are
+    /// gone on some members, so that the next change has to declare itself anew.
     pub(super) async fn forget_intents(&self) -> Result<(), Fault> {
+        self.intents.distrust();
         let data = Bytes::from(self.intents.encode(&[]));
         self.write_everywhere(super::layout::INTENTS_ADDRESS, &data).await?;
-        self.intents.clear();
+        self.intents.cleared();
         Ok(())
     }
 

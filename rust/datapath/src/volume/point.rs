@@ -111,8 +111,13 @@ async fn record_all<M: Member>(taken: &[Taken<'_, M>]) -> Result<(), PoolError> 
     let pending = group.filter(|_| by_pool.len() > 1).map(|group| (group, taken.len()));
     for (index, in_pool) in by_pool.iter().enumerate() {
         if let Err(error) = record(in_pool, pending).await {
-            // Nothing has changed in this pool; nothing was tried in those after it.
-            by_pool[index..].iter().for_each(|in_pool| forget(in_pool));
+            // Nothing was tried in the pools after this one. In this one an update that could not be
+            // written may still come into force by a cut, so it is taken back like the others.
+            by_pool[index + 1..].iter().for_each(|in_pool| forget(in_pool));
+            match error {
+                PoolError::Io(_) => undo(in_pool, pending).await,
+                _ => forget(in_pool),
+            }
             for in_pool in &by_pool[..index] {
                 undo(in_pool, pending).await;
             }
@@ -152,8 +157,9 @@ async fn record<M: Member>(
     update.await
 }
 
-/// Takes the snapshots of one pool back. Where that cannot be made durable they stay, in the engine too: a
-/// snapshot in the catalog must not lose its exceptions. `settle_groups` drops them later.
+/// Takes the snapshots of one pool back. Where that cannot be made durable they stay in the engine, and so
+/// in the catalog if they are there: a snapshot that a cut may bring back must not lose its exceptions.
+/// `settle_groups` drops them later, or, for want of room, the volume's policy.
 async fn undo<M: Member>(taken: &[Taken<'_, M>], pending: Option<(Uuid, usize)>) {
     let Some(first) = taken.first() else { return };
     let update = first.volume.pool.update(|catalog| {

@@ -117,6 +117,31 @@ fn members_that_call_each_other_failed_are_not_put_together() {
 }
 
 #[test]
+fn of_three_copies_that_were_used_apart_none_is_taken_by_itself() {
+    let members = simulated(3, &Power::new());
+    let handles = members.clone();
+    run(1, async move {
+        let pool = create(members, Level::Raid1).await;
+        pool.close().await.unwrap();
+    });
+    let used = |without: &[usize]| {
+        let part = restarted(&handles, without);
+        let pool = open(part.clone()).unwrap();
+        run(1, async move { pool.close().await.unwrap() });
+        restarted(&part, &[])
+    };
+    let (alone, pair) = (used(&[1, 2]), used(&[0]));
+    for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0]] {
+        let all = [&alone[0], &pair[0], &pair[1]];
+        let given = order.map(|index| all[index].copy(&Power::new()));
+        let opened = run(1, async move { Pool::open_available(given.to_vec()).await });
+        let refusal = opened.map(|_| ()).unwrap_err().to_string();
+        assert!(refusal.contains("m") && refusal.contains("is refused"), "{order:?}: {refusal}");
+    }
+    open(restarted(&pair, &[])).unwrap();
+}
+
+#[test]
 fn one_label_copy_is_enough_and_the_other_is_repaired() {
     for address in [0, (1 << 20) - 4096] {
         let members = pool_of_four(1);

@@ -8,5 +8,6 @@ mod crash;
 mod degraded;
 mod import;
 mod inspect;
+mod intents;
 mod support;
 mod threads;

@@ -4,7 +4,10 @@
 //! The run is one task, so at each moment the model knows exactly what every sector holds. After the cut:
 //! - each live snapshot of the catalog reads exactly its point in time;
 //! - each sector of the origin holds what was flushed last, or something written later;
+//! - what changed between any two of them is told: all that differs, and nothing that was not written;
 //! - `check` finds nothing.
+//!
+//! Now and then the store is closed in order and opened again.
 //!
 //! Then a second life goes on from there, is cut as well, and is looked at in the same way.
 
@@ -23,6 +26,7 @@ use datapath::units::Epoch;
 use super::support::*;
 
 const CHUNK_BYTES: u64 = 8 << 10;
+const CHUNK_SECTORS: u64 = CHUNK_BYTES / SECTOR;
 const SECTORS: u64 = 20 * CHUNK_BYTES / SECTOR - 3;
 const OPERATIONS: u64 = 60;
 
@@ -33,21 +37,32 @@ struct Model {
     current: Vec<u64>,
     /// What each sector may read as after a cut.
     possible: Vec<Vec<u64>>,
-    /// What each snapshot reads as, whether it is recorded yet or not.
-    snapshots: BTreeMap<Epoch, (PointRange, Vec<u64>)>,
+    /// How often a change of each sector was asked for.
+    changes: Vec<u64>,
+    /// The snapshots, whether they are recorded yet or not.
+    snapshots: BTreeMap<Epoch, Taken>,
     next_stamp: u64,
+}
+
+#[derive(Clone)]
+struct Taken {
+    range: PointRange,
+    content: Vec<u64>,
+    changes: Vec<u64>,
 }
 
 impl Model {
     fn new() -> Self {
         let (current, possible) = (vec![0; SECTORS as usize], vec![vec![0]; SECTORS as usize]);
-        Self { current, possible, snapshots: BTreeMap::new(), next_stamp: 1 }
+        let changes = vec![0; SECTORS as usize];
+        Self { current, possible, changes, snapshots: BTreeMap::new(), next_stamp: 1 }
     }
 
     fn write(&mut self, first: u64, sectors: u64, stamp: u64) {
         for sector in first as usize..(first + sectors) as usize {
             self.current[sector] = stamp;
             self.possible[sector].push(stamp);
+            self.changes[sector] += 1;
         }
     }
 
@@ -62,13 +77,15 @@ type Shared = Rc<RefCell<Model>>;
 
 /// Random operations until they are done or the power goes.
 async fn run(
-    engine: &Arc<TestEngine<Medium>>,
-    catalog: &Catalog,
+    engine: Arc<TestEngine<Medium>>,
+    rig: &Rig,
     model: &Shared,
     random: &mut Random,
-) {
+) -> Arc<TestEngine<Medium>> {
+    let (mut engine, catalog) = (engine, &rig.catalog);
     for _ in 0..OPERATIONS {
-        match random.below(100) {
+        let engine = &mut engine;
+        match random.below(103) {
             0..=54 => write(engine, model, random).await,
             55..=64 => zero(engine, model, random).await,
             65..=74 => {
@@ -77,9 +94,15 @@ async fn run(
             }
             75..=89 => snapshot(engine, catalog, model, random).await,
             90..=96 => delete(engine, catalog, random).await,
-            _ => verify_snapshots(engine, catalog, model).await,
+            97..=99 => verify_snapshots(engine, catalog, model).await,
+            _ => {
+                engine.close().await.unwrap();
+                model.borrow_mut().flushed();
+                *engine = rig.open().await.unwrap();
+            }
         }
     }
+    engine
 }
 
 async fn write(engine: &TestEngine<Medium>, model: &Shared, random: &mut Random) {
@@ -119,8 +142,9 @@ async fn snapshot(
     let range = PointRange { first_byte: first * SECTOR, length_bytes: sectors * SECTOR };
     let taken = take_snapshot(engine, catalog, range, |epoch| {
         let mut model = model.borrow_mut();
-        let content = model.current.clone();
-        assert!(model.snapshots.insert(epoch, (range, content)).is_none(), "an epoch used twice");
+        let (content, changes) = (model.current.clone(), model.changes.clone());
+        let taken = Taken { range, content, changes };
+        assert!(model.snapshots.insert(epoch, taken).is_none(), "an epoch used twice");
     });
     taken.await;
     model.borrow_mut().flushed();
@@ -137,9 +161,10 @@ async fn delete(engine: &TestEngine<Medium>, catalog: &Catalog, random: &mut Ran
 
 /// Every live snapshot reads as its point in time, and nothing outside of its range.
 async fn verify_snapshots(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, model: &Shared) {
+    verify_changes(engine, catalog, &model.borrow());
     for point in catalog.points() {
         let image = engine.image(point.epoch).unwrap();
-        let (range, content) = model.borrow().snapshots[&point.epoch].clone();
+        let Taken { range, content, .. } = model.borrow().snapshots[&point.epoch].clone();
         assert_eq!(range, point.range);
         let (first, sectors) = (range.first_byte / SECTOR, range.length_bytes / SECTOR);
         let read = read_stamps(&image, first, sectors).await.unwrap();
@@ -152,13 +177,54 @@ async fn verify_snapshots(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, m
     }
 }
 
+/// What changed between each two snapshots, and since each: exactly what the model says, but for writes
+/// that a cut interrupted.
+fn verify_changes(engine: &TestEngine<Medium>, catalog: &Catalog, model: &Model) {
+    let now = Taken {
+        range: PointRange { first_byte: 0, length_bytes: SECTORS * SECTOR },
+        content: model.current.clone(),
+        changes: model.changes.clone(),
+    };
+    let epochs: Vec<Epoch> = catalog.points().iter().map(|point| point.epoch).collect();
+    for (index, since) in epochs.iter().enumerate() {
+        let before = &model.snapshots[since];
+        let later = epochs[index + 1..].iter().map(|until| Some(*until));
+        for until in later.chain([None]) {
+            let after = until.map_or(&now, |until| &model.snapshots[&until]);
+            let runs = engine.changed(*since, until);
+            let told = |chunk: u64| {
+                let holds = |first: u64, count: u64| (first..first + count).contains(&chunk);
+                runs.iter().any(|run| holds(run.first.0.into(), run.count))
+            };
+            for chunk in 0..SECTORS.div_ceil(CHUNK_SECTORS) {
+                let sectors = chunk * CHUNK_SECTORS..SECTORS.min((chunk + 1) * CHUNK_SECTORS);
+                let both = |sector: &u64| {
+                    let covers = |range: &PointRange| range.contains(sector * SECTOR, SECTOR);
+                    covers(&before.range) && covers(&after.range)
+                };
+                let covered: Vec<usize> =
+                    sectors.clone().filter(both).map(|sector| sector as usize).collect();
+                if covered.is_empty() {
+                    continue;
+                }
+                let differs = covered.iter().any(|&at| before.content[at] != after.content[at]);
+                let mut sectors = sectors.map(|sector| sector as usize);
+                let written = sectors.any(|at| before.changes[at] != after.changes[at]);
+                let told = told(chunk);
+                let what = format!("chunk {chunk}, {since:?} to {until:?}");
+                assert!(told || !differs, "{what}: changed, and nobody says so");
+                assert!(written || !told, "{what}: told, and never written");
+            }
+        }
+    }
+}
+
 /// Everything that must hold after a cut. The model then continues with what the origin holds.
-async fn verify(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, model: &Shared) {
+async fn verify(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, shared_model: &Shared) {
     let report = engine.check().await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
-    verify_snapshots(engine, catalog, model).await;
     let origin = read_stamps(&**engine, 0, SECTORS).await.unwrap();
-    let mut model = model.borrow_mut();
+    let mut model = shared_model.borrow_mut();
     for (sector, stamp) in origin.iter().enumerate() {
         let possible = &model.possible[sector];
         assert!(possible.contains(stamp), "sector {sector} holds {stamp}, not of {possible:?}");
@@ -169,6 +235,8 @@ async fn verify(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, model: &Sha
     // Epochs that were never recorded may be used again.
     let recorded = catalog.points();
     model.snapshots.retain(|epoch, _| recorded.iter().any(|point| point.epoch == *epoch));
+    drop(model);
+    verify_snapshots(engine, catalog, shared_model).await;
 }
 
 /// Runs the first life of `seed` with the power going at `cut`; returns the rig, the model, the steps.
@@ -180,7 +248,7 @@ fn first_life(seed: u64, cut: u64) -> (Rig, Model, u64) {
     let outcome = Simulation::new(seed).run(async move {
         let engine = inside.format().await;
         let mut random = Random::new(seed);
-        run(&engine, &inside.catalog, &in_run, &mut random).await;
+        let engine = run(engine, &inside, &in_run, &mut random).await;
         verify_snapshots(&engine, &inside.catalog, &in_run).await;
     });
     assert!(outcome.is_ok() || power.is_off(), "deadlock: {outcome:?}");
@@ -200,7 +268,7 @@ fn later_lives(seed: u64, cut: u64, rig: &Rig, model: Model) {
     let outcome = Simulation::new(seed).run(async move {
         let engine = second.open().await.unwrap();
         verify(&engine, &second.catalog, &in_run).await;
-        run(&engine, &second.catalog, &in_run, &mut in_second).await;
+        let engine = run(engine, &second, &in_run, &mut in_second).await;
         if in_second.chance(1, 2) {
             engine.close().await.unwrap();
         }

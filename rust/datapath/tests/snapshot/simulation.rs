@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use datapath::block_io::BlockIo;
 use datapath::error::IoError;
@@ -132,7 +133,7 @@ impl Scene {
         let sector = &mut self.world.borrow_mut().sectors[volume][sector as usize];
         match written {
             Ok(()) => sector.completed = stamp,
-            // Refused before the origin was touched: only the store has faults.
+            // Refused before the origin was touched: a fault of the origin has no effect either.
             Err(error) => {
                 assert!(self.faults || error == IoError::StoreFull, "{error}");
                 assert_eq!(sector.issued.pop(), Some(stamp));
@@ -140,17 +141,21 @@ impl Scene {
         }
     }
 
-    async fn flush(&self, volume: usize) {
+    /// Whether it succeeded.
+    async fn flush(&self, volume: usize) -> bool {
         let completed: Vec<u64> = {
             let world = self.world.borrow();
             world.sectors[volume].iter().map(|sector| sector.completed).collect()
         };
-        if self.engines[volume].flush().await.is_ok() {
-            let mut world = self.world.borrow_mut();
-            for (sector, completed) in world.sectors[volume].iter_mut().zip(completed) {
-                sector.durable = sector.durable.max(completed);
-            }
+        if let Err(error) = self.engines[volume].flush().await {
+            assert!(self.faults, "{error}");
+            return false;
         }
+        let mut world = self.world.borrow_mut();
+        for (sector, completed) in world.sectors[volume].iter_mut().zip(completed) {
+            sector.durable = sector.durable.max(completed);
+        }
+        true
     }
 
     /// One point over both volumes, recorded like a group of one pool: both or none.
@@ -164,17 +169,23 @@ impl Scene {
             epochs
         };
         for volume in 0..VOLUMES {
-            self.flush(volume).await;
+            if !self.flush(volume).await {
+                self.engines.iter().zip(epochs).for_each(|(engine, epoch)| engine.forget(&[epoch]));
+                return;
+            }
         }
-        for (rig, epoch) in self.rigs.iter().zip(epochs) {
+        for ((rig, engine), epoch) in self.rigs.iter().zip(&self.engines).zip(epochs) {
             let recorded = rig.catalog.update(|state| {
                 let given_up = state.unrecorded.contains(&epoch);
                 if !given_up {
                     state.next_epoch = state.next_epoch.max(epoch.0 + 1);
                     state.live.insert(epoch, RANGE);
                 }
+                !given_up
             });
-            recorded.await;
+            if !recorded.await {
+                engine.forget(&[epoch]);
+            }
         }
     }
 
@@ -270,7 +281,7 @@ async fn play(scene: Scene, mut random: Random) {
                 match role {
                     0 | 1 => scene.snapshot().await,
                     2 => scene.delete(&mut random).await,
-                    3 => scene.flush(random.below(2) as usize).await,
+                    3 => drop(scene.flush(random.below(2) as usize).await),
                     _ => scene.read_image(&mut random).await,
                 }
             }
@@ -332,6 +343,57 @@ fn failing_stores_cost_snapshots_or_writes_and_never_wrong_data() {
             drop(scene);
             let reopened = self::scene(rigs, world, false).await;
             reopened.verify().await;
+        });
+        outcome.unwrap();
+    }
+}
+
+#[test]
+fn failing_origins_and_ledgers_cost_snapshots_or_writes_and_never_wrong_data() {
+    for seed in seeds(150) {
+        let _named = Seed("origin faults", seed, 0);
+        let rigs = rigs(seed, &Power::new());
+        let outcome = Simulation::new(seed).run(async move {
+            drop((rigs[0].format().await, rigs[1].format().await));
+            let scene = scene(rigs, shared(World::new()), true).await;
+            let all_faults = |one_in: u64, ledger: u64| {
+                for (number, rig) in scene.rigs.iter().enumerate() {
+                    rig.origin_faults.errors(seed ^ number as u64, one_in);
+                    rig.store_faults.errors(seed ^ 0xFA ^ number as u64, one_in);
+                    rig.catalog.failures_one_in.store(ledger, Ordering::SeqCst);
+                }
+            };
+            all_faults(20, 2);
+            play(scene.clone(), Random::new(seed)).await;
+            all_faults(u64::MAX, 0);
+            scene.verify_images().await;
+            let (rigs, world) = (scene.rigs.clone(), scene.world.clone());
+            drop(scene);
+            let reopened = self::scene(rigs, world, false).await;
+            reopened.verify().await;
+        });
+        outcome.unwrap();
+    }
+}
+
+#[test]
+fn clean_restarts_change_nothing() {
+    for seed in seeds(60) {
+        let _named = Seed("restarts", seed, 0);
+        let rigs = rigs(seed, &Power::new());
+        let outcome = Simulation::new(seed).run(async move {
+            drop((rigs[0].format().await, rigs[1].format().await));
+            let mut scene = scene(rigs, shared(World::new()), false).await;
+            let mut random = Random::new(seed);
+            for _ in 0..3 {
+                play(scene.clone(), Random::new(random.next_u64())).await;
+                for engine in &scene.engines {
+                    engine.close().await.unwrap();
+                }
+                scene = self::scene(scene.rigs.clone(), scene.world.clone(), false).await;
+                scene.verify().await;
+                scene.begin_next_life().await;
+            }
         });
         outcome.unwrap();
     }

@@ -88,6 +88,8 @@ impl<B: BlockIo> Growable for GrowingSpace<B> {
 pub struct Catalog {
     pub state: Arc<Mutex<CatalogState>>,
     pub power: Option<Arc<Power>>,
+    /// One invalidation out of so many cannot be written; 0 for none.
+    pub failures_one_in: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -117,21 +119,29 @@ impl Catalog {
     fn survivor(&self, power: &Arc<Power>) -> Self {
         let mut state = self.state.lock().unwrap().clone();
         state.unrecorded.clear();
-        Self { state: Arc::new(Mutex::new(state)), power: Some(power.clone()) }
+        let failures_one_in = Arc::default();
+        Self { state: Arc::new(Mutex::new(state)), power: Some(power.clone()), failures_one_in }
     }
 }
 
 impl SnapshotLedger for Catalog {
     async fn invalidate(&self, epochs: &[Epoch], _reason: &str) -> Result<(), IoError> {
+        let one_in = self.failures_one_in.load(Ordering::SeqCst);
+        let fails = one_in > 0 && random_below(one_in) == 0;
         self.update(|state| {
             for epoch in epochs {
-                if state.live.remove(epoch).is_none() {
+                let recorded = state.live.contains_key(epoch);
+                if !fails {
+                    state.live.remove(epoch);
+                }
+                // Also where it fails, as a catalog does it.
+                if !recorded {
                     state.unrecorded.push(*epoch);
                 }
             }
         })
         .await;
-        Ok(())
+        if fails { Err(IoError::failed("the catalog cannot be written")) } else { Ok(()) }
     }
 }
 
@@ -164,7 +174,7 @@ impl Rig {
             origin: SimulatedMember::new("origin", size_bytes, power),
             store: SimulatedMember::new("store", limit_chunks * chunk_bytes, power),
             store_bytes: Arc::new(AtomicU64::new(store_bytes)),
-            catalog: Catalog { state: Arc::default(), power: Some(power.clone()) },
+            catalog: Catalog { power: Some(power.clone()), ..Catalog::default() },
             chunk_bytes,
             policy: FullPolicy::DropSnapshot,
             origin_faults: FaultPlan::new(),
