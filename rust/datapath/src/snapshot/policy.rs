@@ -48,31 +48,21 @@ pub enum Failure {
     },
 }
 
-/// Why a writer should look again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relief {
-    /// Snapshots were given up.
-    GaveUp,
-    /// The store has some room. It may be less than the writer wants, or taken by then.
-    SomeRoom,
-}
-
 impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
-    /// Follows the policy. `Ok` says why the writer should look again; an error is the write's.
-    /// `last` is what its last look was for.
+    /// Follows the policy. `Ok` says that something has changed and the writer should look again;
+    /// an error is the write's.
     pub(super) async fn follow_policy(
         &self,
         failure: Failure,
         owned: &Owned<'_>,
-        last: Relief,
-    ) -> Result<Relief, IoError> {
+    ) -> Result<(), IoError> {
         self.fail_if_closed()?;
         match (failure, self.policy) {
             (Failure::Full, FullPolicy::FailWrite) => {
                 self.events.push(EngineEvent::StoreFull);
                 Err(IoError::StoreFull)
             }
-            (Failure::Full, FullPolicy::DropSnapshot) => self.make_room(last).await,
+            (Failure::Full, FullPolicy::DropSnapshot) => self.make_room().await,
             (Failure::Io { error, .. }, FullPolicy::FailWrite) => Err(error),
             (Failure::Io { chunks, error }, FullPolicy::DropSnapshot) => {
                 self.give_up_readers(&chunks, owned, &error).await
@@ -80,27 +70,20 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         }
     }
 
-    /// Gives up the oldest live snapshot, unless somebody made room meanwhile. A writer believes in
-    /// such room once: where that did not do, looking again would never end.
-    async fn make_room(&self, last: Relief) -> Result<Relief, IoError> {
+    /// Gives up the oldest live snapshot, unless somebody made room meanwhile.
+    async fn make_room(&self) -> Result<(), IoError> {
         let _turn = self.relief.lock().await;
-        if last == Relief::GaveUp && self.has_room().await? {
-            return Ok(Relief::SomeRoom);
-        }
-        self.events.push(EngineEvent::StoreFull);
-        let Some(oldest) = self.live_epochs().first().copied() else { return Ok(Relief::GaveUp) };
-        self.give_up(&[oldest], "the exception store is full").await
-    }
-
-    async fn has_room(&self) -> Result<bool, IoError> {
         match self.store.allocate().await {
             Ok(slot) => {
                 self.store.abandon(slot);
-                Ok(true)
+                return Ok(());
             }
-            Err(IoError::StoreFull) => Ok(false),
-            Err(error) => Err(error),
+            Err(IoError::StoreFull) => {}
+            Err(error) => return Err(error),
         }
+        self.events.push(EngineEvent::StoreFull);
+        let Some(oldest) = self.live_epochs().first().copied() else { return Ok(()) };
+        self.give_up(&[oldest], "the exception store is full").await
     }
 
     /// Gives up exactly the snapshots that would read a copy of `chunks` that cannot be made.
@@ -109,7 +92,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         chunks: &[ChunkIndex],
         owned: &Owned<'_>,
         error: &IoError,
-    ) -> Result<Relief, IoError> {
+    ) -> Result<(), IoError> {
         let _turn = self.relief.lock().await;
         let live = self.store.live();
         let mut epochs = BTreeSet::new();
@@ -118,20 +101,20 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
             epochs.extend(readers.map(|point| point.epoch));
         }
         if epochs.is_empty() {
-            return Ok(Relief::GaveUp);
+            return Ok(());
         }
         let epochs: Vec<Epoch> = epochs.into_iter().collect();
         self.give_up(&epochs, &format!("a chunk could not be preserved: {error}")).await
     }
 
-    async fn give_up(&self, epochs: &[Epoch], reason: &str) -> Result<Relief, IoError> {
+    async fn give_up(&self, epochs: &[Epoch], reason: &str) -> Result<(), IoError> {
         self.ledger.invalidate(epochs, reason).await?;
         self.forget(epochs);
         self.events.push(EngineEvent::SnapshotsDropped {
             epochs: epochs.to_vec(),
             reason: reason.to_owned(),
         });
-        Ok(Relief::GaveUp)
+        Ok(())
     }
 
     /// Tells when the store's use has passed a threshold since it was last told.

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::engine::Engine;
 use super::pending::Owned;
-use super::policy::{Failure, Relief, SnapshotLedger};
+use super::policy::{Failure, SnapshotLedger};
 use crate::block_io::{BlockIo, Growable};
 use crate::checksum::crc32c;
 use crate::error::IoError;
@@ -16,8 +16,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     /// Preserves those of the owned chunks that a live snapshot needs, or sees to it by the volume's
     /// policy that none needs them.
     pub(super) async fn preserve_needed(&self, owned: &Owned<'_>) -> Result<(), IoError> {
-        // Ends: a round preserves everything or fails, and of two that go on one has given up a snapshot.
-        let mut relief = Relief::GaveUp;
+        // Ends: a round preserves everything, fails, or leaves fewer snapshots or more room.
         loop {
             let wanted: Vec<(ChunkIndex, Epoch)> = owned
                 .chunks()
@@ -37,7 +36,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
                 Err(failure) => {
                     // Memory is given back before waiting for room in the store.
                     drop(room);
-                    relief = self.follow_policy(failure, owned, relief).await?;
+                    self.follow_policy(failure, owned).await?;
                 }
             }
         }
