@@ -231,6 +231,11 @@ impl Member for FileMember {
     fn name(&self) -> &str {
         &self.name
     }
+
+    fn release(&self) {
+        // SAFETY: the descriptor is open while `self` lives; the call touches no memory of ours.
+        let _held_until_dropped = unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+    }
 }
 
 const PUNCH_HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
@@ -277,6 +282,16 @@ mod tests {
         assert!(refusal(FileMember::open(&path)).contains("in use"));
         drop(member);
         assert_eq!(FileMember::open(&path).unwrap().size_bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn a_released_member_is_free_for_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("member");
+        let member = FileMember::create(&path, 1 << 20).unwrap();
+        member.release();
+        assert_eq!(FileMember::open(&path).unwrap().size_bytes(), 1 << 20);
+        drop(member);
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub use simulated::{Power, SimulatedMember};
 pub trait Member: BlockIo {
     /// The user's name for it, for messages.
     fn name(&self) -> &str;
+
+    /// Lets others have it, once nothing is read from it or written to it any more, though the
+    /// object lives on in somebody's hands.
+    fn release(&self) {}
 }
 
 #[cfg(feature = "simulation")]

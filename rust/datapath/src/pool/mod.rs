@@ -121,7 +121,9 @@ impl<M: Member> Pool<M> {
     /// `IoError::Closed`.
     pub async fn close(&self) -> Result<(), PoolError> {
         let _change = self.sequence.lock().await;
-        self.set.close().await
+        self.set.close().await?;
+        self.set.release();
+        Ok(())
     }
 
     /// Closes the pool and erases its members' labels. `Busy` while it has volumes.
@@ -135,7 +137,9 @@ impl<M: Member> Pool<M> {
                 catalog.volumes.len()
             )));
         }
-        self.set.erase().await
+        self.set.erase().await?;
+        self.set.release();
+        Ok(())
     }
 
     /// The stripe set.

@@ -189,6 +189,12 @@ impl<M: Member> StripeSet<M> {
         }
         Ok(())
     }
+
+    /// Lets others have the members of a closed set, whoever still holds the object.
+    pub(crate) fn release(&self) {
+        assert!(self.closed.load(Ordering::Acquire), "a set is released when it is closed");
+        self.members.iter().flatten().for_each(Member::release);
+    }
 }
 
 /// Refuses what is too small, or holds somebody's data as a member of a pool.
