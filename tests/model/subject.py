@@ -22,8 +22,6 @@ MEMBERS = {
 STRIP_BYTES = 16384
 PIECE_CHUNKS = 16
 """A change of up to this many chunks is preserved as one: it happens whole or not at all."""
-DROPPING_PIECE_CHUNKS = 1
-"""The same where a full store drops snapshots: see `test_full_store` for what is asked of more."""
 
 
 def code_of(call: Callable[..., object], *arguments: object) -> str | None:
@@ -73,8 +71,7 @@ class Volume:
     @property
     def piece_bytes(self) -> int:
         """The longest change that happens whole or not at all."""
-        shape = self.model.shape
-        return (DROPPING_PIECE_CHUNKS if shape.drops else PIECE_CHUNKS) * shape.chunk_bytes
+        return PIECE_CHUNKS * self.model.shape.chunk_bytes
 
     def compare_states(self) -> None:
         """Snapshots are those of the model; only a full store ends some, the oldest first."""

@@ -112,10 +112,6 @@ def test_a_change_of_many_chunks_that_fails_changes_nothing(pool: Pool) -> None:
     volume.check()
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="snapshot::Engine::make_room finds one slot free where the change needs more, for ever",
-)
 @pytest.mark.parametrize("chunks", [5, 8, 16])
 def test_a_change_of_many_chunks_drops_a_snapshot_when_they_do_not_all_fit(
     pool: Pool, chunks: int

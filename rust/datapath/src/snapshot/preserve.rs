@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::engine::Engine;
 use super::pending::Owned;
-use super::policy::{Failure, SnapshotLedger};
+use super::policy::{Failure, FullPolicy, SnapshotLedger};
 use crate::block_io::{BlockIo, Growable};
 use crate::checksum::crc32c;
 use crate::error::IoError;
@@ -43,8 +43,9 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     }
 
     /// Old data durable, and its exceptions durable, for the records that it returns: for all of
-    /// `wanted` when there is no failure. What could be copied counts although the rest could not, so
-    /// that a store with little room is filled, and a write of many chunks gets on.
+    /// `wanted` when there is no failure. Where snapshots may be dropped, what could be copied counts
+    /// although the rest could not, so that a store with little room is filled, and a write of many
+    /// chunks gets on; a write that is to fail leaves nothing behind.
     async fn preserve(&self, wanted: &[(ChunkIndex, Epoch)]) -> (Vec<Record>, Result<(), Failure>) {
         let copies = match wanted {
             [(chunk, tag)] => vec![self.copy(*chunk, *tag).await],
@@ -57,6 +58,10 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
                 Ok(record) => records.push(record),
                 Err(error) => failed.push((*chunk, error)),
             }
+        }
+        if !failed.is_empty() && self.policy == FullPolicy::FailWrite {
+            self.abandon(&records);
+            records.clear();
         }
         if !records.is_empty()
             && let Err(error) = self.store.commit(records.clone()).await
