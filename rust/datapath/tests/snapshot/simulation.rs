@@ -313,7 +313,7 @@ fn rigs(seed: u64, power: &Arc<Power>) -> [Rig; VOLUMES] {
 
 #[test]
 fn snapshots_are_points_in_time_whatever_happens_meanwhile() {
-    for seed in seeds(150) {
+    for seed in seeds(1000) {
         let _named = Seed("simulation", seed, 0);
         let rigs = rigs(seed, &Power::new());
         let outcome = Simulation::new(seed).run(async move {
@@ -328,7 +328,7 @@ fn snapshots_are_points_in_time_whatever_happens_meanwhile() {
 
 #[test]
 fn failing_stores_cost_snapshots_or_writes_and_never_wrong_data() {
-    for seed in seeds(150) {
+    for seed in seeds(1000) {
         let _named = Seed("faults", seed, 0);
         let rigs = rigs(seed, &Power::new());
         let outcome = Simulation::new(seed).run(async move {
@@ -350,7 +350,7 @@ fn failing_stores_cost_snapshots_or_writes_and_never_wrong_data() {
 
 #[test]
 fn failing_origins_and_ledgers_cost_snapshots_or_writes_and_never_wrong_data() {
-    for seed in seeds(150) {
+    for seed in seeds(1000) {
         let _named = Seed("origin faults", seed, 0);
         let rigs = rigs(seed, &Power::new());
         let outcome = Simulation::new(seed).run(async move {
@@ -378,7 +378,7 @@ fn failing_origins_and_ledgers_cost_snapshots_or_writes_and_never_wrong_data() {
 
 #[test]
 fn clean_restarts_change_nothing() {
-    for seed in seeds(60) {
+    for seed in seeds(400) {
         let _named = Seed("restarts", seed, 0);
         let rigs = rigs(seed, &Power::new());
         let outcome = Simulation::new(seed).run(async move {
@@ -401,7 +401,7 @@ fn clean_restarts_change_nothing() {
 
 #[test]
 fn a_cut_in_the_middle_of_everything_leaves_points_in_time() {
-    for seed in seeds(300) {
+    for seed in seeds(1000) {
         let mut random = Random::new(seed ^ 0xC07);
         let cut = 20 + random.below(600);
         let _named = Seed("cut", seed, cut);
