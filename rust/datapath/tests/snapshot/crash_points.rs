@@ -20,7 +20,7 @@ use datapath::block_io::BlockIo;
 use datapath::error::IoError;
 use datapath::member::Power;
 use datapath::simulation::{Random, Simulation};
-use datapath::snapshot::PointRange;
+use datapath::snapshot::{PointRange, SnapshotPoint};
 use datapath::units::Epoch;
 
 use super::support::*;
@@ -224,19 +224,23 @@ async fn verify(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, shared_mode
     let report = engine.check().await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     let origin = read_stamps(&**engine, 0, SECTORS).await.unwrap();
-    let mut model = shared_model.borrow_mut();
-    for (sector, stamp) in origin.iter().enumerate() {
-        let possible = &model.possible[sector];
-        assert!(possible.contains(stamp), "sector {sector} holds {stamp}, not of {possible:?}");
-    }
-    // What was not flushed may still be unflushed now, but a survivor's medium is all it has.
-    model.possible = origin.iter().map(|stamp| vec![*stamp]).collect();
-    model.current = origin;
-    // Epochs that were never recorded may be used again.
-    let recorded = catalog.points();
-    model.snapshots.retain(|epoch, _| recorded.iter().any(|point| point.epoch == *epoch));
-    drop(model);
+    shared_model.borrow_mut().take_over(origin, &catalog.points());
     verify_snapshots(engine, catalog, shared_model).await;
+}
+
+impl Model {
+    /// Goes on from what the origin holds after a cut, which must be what it may hold.
+    fn take_over(&mut self, origin: Vec<u64>, recorded: &[SnapshotPoint]) {
+        for (sector, stamp) in origin.iter().enumerate() {
+            let possible = &self.possible[sector];
+            assert!(possible.contains(stamp), "sector {sector} holds {stamp}, not of {possible:?}");
+        }
+        // What was not flushed may still be unflushed now, but a survivor's medium is all it has.
+        self.possible = origin.iter().map(|stamp| vec![*stamp]).collect();
+        self.current = origin;
+        // Epochs that were never recorded may be used again.
+        self.snapshots.retain(|epoch, _| recorded.iter().any(|point| point.epoch == *epoch));
+    }
 }
 
 /// Runs the first life of `seed` with the power going at `cut`; returns the rig, the model, the steps.
