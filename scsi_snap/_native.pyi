@@ -19,7 +19,7 @@ class NativeError(Exception):
 
 @type_check_only
 class CommandSet(Protocol):
-    """Implemented in Python, called from native threads (never two at once for one nexus)."""
+    """Implemented in Python, called from several native threads at once."""
 
     def execute(
         self,
