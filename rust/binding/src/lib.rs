@@ -3,6 +3,7 @@
 
 mod device;
 mod error;
+mod json;
 mod pool;
 mod runtime;
 mod slow_path;

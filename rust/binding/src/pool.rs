@@ -10,10 +10,10 @@ use datapath::pool::{CreateOptions, Pool as StripedPool, StorePolicy};
 use datapath::stripe::Level;
 use datapath::volume::{Point, VolumeOptions, Volumes, settle_groups, take_snapshots};
 use pyo3::prelude::*;
-use serde_json::json;
 
 use crate::device::{Device, UnitDevice};
 use crate::error::Failure;
+use crate::json;
 use crate::runtime::{Runtime, Threads};
 
 type FileVolumes = Arc<Volumes<FileMember>>;
@@ -123,7 +123,7 @@ impl Pool {
     }
 
     fn status(&self) -> PyResult<String> {
-        text(&self.volumes.pool().status())
+        json::text(&self.volumes.pool().status())
     }
 
     fn fail_member(&self, py: Python<'_>, name: String) -> PyResult<()> {
@@ -132,7 +132,7 @@ impl Pool {
     }
 
     fn volumes(&self) -> PyResult<String> {
-        text(&self.volumes.list())
+        json::text(&self.volumes.list())
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -195,12 +195,12 @@ impl Pool {
     fn check(&self, py: Python<'_>, volume: String) -> PyResult<String> {
         let volumes = Arc::clone(&self.volumes);
         let report = self.threads.run(py, move || async move { volumes.check(&volume).await })?;
-        text(&report)
+        json::text(&report)
     }
 
     fn events(&self) -> PyResult<String> {
         let (pool, volumes) = (self.volumes.pool().take_events(), self.volumes.take_events());
-        text(&json!({ "pool": pool, "volumes": volumes }))
+        json::text(&serde_json::json!({ "pool": pool, "volumes": volumes }))
     }
 }
 
@@ -216,8 +216,4 @@ fn parse<T: serde::de::DeserializeOwned>(what: &str, word: &str) -> PyResult<T> 
     serde_json::from_value(word.into()).map_err(|_| {
         Failure::new("invalid-argument", format!("there is no {what} called {word:?}")).into()
     })
-}
-
-fn text(value: &impl serde::Serialize) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|error| Failure::new("damaged", error.to_string()).into())
 }

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::device::{Device, UnitDevice};
 use crate::error::Failure;
+use crate::json;
 use crate::runtime::{Runtime, Threads};
 use crate::slow_path::PythonCommandSet;
 
@@ -147,7 +148,6 @@ impl Session {
     }
 
     fn counters(&self) -> PyResult<String> {
-        serde_json::to_string(&self.handle.counts())
-            .map_err(|error| Failure::new("damaged", error.to_string()).into())
+        json::text(&self.handle.counts())
     }
 }

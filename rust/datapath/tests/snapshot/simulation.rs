@@ -311,6 +311,14 @@ fn rigs(seed: u64, power: &Arc<Power>) -> [Rig; VOLUMES] {
     [rig(0), rig(1)]
 }
 
+/// Looks at everything, drops the engines as a kill would, and looks again at what opens.
+async fn verify_also_reopened(scene: Scene) {
+    scene.verify_images().await;
+    let (rigs, world) = (scene.rigs.clone(), scene.world.clone());
+    drop(scene);
+    self::scene(rigs, world, false).await.verify().await;
+}
+
 #[test]
 fn snapshots_are_points_in_time_whatever_happens_meanwhile() {
     for seed in seeds(1000) {
@@ -338,11 +346,7 @@ fn failing_stores_cost_snapshots_or_writes_and_never_wrong_data() {
             scene.rigs[1].store_faults.errors(!seed, 60);
             play(scene.clone(), Random::new(seed)).await;
             scene.rigs.iter().for_each(|rig| rig.store_faults.errors(seed, u64::MAX));
-            scene.verify_images().await;
-            let (rigs, world) = (scene.rigs.clone(), scene.world.clone());
-            drop(scene);
-            let reopened = self::scene(rigs, world, false).await;
-            reopened.verify().await;
+            verify_also_reopened(scene).await;
         });
         outcome.unwrap();
     }
@@ -366,11 +370,7 @@ fn failing_origins_and_ledgers_cost_snapshots_or_writes_and_never_wrong_data() {
             all_faults(20, 2);
             play(scene.clone(), Random::new(seed)).await;
             all_faults(u64::MAX, 0);
-            scene.verify_images().await;
-            let (rigs, world) = (scene.rigs.clone(), scene.world.clone());
-            drop(scene);
-            let reopened = self::scene(rigs, world, false).await;
-            reopened.verify().await;
+            verify_also_reopened(scene).await;
         });
         outcome.unwrap();
     }
