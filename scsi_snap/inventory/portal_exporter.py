@@ -26,9 +26,9 @@ from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
-from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.target import Target
 
 ANY_ADDRESS = "0.0.0.0"
@@ -102,7 +102,7 @@ class PortalExporter:
             if lun in export.units:
                 self._take_down(export, lun)
             if unit.uuid not in self._shared:
-                logical_unit = LogicalUnit(unit.device, Identity(unit.uuid))
+                logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)))
                 self._shared[unit.uuid] = (logical_unit, unit)
             logical_unit, shared = self._shared[unit.uuid]
             # The fast path declines to the command set until that one says otherwise.
@@ -182,7 +182,8 @@ class PortalExporter:
                 raise Closed(f"target {parameters.target_name} has gone since the login began")
             export = self._exports[parameters.target_name]
             number = next(self._numbers)
-            export.command_set.nexus_begins(number)
+            initiator = InitiatorPort(parameters.initiator_name, parameters.isid)
+            export.command_set.nexus_begins(number, initiator)
             try:
                 native = self._data_path.adopt(
                     export.native,

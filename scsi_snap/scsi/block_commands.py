@@ -7,7 +7,21 @@ durable when it ends, and a FUA READ returns what is durable. With WCE off every
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from scsi_snap.scsi.cdb import Cdb, Field, Layout, number
 from scsi_snap.scsi.limits import PIECE_BYTES, TRANSFER_BYTES_MAX
+from scsi_snap.scsi.operation import (
+    DPO,
+    FUA,
+    IMMED,
+    LONG_S,
+    Access,
+    Operation,
+    blocks,
+    six,
+    sixteen,
+    ten,
+    twelve,
+)
 from scsi_snap.scsi.sense import SenseCode, refuse
 
 if TYPE_CHECKING:
@@ -104,3 +118,145 @@ def pieces(lba: int, blocks: int, block_bytes: int) -> Iterator[tuple[int, int]]
     step = PIECE_BYTES // block_bytes
     for first in range(lba, lba + blocks, step):
         yield first, min(step, lba + blocks - first)
+
+
+def _blocks_to_verify(cdb: Cdb, block_bytes: int) -> int:
+    if cdb["byte_check"] == NO_COMPARE or not cdb["transfer_length"]:
+        return 0
+    return block_bytes if cdb["byte_check"] == COMPARE_ALL_WITH_ONE else blocks(cdb, block_bytes)
+
+
+_VERIFY_FIELDS = (DPO, Field("byte_check", 1, 2, 2, BYTE_CHECKS))
+
+OPERATIONS: Final = (
+    Operation(
+        "READ (6)",
+        0x08,
+        six(),
+        read,
+        "SBC-2",
+        Access.READ,
+        needs_medium=True,
+    ),
+    Operation(
+        "WRITE (6)",
+        0x0A,
+        six(),
+        write,
+        "SBC-2",
+        Access.WRITE,
+        data_out=blocks,
+        needs_medium=True,
+        changes_medium=True,
+    ),
+    Operation(
+        "READ (10)",
+        0x28,
+        ten("read_protect", "transfer_length", DPO, FUA),
+        read,
+        "SBC-3",
+        Access.READ,
+        needs_medium=True,
+    ),
+    Operation(
+        "WRITE (10)",
+        0x2A,
+        ten("write_protect", "transfer_length", DPO, FUA),
+        write,
+        "SBC-3",
+        Access.WRITE,
+        data_out=blocks,
+        needs_medium=True,
+        changes_medium=True,
+    ),
+    Operation(
+        "VERIFY (10)",
+        0x2F,
+        ten("verify_protect", "transfer_length", *_VERIFY_FIELDS),
+        verify,
+        "SBC-3",
+        Access.READ,
+        data_out=_blocks_to_verify,
+        needs_medium=True,
+    ),
+    Operation(
+        "SYNCHRONIZE CACHE (10)",
+        0x35,
+        Layout(10, IMMED, number("lba", 2, 4), number("number_of_blocks", 7, 2)),
+        synchronize_cache,
+        "SBC-3",
+        Access.WRITE,
+        needs_medium=True,
+        timeout_s=LONG_S,
+    ),
+    Operation(
+        "READ (16)",
+        0x88,
+        sixteen("read_protect", "transfer_length", DPO, FUA),
+        read,
+        "SBC-3 5.14",
+        Access.READ,
+        needs_medium=True,
+    ),
+    Operation(
+        "WRITE (16)",
+        0x8A,
+        sixteen("write_protect", "transfer_length", DPO, FUA),
+        write,
+        "SBC-3",
+        Access.WRITE,
+        data_out=blocks,
+        needs_medium=True,
+        changes_medium=True,
+    ),
+    Operation(
+        "VERIFY (16)",
+        0x8F,
+        sixteen("verify_protect", "transfer_length", *_VERIFY_FIELDS),
+        verify,
+        "SBC-3",
+        Access.READ,
+        data_out=_blocks_to_verify,
+        needs_medium=True,
+    ),
+    Operation(
+        "SYNCHRONIZE CACHE (16)",
+        0x91,
+        Layout(16, IMMED, number("lba", 2, 8), number("number_of_blocks", 10, 4)),
+        synchronize_cache,
+        "SBC-3",
+        Access.WRITE,
+        needs_medium=True,
+        timeout_s=LONG_S,
+    ),
+    Operation(
+        "READ (12)",
+        0xA8,
+        twelve("read_protect", "transfer_length", DPO, FUA),
+        read,
+        "SBC-3",
+        Access.READ,
+        needs_medium=True,
+    ),
+    Operation(
+        "WRITE (12)",
+        0xAA,
+        twelve("write_protect", "transfer_length", DPO, FUA),
+        write,
+        "SBC-3",
+        Access.WRITE,
+        data_out=blocks,
+        needs_medium=True,
+        changes_medium=True,
+    ),
+    Operation(
+        "VERIFY (12)",
+        0xAF,
+        twelve("verify_protect", "transfer_length", *_VERIFY_FIELDS),
+        verify,
+        "SBC-3",
+        Access.READ,
+        data_out=_blocks_to_verify,
+        needs_medium=True,
+    ),
+)

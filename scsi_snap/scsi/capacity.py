@@ -1,6 +1,9 @@
 """READ CAPACITY (SBC-3)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from scsi_snap.scsi.cdb import Layout, number
+from scsi_snap.scsi.operation import Access, Operation
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -24,3 +27,26 @@ def read_capacity_16(invocation: "Invocation") -> bytes:
     data[8:12] = medium.block_bytes.to_bytes(4, "big")
     data[14] = _LBPME_LBPRZ if unit.unmaps else 0
     return bytes(data)
+
+
+OPERATIONS: Final = (
+    Operation(
+        "READ CAPACITY (10)",
+        0x25,
+        Layout(10),
+        read_capacity_10,
+        "SBC-3",
+        Access.ANY,
+        needs_medium=True,
+    ),
+    Operation(
+        "READ CAPACITY (16)",
+        0x9E,
+        Layout(16, number("allocation_length", 10, 4)),
+        read_capacity_16,
+        "SBC-3",
+        Access.ANY,
+        service_action=0x10,
+        needs_medium=True,
+    ),
+)

@@ -14,7 +14,8 @@ from scsi_snap.scsi.limits import (
     WRITE_SAME_BYTES_MAX,
 )
 from scsi_snap.scsi.mode_pages import ModePages
-from scsi_snap.scsi.opcodes import OPERATIONS, Operation
+from scsi_snap.scsi.opcodes import OPERATIONS
+from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.sense import SenseCode
 from scsi_snap.scsi.task_management import SUPPORTED
 

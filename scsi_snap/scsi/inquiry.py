@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi import vpd
-from scsi_snap.scsi.identity import REVISION, VENDOR
+from scsi_snap.scsi.cdb import Layout, flag, number, refused
+from scsi_snap.scsi.identity import REVISION, VENDOR, Personality
+from scsi_snap.scsi.operation import Access, Operation
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -13,6 +15,7 @@ NO_LOGICAL_UNIT: Final = 0x7F
 """Peripheral qualifier 011b with device type 1Fh: nothing can be here."""
 
 _VERSION_SPC_4 = 0x06
+_RMB = 0x80
 _HISUP = 0x10
 _RESPONSE_DATA_FORMAT = 0x02
 _CMDQUE = 0x02
@@ -33,26 +36,47 @@ def inquiry(invocation: "Invocation") -> bytes:
     if not cdb["evpd"]:
         if cdb["page_code"]:
             cdb.refuse("page_code")
-        return standard_data(DIRECT_ACCESS, unit.identity.product)
+        return standard_data(DIRECT_ACCESS, unit.personality)
     page = vpd.PAGES.get(cdb["page_code"])
     if page is None:
         cdb.refuse("page_code")
     return vpd.encode(cdb["page_code"], page(unit, invocation.itl.mapping.port))
 
 
-def standard_data(peripheral: int, product: str) -> bytes:
+def standard_data(peripheral: int, personality: Personality | None) -> bytes:
     """96 bytes: qualifier and device type, what is supported (nothing optional), names,
     versions.
     """
     data = bytearray(96)
     data[0] = peripheral
+    data[1] = _RMB if personality and personality.removable else 0
     data[2] = _VERSION_SPC_4
     data[3] = _HISUP | _RESPONSE_DATA_FORMAT
     data[4] = len(data) - 5
     data[7] = _CMDQUE
-    data[8:16] = VENDOR.encode("ascii").ljust(8)
-    data[16:32] = product.encode("ascii").ljust(16)
+    identity = personality.identity if personality else None
+    data[8:16] = (identity.vendor if identity else VENDOR).encode("ascii").ljust(8)
+    data[16:32] = (identity.product if identity else "").encode("ascii").ljust(16)
     data[32:36] = REVISION.encode("ascii").ljust(4)
     for index, descriptor in enumerate(VERSION_DESCRIPTORS.values()):
         data[58 + 2 * index : 60 + 2 * index] = descriptor.to_bytes(2, "big")
     return bytes(data)
+
+
+OPERATIONS: Final = (
+    Operation(
+        "INQUIRY",
+        0x12,
+        Layout(
+            6,
+            refused("cmddt", 1, 1),
+            flag("evpd", 1, 0),
+            number("page_code", 2, 1),
+            number("allocation_length", 3, 2),
+        ),
+        inquiry,
+        "SPC-4",
+        Access.ANY,
+        despite_unit_attention=True,
+    ),
+)

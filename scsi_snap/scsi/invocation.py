@@ -10,7 +10,7 @@ from scsi_snap.scsi.sense import SenseCode, refuse
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
-    from scsi_snap.scsi.opcodes import Operation
+    from scsi_snap.scsi.operation import Operation
 
 
 class Router(Protocol):

@@ -15,11 +15,12 @@ from typing import Final
 
 from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.device import BlockDevice, Medium
-from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.invocation import Invocation, Router
 from scsi_snap.scsi.mode_pages import ModePages
-from scsi_snap.scsi.nexus import ItlNexus, Mapping
-from scsi_snap.scsi.opcodes import OPERATIONS, Operation, find
+from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping
+from scsi_snap.scsi.opcodes import OPERATIONS, find
+from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.request import Completion, NexusId, Request, Status
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
 from scsi_snap.scsi.unit_attention import UnitAttentions
@@ -38,11 +39,11 @@ class _Told:
 class LogicalUnit:
     """A direct-access block device over a volume or a snapshot image."""
 
-    def __init__(self, device: BlockDevice, identity: Identity) -> None:
+    def __init__(self, device: BlockDevice, personality: Personality) -> None:
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
-        self.identity: Final = identity
+        self.personality: Final = personality
         # Nothing is written to a read-only device, so it has no write cache to switch off.
         self.mode_pages: Final = ModePages(write_cache=not device.read_only)
         self._lock: Final = threading.Lock()
@@ -53,16 +54,20 @@ class LogicalUnit:
     @property
     def unmaps(self) -> bool:
         """Whether blocks can be deallocated at all, which is what LBPME and LBPU say."""
-        return not self.medium.read_only
+        return self.personality.thin and not self.medium.read_only
 
     @property
     def write_protected(self) -> bool:
-        """By its device or by the Control mode page."""
-        return self.medium.read_only or self.mode_pages.software_write_protect
+        """By its device, by its personality or by the Control mode page."""
+        return (
+            self.medium.read_only
+            or self.personality.read_only
+            or self.mode_pages.software_write_protect
+        )
 
     def execute(self, request: Request, mapping: Mapping, router: Router) -> Completion:
         """Carries one command out. Device failures are sense data; anything else is a defect."""
-        itl = ItlNexus(mapping, request.nexus)
+        itl = ItlNexus(mapping, request.nexus, request.initiator)
         wanted_bytes = 0
         try:
             operation = self._admit(request.cdb, itl)
@@ -182,11 +187,11 @@ class LogicalUnit:
             for told in self._told.values():
                 told.pending.discard(nexus)
 
-    def mapped(self, mapping: Mapping, nexuses: Iterable[NexusId]) -> None:
+    def mapped(self, mapping: Mapping, nexuses: Iterable[tuple[NexusId, InitiatorPort]]) -> None:
         """The unit has come to this place, where these nexuses are."""
         with self._lock:
             self._told[mapping] = _Told(self._unusual)
-            self._meet(ItlNexus(mapping, nexus) for nexus in nexuses)
+            self._meet(ItlNexus(mapping, *nexus) for nexus in nexuses)
             # Said last: a gate that was closed until now opens for nobody too early.
             mapping.gate.set_pending(mapping.lun, None, self._unusual)
 
@@ -228,6 +233,7 @@ class LogicalUnit:
         """Whether a plain READ or WRITE is not just that, for every nexus."""
         return (
             not self._started
+            or self.personality.read_only
             or self.mode_pages.software_write_protect
             or (not self.medium.read_only and not self.mode_pages.write_cache_enabled)
         )

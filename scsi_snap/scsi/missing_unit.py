@@ -37,7 +37,7 @@ class MissingLogicalUnit:
         if operation.name == "INQUIRY":
             if cdb["evpd"]:
                 raise CheckCondition(_NOT_SUPPORTED)
-            data = inquiry.standard_data(inquiry.NO_LOGICAL_UNIT, "")
+            data = inquiry.standard_data(inquiry.NO_LOGICAL_UNIT, None)
         elif operation.name == "REPORT LUNS":
             data = primary_commands.luns_selected(cdb, router, request.nexus)
         else:

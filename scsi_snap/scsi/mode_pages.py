@@ -8,6 +8,8 @@ values are refused, and a reset brings the defaults back.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from scsi_snap.scsi.cdb import Field, Layout, flag, number, refused
+from scsi_snap.scsi.operation import Access, Operation, parameter_list
 from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
 
 if TYPE_CHECKING:
@@ -241,3 +243,58 @@ def _check_descriptor(
     length_at = at + (12 if long_lba else 5)
     if int.from_bytes(data[length_at : at + len(same)], "big") != block_bytes:
         refuse_parameter(length_at)
+
+
+_MODE_SENSE_FIELDS = (
+    flag("disable_block_descriptors", 1, 3),
+    Field("page_control", 2, 7, 2),
+    Field("page_code", 2, 5, 6),
+    number("subpage_code", 3, 1),
+)
+_MODE_SELECT_FIELDS = (
+    flag("page_format", 1, 4),
+    refused("revert_to_defaults", 1, 1),
+    refused("save_pages", 1, 0),
+)
+
+OPERATIONS: Final = (
+    Operation(
+        "MODE SELECT (6)",
+        0x15,
+        Layout(6, *_MODE_SELECT_FIELDS, number("parameter_list_length", 4, 1)),
+        mode_select_6,
+        "SPC-4",
+        Access.WRITE,
+        data_out=parameter_list,
+    ),
+    Operation(
+        "MODE SENSE (6)",
+        0x1A,
+        Layout(6, *_MODE_SENSE_FIELDS, number("allocation_length", 4, 1)),
+        mode_sense_6,
+        "SPC-4",
+        Access.WRITE,
+    ),
+    Operation(
+        "MODE SELECT (10)",
+        0x55,
+        Layout(10, *_MODE_SELECT_FIELDS, number("parameter_list_length", 7, 2)),
+        mode_select_10,
+        "SPC-4",
+        Access.WRITE,
+        data_out=parameter_list,
+    ),
+    Operation(
+        "MODE SENSE (10)",
+        0x5A,
+        Layout(
+            10,
+            *_MODE_SENSE_FIELDS,
+            flag("long_lba_accepted", 1, 4),
+            number("allocation_length", 7, 2),
+        ),
+        mode_sense_10,
+        "SPC-4",
+        Access.WRITE,
+    ),
+)

@@ -17,6 +17,15 @@ class TargetPort:
     relative_identifier: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class InitiatorPort:
+    """An iSCSI initiator port: the initiator's name and the session's ISID (RFC 7143, 4.4.1.2)."""
+
+    name: str
+    isid: bytes
+    """Six bytes."""
+
+
 class Gate(Protocol):
     """Tells the fast path which commands it must decline.
 
@@ -54,3 +63,4 @@ class ItlNexus(NamedTuple):
 
     mapping: Mapping
     nexus: NexusId
+    initiator: InitiatorPort

@@ -5,6 +5,9 @@ UNIT.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from scsi_snap.scsi.cdb import Field, Layout, flag, number, refused
+from scsi_snap.scsi.operation import LONG_S, Access, Operation
+
 if TYPE_CHECKING:
     from scsi_snap.scsi.cdb import Cdb
     from scsi_snap.scsi.invocation import Invocation, Router
@@ -50,3 +53,55 @@ def start_stop_unit(invocation: "Invocation") -> bytes:
         unit.medium.flush()
     unit.set_started(bool(cdb["start"]))
     return b""
+
+
+OPERATIONS: Final = (
+    Operation(
+        "TEST UNIT READY",
+        0x00,
+        Layout(6),
+        test_unit_ready,
+        "SPC-4",
+        Access.ANY,
+        needs_medium=True,
+    ),
+    Operation(
+        "REQUEST SENSE",
+        0x03,
+        Layout(6, flag("descriptor_format", 1, 0), number("allocation_length", 4, 1)),
+        request_sense,
+        "SPC-4",
+        Access.ANY,
+        despite_unit_attention=True,
+    ),
+    Operation(
+        "START STOP UNIT",
+        0x1B,
+        Layout(
+            6,
+            flag("immed", 1, 0),
+            refused("power_condition_modifier", 3, 3, 4),
+            refused("power_condition", 4, 7, 4),
+            flag("no_flush", 4, 2),
+            refused("load_eject", 4, 1),
+            flag("start", 4, 0),
+        ),
+        start_stop_unit,
+        "SBC-3",
+        Access.WRITE,
+        timeout_s=LONG_S,
+    ),
+    Operation(
+        "REPORT LUNS",
+        0xA0,
+        Layout(
+            12,
+            Field("select_report", 2, 7, 8, LUN_SELECTIONS),
+            number("allocation_length", 6, 4),
+        ),
+        report_luns,
+        "SPC-4",
+        Access.ANY,
+        despite_unit_attention=True,
+    ),
+)

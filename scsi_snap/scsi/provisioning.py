@@ -3,10 +3,12 @@
 An unmapped block reads as zeros (LBPRZ). Blocks are not anchored, and ANCHOR is refused.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.block_commands import check_range, pieces
+from scsi_snap.scsi.cdb import Cdb, Layout, flag, number, refused
 from scsi_snap.scsi.limits import UNMAP_BYTES_MAX, UNMAP_DESCRIPTORS_MAX, WRITE_SAME_BYTES_MAX
+from scsi_snap.scsi.operation import LONG_S, Access, Operation, parameter_list, sixteen, ten
 from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
 
 if TYPE_CHECKING:
@@ -79,3 +81,60 @@ def write_same(invocation: "Invocation") -> bytes:
         medium.write_zeroes(lba, blocks)
     invocation.unit.written()
     return b""
+
+
+def _one_block(cdb: Cdb, block_bytes: int) -> int:
+    return 0 if cdb.get("no_data_out_buffer") else block_bytes
+
+
+# PBDATA and LBDATA (obsolete) ask for other data than the block that was sent.
+_WRITE_SAME_FIELDS = (
+    refused("anchor", 1, 4),
+    flag("unmap", 1, 3),
+    refused("pbdata", 1, 2),
+    refused("lbdata", 1, 1),
+)
+
+OPERATIONS: Final = (
+    Operation(
+        "WRITE SAME (10)",
+        0x41,
+        ten("write_protect", "number_of_blocks", *_WRITE_SAME_FIELDS),
+        write_same,
+        "SBC-3",
+        Access.WRITE,
+        data_out=_one_block,
+        needs_medium=True,
+        changes_medium=True,
+        timeout_s=LONG_S,
+    ),
+    Operation(
+        "UNMAP",
+        0x42,
+        Layout(10, refused("anchor", 1, 0), number("parameter_list_length", 7, 2)),
+        unmap,
+        "SBC-3",
+        Access.WRITE,
+        data_out=parameter_list,
+        needs_medium=True,
+        changes_medium=True,
+        timeout_s=LONG_S,
+    ),
+    Operation(
+        "WRITE SAME (16)",
+        0x93,
+        sixteen(
+            "write_protect",
+            "number_of_blocks",
+            *_WRITE_SAME_FIELDS,
+            flag("no_data_out_buffer", 1, 0),
+        ),
+        write_same,
+        "SBC-3",
+        Access.WRITE,
+        data_out=_one_block,
+        needs_medium=True,
+        changes_medium=True,
+        timeout_s=LONG_S,
+    ),
+)

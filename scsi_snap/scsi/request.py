@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from scsi_snap.scsi.nexus import InitiatorPort
 
 NexusId = NewType("NexusId", int)
 """An I_T nexus: one initiator port with one target port (SAM-5). Never used again."""
@@ -20,6 +23,7 @@ class Request:
     """A SCSI command with its whole Data-Out buffer."""
 
     nexus: NexusId
+    initiator: "InitiatorPort"
     cdb: bytes
     """As it came: perhaps longer than its operation code needs, perhaps shorter."""
     data_out: bytes

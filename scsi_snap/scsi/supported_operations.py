@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Final
 
+from scsi_snap.scsi.cdb import Field, Layout, flag, number
+from scsi_snap.scsi.operation import Access, Operation
 from scsi_snap.scsi.task_management import SUPPORTED, Function
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
-    from scsi_snap.scsi.opcodes import Operation
 
 _ALL, _BY_OPERATION_CODE, _BY_SERVICE_ACTION, _BY_EITHER = range(4)
 REPORTING_OPTIONS: Final = frozenset({_ALL, _BY_OPERATION_CODE, _BY_SERVICE_ACTION, _BY_EITHER})
@@ -47,7 +48,7 @@ def report_supported_operation_codes(invocation: "Invocation") -> bytes:
     return bytes([0, _NOT_SUPPORTED, 0, 0])
 
 
-def _listed(operation: "Operation", timeouts: bool) -> bytes:
+def _listed(operation: Operation, timeouts: bool) -> bytes:
     """A command descriptor (SPC-4)."""
     has_action = operation.service_action is not None
     flags = (_SERVACTV if has_action else 0) | (_CTDP_IN_LIST if timeouts else 0)
@@ -57,7 +58,7 @@ def _listed(operation: "Operation", timeouts: bool) -> bytes:
     return descriptor + (_timeouts(operation) if timeouts else b"")
 
 
-def _one(operation: "Operation", timeouts: bool) -> bytes:
+def _one(operation: Operation, timeouts: bool) -> bytes:
     """The one-command format (SPC-4)."""
     flags = _SUPPORTED | (_CTDP_IN_ONE if timeouts else 0)
     usage = operation.layout.usage_data(operation.operation_code, operation.service_action)
@@ -65,7 +66,7 @@ def _one(operation: "Operation", timeouts: bool) -> bytes:
     return data + (_timeouts(operation) if timeouts else b"")
 
 
-def _timeouts(operation: "Operation") -> bytes:
+def _timeouts(operation: Operation) -> bytes:
     """The command timeouts descriptor: nominal time not said, recommended time-out in seconds."""
     return bytes([0x00, 0x0A, 0, 0]) + bytes(4) + operation.timeout_s.to_bytes(4, "big")
 
@@ -76,3 +77,32 @@ def report_supported_task_management_functions(invocation: "Invocation") -> byte
     if not invocation.cdb["return_extended_data"]:
         return bytes([supported, 0, 0, 0])
     return bytes([supported, 0, 0, 0x0C]) + bytes(12)
+
+
+OPERATIONS: Final = (
+    Operation(
+        "REPORT SUPPORTED OPERATION CODES",
+        0xA3,
+        Layout(
+            12,
+            flag("return_timeouts", 2, 7),
+            Field("reporting_options", 2, 2, 3, REPORTING_OPTIONS),
+            number("requested_operation_code", 3, 1),
+            number("requested_service_action", 4, 2),
+            number("allocation_length", 6, 4),
+        ),
+        report_supported_operation_codes,
+        "SPC-4",
+        Access.ANY,
+        service_action=0x0C,
+    ),
+    Operation(
+        "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
+        0xA3,
+        Layout(12, flag("return_extended_data", 2, 7), number("allocation_length", 6, 4)),
+        report_supported_task_management_functions,
+        "SPC-4",
+        Access.ANY,
+        service_action=0x0D,
+    ),
+)

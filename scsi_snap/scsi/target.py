@@ -13,7 +13,7 @@ from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.limits import LUNS_MAX
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.missing_unit import MissingLogicalUnit
-from scsi_snap.scsi.nexus import Gate, ItlNexus, Mapping, OpenGate, TargetPort
+from scsi_snap.scsi.nexus import Gate, InitiatorPort, ItlNexus, Mapping, OpenGate, TargetPort
 from scsi_snap.scsi.request import NexusId, Request
 from scsi_snap.scsi.task_management import SUPPORTED, Function, Response
 
@@ -32,7 +32,7 @@ class Target:
         self._missing: Final = MissingLogicalUnit()
         self._changing: Final = threading.Lock()
         self._places: _Places = MappingProxyType({})
-        self._nexuses: Final[set[NexusId]] = set()
+        self._nexuses: Final[dict[NexusId, InitiatorPort]] = {}
 
     def set_gate(self, gate: Gate) -> None:
         """Names the gate of the native target, which is made after this one. No unit is there
@@ -48,7 +48,7 @@ class Target:
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
-            unit.mapped(mapping, self._nexuses)
+            unit.mapped(mapping, self._nexuses.items())
             self._places = MappingProxyType({**others, number: (mapping, unit)})
         self._tell_luns_changed(others)
 
@@ -80,7 +80,9 @@ class Target:
         transport gives them, so the task attribute changes nothing here. `data_in_room` neither:
         the transport cuts Data-In to it and reports the residual.
         """
-        request = Request(NexusId(nexus), bytes(cdb), bytes(data_out))
+        request = Request(
+            NexusId(nexus), self._nexuses[NexusId(nexus)], bytes(cdb), bytes(data_out)
+        )
         place = self._place(lun)
         if place is None:
             done = self._missing.execute(request, self)
@@ -100,7 +102,7 @@ class Target:
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""
         for mapping, unit in self._places.values():
-            unit.luns_reported(ItlNexus(mapping, NexusId(nexus)))
+            unit.luns_reported(self._itl(mapping, nexus))
 
     def task_management(
         self,
@@ -124,20 +126,23 @@ class Target:
             place[1].reset()
         return Response.FUNCTION_COMPLETE
 
-    def nexus_begins(self, nexus: int) -> None:
+    def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:
+        return ItlNexus(mapping, NexusId(nexus), self._nexuses[NexusId(nexus)])
+
+    def nexus_begins(self, nexus: int, initiator: InitiatorPort) -> None:
         """A nexus comes: to be said before the transport takes its first command.
 
         Without it the fast path, not knowing the nexus, would carry out commands that unit
         attentions must come before.
         """
         with self._changing:
-            self._nexuses.add(NexusId(nexus))
+            self._nexuses[NexusId(nexus)] = initiator
             for mapping, unit in self._places.values():
-                unit.meet(ItlNexus(mapping, NexusId(nexus)))
+                unit.meet(self._itl(mapping, nexus))
 
     def nexus_lost(self, nexus: int) -> None:
         """A nexus is gone, and its commands have ended; or it was said to begin and did not."""
         with self._changing:
-            self._nexuses.discard(NexusId(nexus))
+            self._nexuses.pop(NexusId(nexus), None)
         for _, unit in self._places.values():
             unit.nexus_lost(NexusId(nexus))

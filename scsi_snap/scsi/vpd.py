@@ -6,7 +6,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from scsi_snap.scsi.identity import VENDOR
 from scsi_snap.scsi.limits import (
     TRANSFER_BYTES_MAX,
     UNMAP_BYTES_MAX,
@@ -31,7 +30,7 @@ def _supported_pages(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
 
 
 def _unit_serial_number(unit: "LogicalUnit", _port: TargetPort) -> bytes:
-    return unit.identity.serial_number.encode("ascii")
+    return unit.personality.identity.serial_number.encode("ascii")
 
 
 _BINARY, _ASCII, _UTF8 = 0x1, 0x2, 0x3
@@ -42,8 +41,8 @@ _ISCSI = 0x5
 
 def _device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
     """SPC-4, 7.8.6: names of the logical unit, of the target port, of the target device."""
-    identity = unit.identity
-    vendor_id = VENDOR.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
+    identity = unit.personality.identity
+    vendor_id = identity.vendor.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
     target = port.target_name
     port_name = f"{target},t,0x{port.portal_group_tag:04x}"
     return b"".join(

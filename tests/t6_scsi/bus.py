@@ -1,11 +1,11 @@
 """A bus to put commands on, and what is at its other end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
-from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.fakes import MemoryDevice, RecordingGate
 
@@ -13,6 +13,11 @@ UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 TARGET_NAME = "iqn.2026-11.org.example:disk"
 
 GOOD, CHECK_CONDITION = 0x00, 0x02
+
+
+def initiator(nexus: int) -> InitiatorPort:
+    """The initiator port that a nexus of these tests is of."""
+    return InitiatorPort(f"iqn.2026-11.org.example:host{nexus}", nexus.to_bytes(6, "big"))
 
 
 @dataclass
@@ -23,11 +28,22 @@ class Bus:
     unit: LogicalUnit
     target: Target
     gate: RecordingGate
+    begun: set[int] = field(default_factory=set)
+
+    def begin(self, nexus: int) -> None:
+        self.begun.add(nexus)
+        self.target.nexus_begins(nexus, initiator(nexus))
+
+    def lose(self, nexus: int) -> None:
+        self.begun.discard(nexus)
+        self.target.nexus_lost(nexus)
 
     def command(
         self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1
     ) -> tuple[int, bytes, bytes, int]:
-        """Status, sense, Data-In, bytes of Data-Out wanted."""
+        """Status, sense, Data-In, bytes of Data-Out wanted. A nexus begins with its first."""
+        if nexus not in self.begun:
+            self.begin(nexus)
         return self.target.execute(nexus, lun, bytes(cdb), 1, data_out, 1 << 20)
 
     def good(self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1) -> bytes:
@@ -53,7 +69,7 @@ class Bus:
 def make_bus(device: MemoryDevice) -> Bus:
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
-    unit = LogicalUnit(device, Identity(UNIT_UUID))
+    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID)))
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate)
     bus.clear_attentions(1)

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from scsi_snap import _native
 from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.budget import budget
 from tests.native import MIB, runtime, scratch
+from tests.t6_scsi.bus import initiator
 from tests.t6_scsi.wire import FIRST_BURST_BYTES, PARAMETERS, SEGMENT_BYTES, Command, Wire
 
 NEXUS = 1
@@ -93,9 +94,9 @@ def make_path(pool: _native.Pool, prefix: str, *, fast: bool) -> Way:
         devices[lun] = pool.device(f"{prefix}-{volume}", snapshot)
         native.map(lun_address.encode(lun), devices[lun])
         native.set_pending(lun_address.encode(lun), None, True)
-        unit = LogicalUnit(devices[lun], Identity(UUID(int=lun + 1)))
+        unit = LogicalUnit(devices[lun], Personality(Identity(UUID(int=lun + 1))))
         command_set.target.add_unit(lun, unit)
-    command_set.target.nexus_begins(NEXUS)
+    command_set.target.nexus_begins(NEXUS, initiator(NEXUS))
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()

@@ -100,6 +100,8 @@ def test_several_threads() -> None:
         except BaseException as failure:  # noqa: BLE001 - shown by the main thread
             failures.append(failure)
 
+    for nexus in (2, 3, 4):
+        bus.begin(nexus)
     threads = [threading.Thread(target=initiator, args=(nexus,)) for nexus in (2, 3, 4)]
     threads.append(threading.Thread(target=operator))
     for thread in threads:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from scsi_snap.scsi.command_page import render
-from scsi_snap.scsi.opcodes import OPERATIONS, Operation
+from scsi_snap.scsi.opcodes import OPERATIONS
+from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.sense import SenseCode
 from tests.t6_scsi.bus import Bus
 from tests.t6_scsi.senses import INVALID_OPCODE, fixed, in_cdb

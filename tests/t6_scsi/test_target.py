@@ -5,11 +5,11 @@ from uuid import UUID
 import pytest
 
 from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.identity import Identity
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.bus import TARGET_NAME, Bus, make_bus
+from tests.t6_scsi.bus import TARGET_NAME, Bus, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.senses import LUN_NOT_SUPPORTED, fixed, in_cdb
 
@@ -24,7 +24,7 @@ def eight(text: str) -> int:
 def several() -> Bus:
     bus = make_bus(MemoryDevice())
     for number in (255, 256, 16383):
-        unit = LogicalUnit(MemoryDevice(), Identity(UUID(int=number)))
+        unit = LogicalUnit(MemoryDevice(), Personality(Identity(UUID(int=number))))
         bus.target.add_unit(number, unit)
     return bus
 
@@ -119,10 +119,11 @@ class TestMissingUnit:
 
 def test_the_port_that_was_asked_through_is_the_one_named() -> None:
     """One unit in two targets: the device identification page names each."""
-    unit = LogicalUnit(MemoryDevice(), Identity(UUID(int=1)))
+    unit = LogicalUnit(MemoryDevice(), Personality(Identity(UUID(int=1))))
     for name in (TARGET_NAME, TARGET_NAME + "2"):
         target = Target(TargetPort(name, portal_group_tag=3, relative_identifier=2))
         target.add_unit(0, unit)
+        target.nexus_begins(1, initiator(1))
         page = target.execute(1, 0, bytes([0x12, 1, 0x83, 1, 0, 0]), 1, b"", 256)[2]
         assert f"{name},t,0x0003\0".encode() in page
 
@@ -130,4 +131,4 @@ def test_the_port_that_was_asked_through_is_the_one_named() -> None:
 @pytest.mark.parametrize("product", ["seventeen letters", "new\nline", "Größe"])
 def test_a_product_identification_that_cannot_be(product: str) -> None:
     with pytest.raises(ValueError, match="16 printable ASCII"):
-        Identity(UUID(int=1), product)
+        Identity(UUID(int=1), product=product)

@@ -2,12 +2,11 @@
 
 import pytest
 
-from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.request import NexusId, Request
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.bus import Bus, make_bus
+from tests.t6_scsi.bus import Bus, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.modes import CACHING, NO_WCE, SWP, select_6
 from tests.t6_scsi.senses import (
@@ -57,7 +56,7 @@ class TestUnitAttention:
         assert bus.good([0x03, 0, 0, 0, 4, 0]) == fixed((0, 0, 0))[:4]
 
     def test_a_nexus_that_was_lost_begins_anew(self, bus: Bus) -> None:
-        bus.target.nexus_lost(1)
+        bus.lose(1)
         assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
 
     def test_capacity_changed(self, bus: Bus) -> None:
@@ -78,6 +77,7 @@ class TestUnitAttention:
     def test_a_unit_in_two_targets_tells_both(self, bus: Bus) -> None:
         other = Target(TargetPort("iqn.2026-11.org.example:other"))
         other.add_unit(3, bus.unit)
+        other.nexus_begins(7, initiator(7))
         ask = (7, 3 << 48, bytes(6), 1, b"", 0)
         assert other.execute(*ask)[1] == fixed(POWER_ON)
         bus.unit.capacity_changed()
@@ -149,7 +149,7 @@ class TestGate:
 
     def test_a_nexus_that_begins(self, bus: Bus) -> None:
         """Its first command must come up here, whatever it is."""
-        bus.target.nexus_begins(2)
+        bus.begin(2)
         assert bus.gate.pending(2)
         assert bus.refused(READ_10, nexus=2) == fixed(POWER_ON)
         assert not bus.gate.pending(2)
@@ -193,7 +193,10 @@ class TestGate:
         assert not bus.gate.pending(1)
 
     def test_an_attention_cleared_by_report_luns(self, bus: Bus) -> None:
-        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+        bus.target.add_unit(
+            1,
+            LogicalUnit(MemoryDevice(), bus.unit.personality),
+        )
         assert bus.gate.pending(1)
         bus.good(REPORT_LUNS)
         assert not bus.gate.pending(1)
@@ -213,20 +216,26 @@ class TestGate:
         assert bus.gate.pending(99, lun=1 << 48)
 
     def test_a_unit_that_is_mapped_while_nexuses_are_there(self, bus: Bus) -> None:
-        bus.target.nexus_begins(7)
-        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+        bus.begin(7)
+        bus.target.add_unit(
+            1,
+            LogicalUnit(MemoryDevice(), bus.unit.personality),
+        )
         assert bus.gate.pending(7, lun=1 << 48)
 
     def test_a_gate_that_begins_closed_is_opened(self, bus: Bus) -> None:
         """A unit may be mapped below with its gate closed until the first word from here."""
         lun = 1 << 48
         bus.gate.set_pending(lun, None, True)
-        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+        bus.target.add_unit(
+            1,
+            LogicalUnit(MemoryDevice(), bus.unit.personality),
+        )
         assert not bus.gate.pending(99, lun=lun)
 
     def test_nothing_is_said_of_a_nexus_that_was_lost(self, bus: Bus) -> None:
-        bus.target.nexus_begins(7)
-        bus.target.nexus_lost(7)
+        bus.begin(7)
+        bus.lose(7)
         bus.gate.set_pending(0, 7, False)
         bus.unit.capacity_changed()
         bus.target.add_unit(1, bus.unit)
@@ -235,7 +244,7 @@ class TestGate:
 
 
 def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
-    other = LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid))
+    other = LogicalUnit(MemoryDevice(), bus.unit.personality)
     bus.target.add_unit(1, other)
     assert bus.refused(TEST_UNIT_READY) == fixed(LUNS_CHANGED)
     bus.clear_attentions(1, lun=1 << 48)
@@ -245,9 +254,9 @@ def test_adding_and_removing_a_unit_is_told_on_the_others(bus: Bus) -> None:
 
 
 def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
-    bus.target.nexus_begins(1)
+    bus.begin(1)
     bus.target.remove_unit(0)
-    bus.target.add_unit(0, LogicalUnit(MemoryDevice(), Identity(bus.unit.identity.uuid)))
+    bus.target.add_unit(0, LogicalUnit(MemoryDevice(), bus.unit.personality))
     assert bus.gate.pending(1)
     assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
 
@@ -256,5 +265,5 @@ def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
     """The router had looked the unit up before it went."""
     (mapping,) = bus.unit._told
     bus.target.remove_unit(0)
-    done = bus.unit.execute(Request(NexusId(1), bytes(6), b""), mapping, bus.target)
+    done = bus.unit.execute(Request(NexusId(1), initiator(1), bytes(6), b""), mapping, bus.target)
     assert done.sense == fixed(LUN_NOT_SUPPORTED)

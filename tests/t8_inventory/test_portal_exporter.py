@@ -16,6 +16,7 @@ from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.pdu import LoginResponse
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.scsi import lun_address
+from scsi_snap.scsi.nexus import InitiatorPort
 from scsi_snap.scsi.target import Target
 from tests.fakes import Disks, FakeDataPath, FakeDevice, FakeNativeTarget
 from tests.t7_iscsi.initiator import DISK, INITIATOR, request
@@ -50,6 +51,7 @@ def device(snapshot: str | None = None) -> FakeDevice:
 
 def execute(command_set: Target, number: int, cdb: bytes) -> bytes:
     """Data-In of a command that needs no medium."""
+    command_set.nexus_begins(7, InitiatorPort("iqn.2026-11.org.example:host", bytes(6)))
     status, _, data, _ = command_set.execute(7, lun_address.encode(number), cdb, 0, b"", 4096)
     assert status == 0
     return data

@@ -1,0 +1,100 @@
+"""What a row of the opcode table is, and the shapes of CDBs that several commands share.
+
+Each module of commands ends with its rows; `opcodes` puts them together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from scsi_snap.scsi.cdb import Cdb, Field, Layout, flag, number, refused
+from scsi_snap.scsi.invocation import Invocation
+
+Handler = Callable[[Invocation], bytes]
+"""Carries a command out and returns its Data-In, uncut; or raises `CheckCondition`."""
+
+DataOut = Callable[[Cdb, int], int]
+"""How many bytes of Data-Out a CDB asks for, given the block length in bytes."""
+
+LONG_S: Final = 60
+"""The recommended time-out of what may copy much."""
+
+
+class Access(Enum):
+    """What a command does to a logical unit that another nexus has reserved (SPC-4, 5.12.1)."""
+
+    ANY = "nothing that a reservation is about"
+    READ = "reads the medium: conflicts with exclusive access"
+    WRITE = "changes the medium or the unit: conflicts with write exclusive too"
+
+
+def no_data_out(_cdb: Cdb, _block_bytes: int) -> int:
+    """None."""
+    return 0
+
+
+def parameter_list(cdb: Cdb, _block_bytes: int) -> int:
+    """As many bytes as PARAMETER LIST LENGTH says."""
+    return cdb["parameter_list_length"]
+
+
+def blocks(cdb: Cdb, block_bytes: int) -> int:
+    """The blocks of TRANSFER LENGTH."""
+    return cdb["transfer_length"] * block_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of the table."""
+
+    name: str
+    operation_code: int
+    layout: Layout
+    handler: Handler
+    standard: str
+    """Where it is defined."""
+    access: Access
+    service_action: int | None = None
+    data_out: DataOut = no_data_out
+    needs_medium: bool = False
+    """Refused while the unit is stopped."""
+    changes_medium: bool = False
+    """Refused while the unit is write protected."""
+    despite_unit_attention: bool = False
+    """Carried out while a unit attention is pending (SAM-5)."""
+    timeout_s: int = 30
+    """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
+
+
+DPO: Final = flag("dpo", 1, 4)
+FUA: Final = flag("fua", 1, 3)
+IMMED: Final = flag("immed", 1, 1)
+
+
+def six(*fields: Field) -> Layout:
+    """READ (6) and WRITE (6): 21 bits of LBA, and a length whose zero means 256."""
+    return Layout(
+        6, Field("lba", 1, 4, 21), number("transfer_length", 4, 1, zero_means=256), *fields
+    )
+
+
+def ten(protect: str, length_name: str, *fields: Field) -> Layout:
+    """LBA of four bytes, length of two."""
+    return Layout(
+        10, refused(protect, 1, 7, 3), number("lba", 2, 4), number(length_name, 7, 2), *fields
+    )
+
+
+def twelve(protect: str, length_name: str, *fields: Field) -> Layout:
+    """LBA of four bytes, length of four."""
+    return Layout(
+        12, refused(protect, 1, 7, 3), number("lba", 2, 4), number(length_name, 6, 4), *fields
+    )
+
+
+def sixteen(protect: str, length_name: str, *fields: Field) -> Layout:
+    """LBA of eight bytes, length of four."""
+    return Layout(
+        16, refused(protect, 1, 7, 3), number("lba", 2, 8), number(length_name, 10, 4), *fields
+    )
