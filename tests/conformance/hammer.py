@@ -92,6 +92,8 @@ class Session:
     cmd_sn: int = CMD_SN
     exp_cmd_sn: int = CMD_SN
     max_cmd_sn: int = CMD_SN
+    window: int = 0
+    """How many commands may be in flight, as the login said."""
     tag: int = 0
     sent: dict[int, Sent] = field(default_factory=dict)
     aborted_own: int = 0
@@ -130,28 +132,29 @@ class Session:
         assert answer.status == LoginStatus.SUCCESS
         session = cls(ledger, reader, writer, answer.stat_sn + 1, number, random.Random(seed))
         session.max_cmd_sn = answer.max_cmd_sn
+        session.window = answer.max_cmd_sn - answer.exp_cmd_sn + 1
         return session
 
     async def hammer(self, commands: int) -> None:
         """Sends so many commands and functions, and waits for all answers that must come."""
-        async with self.listening():
-            for _ in range(commands):
-                await self.until(lambda: self.room() > 0)
-                self.send_anything()
-                await self.writer.drain()
-            await self.until(lambda: not self.owed())
+        for _ in range(commands):
+            await self.until(lambda: self.room() > 0)
+            self.send_anything()
+            await self.writer.drain()
+        await self.until(lambda: not self.owed())
 
-    async def settle(self) -> int:
-        """Asks for the command window with nothing in flight, and returns how wide it is."""
-        self.sent.clear()
-        async with self.listening():
+    async def settle(self) -> None:
+        """Waits until nothing holds a place in the command window any more."""
+        while self.max_cmd_sn - self.exp_cmd_sn + 1 < self.window:
             self.send_nop()
-            await self.until(lambda: not self.sent)
-        return self.max_cmd_sn - self.exp_cmd_sn + 1
+            await self.until_answered(self.tag)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Takes what the target sends, meanwhile; what is wrong with it is raised here."""
+        """Takes what the target sends, meanwhile; what is wrong with it is raised here.
+
+        For as long as the session is used: a PDU that was read in part is lost with the reader.
+        """
         async with asyncio.TaskGroup() as tasks:
             listener = tasks.create_task(self.listen())
             yield
@@ -167,6 +170,10 @@ class Session:
         while not condition():
             self.heard.clear()
             await self.heard.wait()
+
+    async def until_answered(self, tag: int) -> None:
+        """Waits for the answer to one PDU."""
+        await self.until(lambda: tag not in self.sent)
 
     def room(self) -> int:
         """How many more commands may be sent now."""
