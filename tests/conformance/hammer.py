@@ -49,7 +49,7 @@ class Reach(Enum):
 REACH = {
     ABORT_TASK: Reach.OWN,
     ABORT_TASK_SET: Reach.OWN,
-    CLEAR_TASK_SET: Reach.ALL,
+    CLEAR_TASK_SET: Reach.OWN,
     LUN_RESET: Reach.ALL,
     WARM_RESET: Reach.ALL,
 }
