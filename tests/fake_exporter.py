@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 from scsi_snap.inventory.exporter import SessionView, Unit
 from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.scsi.identity import Personality
 
 
 class FakeExporter:
@@ -33,6 +35,12 @@ class FakeExporter:
 
     def unmap(self, target: str, lun: int) -> None:
         self.units.pop((target, lun), None)
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        self.units = {
+            key: replace(unit, personality=personality) if unit.uuid == uuid else unit
+            for key, unit in self.units.items()
+        }
 
     def log_in(self, target: str, initiator: str) -> int:
         assert target in self.targets

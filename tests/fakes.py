@@ -163,8 +163,12 @@ class FakePool:
             chunk_bytes,
             policy,
             store_limit_bytes,
-            attributes,
+            dict(attributes),
         )
+
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        merged = {**self.volume(volume).attributes, **attributes}
+        self.volume(volume).attributes = {key: value for key, value in merged.items() if value}
 
     def delete_volume(self, name: str) -> None:
         if self.volume(name).snapshots:

@@ -227,12 +227,13 @@ def _view(
 
 
 def _lun_view(target: TargetRecord, lun: LunRecord, there: dict[str, Backings]) -> views.Lun:
-    if lun.pool_id not in there:
-        state = "unavailable"
+    found = there.get(lun.pool_id, {}).get((lun.volume_id, lun.snapshot_id))
+    if found is not None:
+        read_only, state = found.personality.read_only, "mapped"
     else:
-        found = (lun.volume_id, lun.snapshot_id) in there[lun.pool_id]
-        state = "mapped" if found else "missing"
-    return views.Lun(target.name, lun.lun, lun.backing, bool(lun.snapshot_id), state)
+        read_only = bool(lun.snapshot_id)
+        state = "missing" if lun.pool_id in there else "unavailable"
+    return views.Lun(target.name, lun.lun, lun.backing, read_only, state)
 
 
 def _lun_record(handle: PoolHandle, lun: int, backing: BackingName) -> LunRecord:

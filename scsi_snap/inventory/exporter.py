@@ -12,17 +12,20 @@ from uuid import UUID
 
 from scsi_snap.inventory.native import NativeDevice
 from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.scsi.identity import Personality
 
 
 @dataclass(frozen=True)
 class Unit:
     """A logical unit to be. `uuid` is that of its volume or snapshot, and all that initiators know
-    it by derives from it: the same in every controller that imports the pool, after every restart;
-    and a snapshot never appears as its origin (multipath would join the two)."""
+    it by derives from it or is kept in the pool: the same in every controller that imports the
+    pool, after every restart; and a snapshot never appears as its origin (multipath would join the
+    two)."""
 
     backing: str
     device: NativeDevice
     uuid: UUID
+    personality: Personality
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Exporter(Protocol):
 
     def map(self, target: str, lun: int, unit: Unit) -> None: ...
     def unmap(self, target: str, lun: int) -> None: ...
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        """Wherever the unit of this volume or snapshot is mapped, it is so now, and initiators are
+        told. Nothing where it is not mapped."""
+
     def sessions(self) -> list[SessionView]: ...
     def close_session(self, session_id: int) -> bool:
         """False where there is no such session."""

@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.identity import Identity, Personality
+from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.target import Target
@@ -102,7 +102,7 @@ class PortalExporter:
             if lun in export.units:
                 self._take_down(export, lun)
             if unit.uuid not in self._shared:
-                logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)))
+                logical_unit = LogicalUnit(unit.device, unit.personality)
                 self._shared[unit.uuid] = (logical_unit, unit)
             logical_unit, shared = self._shared[unit.uuid]
             # The fast path declines to the command set until that one says otherwise.
@@ -115,6 +115,13 @@ class PortalExporter:
             export = self._exports[target]
             if lun in export.units:
                 self._take_down(export, lun)
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        with self._lock:
+            if uuid in self._shared:
+                logical_unit, unit = self._shared[uuid]
+                self._shared[uuid] = logical_unit, replace(unit, personality=personality)
+                logical_unit.inquiry_changed(personality)
 
     def sessions(self) -> list[SessionView]:
         with self._lock:

@@ -10,7 +10,7 @@ was let through just before an attention arises is one that came before it.
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scsi_snap.scsi.cdb import Cdb
@@ -43,7 +43,7 @@ class LogicalUnit:
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
-        self.personality: Final = personality
+        self.personality = personality
         # Nothing is written to a read-only device, so it has no write cache to switch off.
         self.mode_pages: Final = ModePages(write_cache=not device.read_only)
         self._lock: Final = threading.Lock()
@@ -165,6 +165,17 @@ class LogicalUnit:
             self._attentions.establish(SenseCode.CAPACITY_DATA_HAS_CHANGED)
             self._tell(self._attentions.known())
 
+    def inquiry_changed(self, personality: Personality) -> None:
+        """The unit says something else of itself from now on; every nexus is told (SPC-4): of
+        write protection by the WP bit of the mode parameters, of all else by INQUIRY."""
+        with self._lock:
+            before, self.personality = self.personality, personality
+            if before.read_only != personality.read_only:
+                self._attentions.establish(SenseCode.MODE_PARAMETERS_CHANGED)
+            if replace(before, read_only=personality.read_only) != personality:
+                self._attentions.establish(SenseCode.INQUIRY_DATA_HAS_CHANGED)
+            self._tell(self._attentions.known())
+
     def luns_changed(self, mapping: Mapping) -> None:
         """The target of this mapping has another list of logical units."""
         with self._lock:
@@ -233,7 +244,7 @@ class LogicalUnit:
         """Whether a plain READ or WRITE is not just that, for every nexus."""
         return (
             not self._started
-            or self.personality.read_only
+            or (self.personality.read_only and not self.medium.read_only)
             or self.mode_pages.software_write_protect
             or (not self.medium.read_only and not self.mode_pages.write_cache_enabled)
         )

@@ -16,6 +16,7 @@ from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.pdu import LoginResponse
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.scsi import lun_address
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.nexus import InitiatorPort
 from scsi_snap.scsi.target import Target
 from tests.fakes import Disks, FakeDataPath, FakeDevice, FakeNativeTarget
@@ -49,6 +50,15 @@ def device(snapshot: str | None = None) -> FakeDevice:
     return pool.device("vol0", snapshot)
 
 
+def volume_unit() -> Unit:
+    return Unit("tank/vol0", device(), VOLUME, Personality(Identity(VOLUME)))
+
+
+def snapshot_unit() -> Unit:
+    personality = Personality(Identity(SNAPSHOT), read_only=True)
+    return Unit("tank/vol0@monday", device("monday"), SNAPSHOT, personality)
+
+
 def execute(command_set: Target, number: int, cdb: bytes) -> bytes:
     """Data-In of a command that needs no medium."""
     command_set.nexus_begins(7, InitiatorPort("iqn.2026-11.org.example:host", bytes(6)))
@@ -66,8 +76,8 @@ def test_units_are_mapped_in_both_paths_and_taken_down() -> None:
     data_path = RecordingDataPath()
     exporter = PortalExporter(data_path)
     exporter.set_target(RECORD)
-    exporter.map(DISK, 0, Unit("tank/vol0", device(), VOLUME))
-    exporter.map(DISK, 300, Unit("tank/vol0@monday", device("monday"), SNAPSHOT))
+    exporter.map(DISK, 0, volume_unit())
+    exporter.map(DISK, 300, snapshot_unit())
     ((command_set, native),) = data_path.made
     assert set(native.luns) == {0, 0x412C << 48}
     assert len(command_set.luns()) == 2
@@ -81,8 +91,8 @@ def test_a_target_with_one_unit_at_two_luns_is_taken_down() -> None:
     data_path = RecordingDataPath()
     exporter = PortalExporter(data_path)
     exporter.set_target(RECORD)
-    exporter.map(DISK, 0, Unit("tank/vol0", device(), VOLUME))
-    exporter.map(DISK, 1, Unit("tank/vol0", device(), VOLUME))
+    exporter.map(DISK, 0, volume_unit())
+    exporter.map(DISK, 1, volume_unit())
     exporter.remove_target(DISK)
     ((command_set, native),) = data_path.made
     assert native.luns == {} and command_set.luns() == []
@@ -93,8 +103,8 @@ def test_a_snapshot_is_another_unit_and_a_volume_is_the_same_in_every_target() -
     exporter = PortalExporter(data_path)
     for name in (DISK, f"{DISK}2"):
         exporter.set_target(TargetRecord(name, "id"))
-        exporter.map(name, 0, Unit("tank/vol0", device(), VOLUME))
-        exporter.map(name, 1, Unit("tank/vol0@monday", device("monday"), SNAPSHOT))
+        exporter.map(name, 0, volume_unit())
+        exporter.map(name, 1, snapshot_unit())
     (first, native), (second, other) = data_path.made
     serials = [execute(one, lun, INQUIRY_SERIAL) for one in (first, second) for lun in (0, 1)]
     assert serials[0] == serials[2] != serials[1] == serials[3]
@@ -103,6 +113,27 @@ def test_a_snapshot_is_another_unit_and_a_volume_is_the_same_in_every_target() -
     assert native.luns[0] is other.luns[0]
     exporter.remove_target(DISK)
     assert luns(second) == [0, 1]
+
+
+def test_a_changed_personality_reaches_the_unit_and_its_initiators() -> None:
+    data_path = RecordingDataPath()
+    exporter = PortalExporter(data_path)
+    exporter.set_target(RECORD)
+    exporter.map(DISK, 0, volume_unit())
+    ((command_set, _),) = data_path.made
+    execute(command_set, 0, REPORT_LUNS)
+    test_unit_ready = (7, 0, bytes(6), 0, b"", 0)
+    while command_set.execute(*test_unit_ready)[0] != 0:
+        pass
+    other = Personality(Identity(VOLUME, vendor="ACME", chosen_serial="A1"))
+    exporter.personality_changed(VOLUME, other)
+    exporter.personality_changed(SNAPSHOT, other)
+    status, sense, _, _ = command_set.execute(*test_unit_ready)
+    assert (status, sense[2], sense[12:14]) == (2, 0x6, b"\x3f\x03")
+    assert execute(command_set, 0, INQUIRY_SERIAL)[4:] == b"A1"
+    # One that is mapped later is the same unit.
+    exporter.map(DISK, 1, Unit("tank/vol0", device(), VOLUME, other))
+    assert execute(command_set, 1, INQUIRY_SERIAL)[4:] == b"A1"
 
 
 def in_loop(data_path: FakeDataPath, run: Callable[[PortalExporter], Awaitable[None]]) -> None:
