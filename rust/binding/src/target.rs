@@ -78,9 +78,11 @@ impl Target {
     }
 
     fn map(&self, lun: u64, device: &Device) {
+        let counters = Arc::clone(&device.counters);
         let device = device.device.clone();
         let (block_bytes, read_only) = (device.block_bytes(), device.is_read_only());
-        self.router.map(lun, Arc::new(LogicalUnit::new(device, block_bytes, read_only)));
+        let unit = LogicalUnit::new(device, block_bytes, read_only).counting_in(counters);
+        self.router.map(lun, Arc::new(unit));
     }
 
     fn unmap(&self, lun: u64) {

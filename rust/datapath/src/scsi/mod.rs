@@ -13,6 +13,7 @@ pub mod request;
 pub mod slow_path;
 pub mod target;
 
+pub use counters::{UnitCounters, UnitCounts};
 pub use gate::Gate;
 pub use logical_unit::LogicalUnit;
 pub use request::{Cdb, Completion, NexusId, Request, TaskAttribute};
