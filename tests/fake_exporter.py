@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
 from scsi_snap.inventory.exporter import SessionView, Unit
 from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
 
 
@@ -18,6 +19,7 @@ class FakeExporter:
     def __init__(self) -> None:
         self.targets: dict[str, TargetRecord] = {}
         self.units: dict[tuple[str, int], Unit] = {}
+        self.spaces: dict[UUID, Space] = {}
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
 
@@ -41,6 +43,9 @@ class FakeExporter:
             key: replace(unit, personality=personality) if unit.uuid == uuid else unit
             for key, unit in self.units.items()
         }
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        self.spaces = dict(spaces)
 
     def log_in(self, target: str, initiator: str) -> int:
         assert target in self.targets

@@ -322,6 +322,9 @@ class FakeDevice:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
 
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        return 0, 0, 0, 0, 0, 0
+
     def _origin(self) -> _Volume:
         found = self._pool.content.volumes.get(self._volume)
         if not self._pool.content.open or found is None or found.id != self._volume_id:

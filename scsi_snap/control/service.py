@@ -48,7 +48,9 @@ class Service:
             self.events.add(note.kind, note.message)
 
     def poll_events(self) -> None:
-        """Takes what the pools have to tell over into the event log."""
+        """Takes what the pools have to tell over into the event log, and has initiators told of
+        space that is running out."""
+        self._assembly.watch_space()
         for handle in self._assembly.pools.opened():
             try:
                 events = handle.events()

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from scsi_snap.errors import Exists, ScsiSnapError
 from scsi_snap.inventory import personalities
+from scsi_snap.inventory.caretaker import VolumeCaretaker, spaces
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.exporter import Exporter, Unit
 from scsi_snap.inventory.native import DataPath, translated
@@ -29,6 +30,7 @@ from scsi_snap.inventory.personalities import Claim
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle, Pools
 from scsi_snap.inventory.records import LunRecord, PoolRecord
+from scsi_snap.scsi.caretaker import Caretaker, Nobody
 from scsi_snap.scsi.identity import Identity, Personality
 
 
@@ -127,7 +129,10 @@ class Assembly:
         self._refuse_shown_twice(name, personality.identity)
         snapshot = found.snapshot.name if found.snapshot else None
         device = handle.device(found.volume.name, snapshot)
-        return Unit(name, device, personality.identity.uuid, personality)
+        caretaker: Caretaker = Nobody()
+        if found.snapshot is None:
+            caretaker = VolumeCaretaker(handle, found.volume.id)
+        return Unit(name, device, personality.identity.uuid, personality, caretaker)
 
     def claims_on(self, chosen: Identity) -> Iterator[Claim]:
         """What else in the controller has a name that `chosen` chose."""
@@ -155,6 +160,20 @@ class Assembly:
         for (volume, snapshot), found in backings_in(handle).items():
             if volume == volume_id:
                 self.exporter.personality_changed(UUID(snapshot or volume), found.personality)
+
+    def watch_space(self) -> None:
+        """Lets the exporter look at how much space the volumes of mapped pools have."""
+        targets = self.catalog.state.targets.values()
+        mapped = {record.pool_id for target in targets for record in target.luns}
+        for handle in self.pools.opened():
+            if handle.id not in mapped:
+                continue
+            try:
+                found = spaces(handle)
+            except ScsiSnapError:
+                # Closed since it was listed.
+                continue
+            self.exporter.watch_space(found)
 
     def _settle_groups(self) -> list[Note]:
         """A consistent point over several pools is written pool by pool; a crash in between is

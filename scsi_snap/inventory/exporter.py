@@ -6,12 +6,14 @@ from any thread, and never wait for an initiator. What is logged in stays so whe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from scsi_snap.inventory.native import NativeDevice
 from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.scsi.caretaker import Caretaker, Nobody, Space
 from scsi_snap.scsi.identity import Personality
 
 
@@ -26,6 +28,7 @@ class Unit:
     device: NativeDevice
     uuid: UUID
     personality: Personality
+    caretaker: Caretaker = field(default_factory=Nobody)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Exporter(Protocol):
     def personality_changed(self, uuid: UUID, personality: Personality) -> None:
         """Wherever the unit of this volume or snapshot is mapped, it is so now, and initiators are
         told. Nothing where it is not mapped."""
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        """To be called now and then with what these volumes have: tells initiators that set a
+        threshold, or left one set, when it is crossed."""
 
     def sessions(self) -> list[SessionView]: ...
     def close_session(self, session_id: int) -> bool:

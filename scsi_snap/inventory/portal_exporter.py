@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi import lun_address
+from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
@@ -102,7 +104,7 @@ class PortalExporter:
             if lun in export.units:
                 self._take_down(export, lun)
             if unit.uuid not in self._shared:
-                logical_unit = LogicalUnit(unit.device, unit.personality)
+                logical_unit = LogicalUnit(unit.device, unit.personality, caretaker=unit.caretaker)
                 self._shared[unit.uuid] = (logical_unit, unit)
             logical_unit, shared = self._shared[unit.uuid]
             # The fast path declines to the command set until that one says otherwise.
@@ -122,6 +124,12 @@ class PortalExporter:
                 logical_unit, unit = self._shared[uuid]
                 self._shared[uuid] = logical_unit, replace(unit, personality=personality)
                 logical_unit.inquiry_changed(personality)
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        with self._lock:
+            found = [(self._shared[uuid][0], spaces[uuid]) for uuid in spaces.keys() & self._shared]
+        for logical_unit, space in found:
+            logical_unit.watch_space(space)
 
     def sessions(self) -> list[SessionView]:
         with self._lock:

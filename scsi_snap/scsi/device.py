@@ -45,6 +45,11 @@ class BlockDevice(Protocol):
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         """Zeroes a range."""
 
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        """What was done without the command set: READs, their bytes and nanoseconds; WRITEs, their
+        bytes and nanoseconds.
+        """
+
 
 FAILURES: Final[dict[str, SenseCode]] = {
     "read-only": SenseCode.WRITE_PROTECTED,

@@ -13,16 +13,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from scsi_snap.scsi.caretaker import Care, Caretaker, Nobody, Space
 from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.device import BlockDevice, Medium
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.invocation import Invocation, Router
 from scsi_snap.scsi.mode_pages import ModePages
-from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping
+from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping, TargetPort
 from scsi_snap.scsi.opcodes import OPERATIONS, find
 from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.request import Completion, NexusId, Request, Status
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
+from scsi_snap.scsi.statistics import Statistics
+from scsi_snap.scsi.thresholds import ThresholdWatch, in_sets
 from scsi_snap.scsi.unit_attention import UnitAttentions
 
 BLOCK_BYTES_SUPPORTED: Final = frozenset({512, 4096})
@@ -39,13 +42,25 @@ class _Told:
 class LogicalUnit:
     """A direct-access block device over a volume or a snapshot image."""
 
-    def __init__(self, device: BlockDevice, personality: Personality) -> None:
+    def __init__(
+        self,
+        device: BlockDevice,
+        personality: Personality,
+        caretaker: Caretaker | None = None,
+    ) -> None:
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
         self.personality = personality
+        self.care: Final = Care(caretaker or Nobody())
+        self.statistics: Final = Statistics(device)
+        # Whether it is known, and told, how much space is left for writes.
+        self.has_thresholds: Final = self.unmaps and self.care.space() is not None
+        # Until initiators choose: a twentieth of the unit's size.
+        threshold = in_sets(device.size_bytes // 20) if self.has_thresholds else None
         # Nothing is written to a read-only device, so it has no write cache to switch off.
-        self.mode_pages: Final = ModePages(write_cache=not device.read_only)
+        self.mode_pages: Final = ModePages(write_cache=not device.read_only, threshold=threshold)
+        self._thresholds: Final = ThresholdWatch()
         self._lock: Final = threading.Lock()
         self._attentions: Final = UnitAttentions()
         self._started = True
@@ -64,6 +79,12 @@ class LogicalUnit:
             or self.personality.read_only
             or self.mode_pages.software_write_protect
         )
+
+    def target_ports(self, asked: TargetPort) -> list[TargetPort]:
+        """The ports of the target device of `asked` through which this unit is reached."""
+        with self._lock:
+            ours = {each.port for each in self._told if each.port.target_name == asked.target_name}
+        return sorted({asked, *ours}, key=lambda port: port.relative_identifier)
 
     def execute(self, request: Request, mapping: Mapping, router: Router) -> Completion:
         """Carries one command out. Device failures are sense data; anything else is a defect."""
@@ -86,6 +107,8 @@ class LogicalUnit:
                 )
             )
         except CheckCondition as check:
+            if check.sense.code is SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED:
+                router.luns_reported(request.nexus)
             sense = check.sense.encode(descriptor_format=self.mode_pages.descriptor_sense)
             return Completion(
                 Status.CHECK_CONDITION, sense=sense, data_out_wanted_bytes=wanted_bytes
@@ -174,6 +197,33 @@ class LogicalUnit:
                 self._attentions.establish(SenseCode.MODE_PARAMETERS_CHANGED)
             if replace(before, read_only=personality.read_only) != personality:
                 self._attentions.establish(SenseCode.INQUIRY_DATA_HAS_CHANGED)
+            self._tell(self._attentions.known())
+
+    def keep_information(self, kind: str, data: bytes, by: ItlNexus) -> None:
+        """SET IDENTIFYING INFORMATION: keeps it; the other nexuses are told (SPC-4, 6.43)."""
+        if data != self.care.information(kind):
+            self.care.keep_information(kind, data)
+            self._establish(SenseCode.DEVICE_IDENTIFIER_CHANGED, but=by)
+
+    def reset_statistics(self, by: ItlNexus) -> None:
+        """LOG SELECT: counters begin again; the other nexuses are told (SPC-4, 7.3.2.2.1)."""
+        self.statistics.reset()
+        self._establish(SenseCode.LOG_PARAMETERS_CHANGED, but=by)
+
+    def watch_space(self, space: Space) -> None:
+        """To be called now and then: tells every nexus when a provisioning threshold goes off."""
+        with self._lock:
+            crossed = self._thresholds.crossed(self.mode_pages.thresholds(), space)
+        if crossed:
+            self.threshold_reached()
+
+    def threshold_reached(self) -> None:
+        """Less space is left than an initiator or we wanted; every nexus is told (SBC-4)."""
+        self._establish(SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED)
+
+    def _establish(self, condition: SenseCode, *, but: ItlNexus | None = None) -> None:
+        with self._lock:
+            self._attentions.establish(condition, but=but)
             self._tell(self._attentions.known())
 
     def luns_changed(self, mapping: Mapping) -> None:

@@ -9,11 +9,15 @@ from typing import Final
 from scsi_snap.scsi import (
     block_commands,
     capacity,
+    diagnostics,
+    identifying_information,
     inquiry,
+    log_commands,
     mode_pages,
     primary_commands,
     provisioning,
     supported_operations,
+    target_port_groups,
 )
 from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.sense import FieldPointer, Sense, SenseCode
@@ -36,6 +40,10 @@ OPERATIONS: Final = tuple(
             *capacity.OPERATIONS,
             *block_commands.OPERATIONS,
             *provisioning.OPERATIONS,
+            *diagnostics.OPERATIONS,
+            *identifying_information.OPERATIONS,
+            *log_commands.OPERATIONS,
+            *target_port_groups.OPERATIONS,
         ),
         key=_order,
     )

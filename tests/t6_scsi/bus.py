@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from scsi_snap.scsi.caretaker import Caretaker
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
@@ -66,10 +67,10 @@ class Bus:
             pass
 
 
-def make_bus(device: MemoryDevice) -> Bus:
+def make_bus(device: MemoryDevice, caretaker: Caretaker | None = None) -> Bus:
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
-    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID)))
+    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID)), caretaker=caretaker)
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate)
     bus.clear_attentions(1)
