@@ -8,7 +8,7 @@ that shows the unit is another device, and has ports of its own.
 from typing import TYPE_CHECKING
 
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.target_port_groups import TARGET_PORT_GROUP
+from scsi_snap.scsi.target_port_groups import TARGET_PORT_GROUP, ports_of_device
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -48,7 +48,7 @@ def device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
 
 def scsi_ports(unit: "LogicalUnit", port: TargetPort) -> bytes:
     """SPC-4, 7.8.14: each target port, with its name. There are no initiator ports."""
-    return b"".join(_port(each) for each in unit.target_ports(port))
+    return b"".join(_port(each) for each in ports_of_device(unit, port))
 
 
 def _port(port: TargetPort) -> bytes:

@@ -6,7 +6,7 @@ from scsi_snap.scsi import vpd
 from scsi_snap.scsi.cdb import Layout, flag, number, refused
 from scsi_snap.scsi.identity import REVISION, VENDOR, Personality
 from scsi_snap.scsi.operation import Access, Operation
-from scsi_snap.scsi.target_port_groups import TPGS_IMPLICIT
+from scsi_snap.scsi.target_port_groups import TPGS_IMPLICIT, ports_of_device
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -39,7 +39,7 @@ def inquiry(invocation: "Invocation") -> bytes:
     if not cdb["evpd"]:
         if cdb["page_code"]:
             cdb.refuse("page_code")
-        ports = unit.target_ports(invocation.itl.mapping.port)
+        ports = ports_of_device(unit, invocation.itl.mapping.port)
         return standard_data(DIRECT_ACCESS, unit.personality, several_ports=len(ports) > 1)
     page = vpd.PAGES.get(cdb["page_code"])
     if page is None:

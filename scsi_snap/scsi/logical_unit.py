@@ -80,11 +80,10 @@ class LogicalUnit:
             or self.mode_pages.software_write_protect
         )
 
-    def target_ports(self, asked: TargetPort) -> list[TargetPort]:
-        """The ports of the target device of `asked` through which this unit is reached."""
+    def target_ports(self) -> list[TargetPort]:
+        """Every target port that shows the unit."""
         with self._lock:
-            ours = {each.port for each in self._told if each.port.target_name == asked.target_name}
-        return sorted({asked, *ours}, key=lambda port: port.relative_identifier)
+            return list(dict.fromkeys(mapping.port for mapping in self._told))
 
     def execute(self, request: Request, mapping: Mapping, router: Router) -> Completion:
         """Carries one command out. Device failures are sense data; anything else is a defect."""
@@ -107,15 +106,23 @@ class LogicalUnit:
                 )
             )
         except CheckCondition as check:
-            if check.sense.code is SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED:
-                router.luns_reported(request.nexus)
-            sense = check.sense.encode(descriptor_format=self.mode_pages.descriptor_sense)
+            reported = self._reported(check.sense, request.nexus, router)
+            sense = reported.encode(descriptor_format=self.mode_pages.descriptor_sense)
             return Completion(
                 Status.CHECK_CONDITION, sense=sense, data_out_wanted_bytes=wanted_bytes
             )
         if "allocation_length" in cdb:
             data_in = data_in[: cdb["allocation_length"]]
         return Completion(Status.GOOD, data_in=data_in, data_out_wanted_bytes=wanted_bytes)
+
+    def _reported(self, sense: Sense, nexus: NexusId, router: Router) -> Sense:
+        """Sense data that is on its way, with what belongs to it."""
+        if sense.code is SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED:
+            # LUICLR: reported for one unit, it is settled for all of the nexus.
+            router.luns_reported(nexus)
+        if sense.code is SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED:
+            return replace(sense, information=self._thresholds.last_offset)
+        return sense
 
     def _admit(self, cdb: bytes, itl: ItlNexus) -> Operation:
         """The operation asked for, once nothing is pending that must be reported first.

@@ -13,6 +13,7 @@ from scsi_snap.scsi.operation import Access, Operation
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
+    from scsi_snap.scsi.logical_unit import LogicalUnit
 
 TARGET_PORT_GROUP: Final = 1
 """The one group that there is; 0 is not a group."""
@@ -30,9 +31,17 @@ PORTS_MAX: Final = 255
 """TARGET PORT COUNT has one byte."""
 
 
+def ports_of_device(unit: "LogicalUnit", asked: TargetPort) -> list[TargetPort]:
+    """The ports of the target device of `asked` through which the unit is reached, by number. A
+    target device is an iSCSI node: another target that shows the unit is another device.
+    """
+    ours = {each for each in unit.target_ports() if each.target_name == asked.target_name}
+    return sorted({asked, *ours}, key=lambda port: port.relative_identifier)
+
+
 def report_target_port_groups(invocation: "Invocation") -> bytes:
     """The group, after a header of four bytes, or of eight with the implicit transition time."""
-    ports = invocation.unit.target_ports(invocation.itl.mapping.port)
+    ports = ports_of_device(invocation.unit, invocation.itl.mapping.port)
     groups = _group(ports[:PORTS_MAX])
     if invocation.cdb["parameter_data_format"] == _EXTENDED:
         # No state ever changes, so there is no time that a change takes.

@@ -51,6 +51,8 @@ class ThresholdWatch:
 
     def __init__(self) -> None:
         self._gone_off: set[Threshold] = set()
+        self.last_offset: int | None = None
+        """Where the descriptor of the one that went off last is in the mode page."""
 
     def crossed(self, thresholds: list[Threshold], space: Space) -> list[Threshold]:
         """Those that go off now. One that was changed is another one, and armed."""
@@ -61,6 +63,7 @@ class ThresholdWatch:
             if beyond > 0 and one not in self._gone_off:
                 self._gone_off.add(one)
                 found.append(one)
+                self.last_offset = one.offset
             elif beyond < 0:
                 self._gone_off.discard(one)
         return found

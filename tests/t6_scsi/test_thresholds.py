@@ -43,9 +43,17 @@ def watch(bus: Bus, available: int, used: int = 0) -> None:
 
 
 def told(bus: Bus, nexus: int = 1) -> bool:
+    return told_of(bus, nexus) is not None
+
+
+def told_of(bus: Bus, nexus: int = 1) -> int | None:
+    """INFORMATION: which descriptor of the mode page it is about (SBC-4, 4.7.3.7.6)."""
     status, sense, _, _ = bus.command([0] * 6, nexus=nexus)
-    assert status == 0 or sense == fixed(REACHED)
-    return status != 0
+    if status == 0:
+        return None
+    offset = int.from_bytes(sense[3:7], "big")
+    assert sense == fixed(REACHED, information=offset)
+    return offset
 
 
 def test_the_pages_of_a_unit_with_thresholds(bus: Bus) -> None:
@@ -82,10 +90,10 @@ def test_initiators_move_and_switch_thresholds(bus: Bus) -> None:
     watch(bus, 1, used=5)
     assert not told(bus)
     watch(bus, 1, used=6)
-    assert told(bus)
+    assert told_of(bus) == 24
     select_6(bus, page(100, enabled=0x80))
     watch(bus, 99)
-    assert told(bus)
+    assert told_of(bus) == 16
     # One that is moved is another one.
     select_6(bus, page(101, enabled=0x80))
     watch(bus, 99)
