@@ -83,6 +83,12 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     prop_oneof![4 => command, 4 => data_out, 1 => other]
 }
 
+/// Every LUN that a command of `pdu` can have, a bit of it flipped or not.
+fn luns() -> Vec<u64> {
+    let flips = std::iter::once(0).chain((0..64).map(|bit| 1 << bit));
+    flips.flat_map(|flip| [flip, 1 ^ flip]).collect()
+}
+
 fn moves() -> impl Strategy<Value = Move> {
     let length = prop_oneof![Just(0usize), 1usize..3000, 20_000usize..65_536];
     prop_oneof![
@@ -136,7 +142,7 @@ proptest! {
                 }
                 Move::Abort => {
                     let (token, _ended) = datapath::scsi::nexus::end_token();
-                    pair.session.abort_tasks(Some(0), &token);
+                    pair.session.abort_tasks(&[0], None, &token);
                     continue;
                 }
                 Move::Tick(seconds) => {
@@ -159,7 +165,7 @@ proptest! {
         }
         // Whatever was started ends, and then nothing is held for it.
         let (token, _ended) = datapath::scsi::nexus::end_token();
-        pair.session.abort_tasks(None, &token);
+        pair.session.abort_tasks(&luns(), None, &token);
         while let Some((tag, _)) = pair.started.pop_front() {
             pair.session.handle_completion(tag, None);
         }

@@ -137,8 +137,12 @@ pub struct Task {
     pub expected_bytes: u32,
     /// Delivered outside the command window.
     pub immediate: bool,
+    /// Its CmdSN.
+    pub cmd_sn: u32,
     /// Its CmdSN's turn has come.
     pub admitted: bool,
+    /// How many tasks were admitted before it, once it is.
+    pub position: u64,
     /// Its Data-Out.
     pub data_out: DataOutBuffer,
     /// Set once its Data-Out went wrong.

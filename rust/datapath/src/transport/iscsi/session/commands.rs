@@ -71,7 +71,9 @@ impl Session {
             write: command.write,
             expected_bytes: command.expected_bytes,
             immediate: command.immediate,
+            cmd_sn: command.cmd_sn,
             admitted: false,
+            position: 0,
             data_out,
             fault,
             data_in_budget_bytes: 0,
@@ -99,6 +101,8 @@ impl Session {
         // A held task may have been aborted: then only its turn passes.
         let Some(task) = self.tasks.get_mut(&tag) else { return };
         task.admitted = true;
+        task.position = self.admitted_count;
+        self.admitted_count += 1;
         if !task.immediate {
             self.window.begin();
         }
