@@ -43,15 +43,21 @@ fn number() -> impl Strategy<Value = u32> {
 
 fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     let length = prop_oneof![Just(0u32), 1u32..5000, 60_000u32..70_000, any::<u32>()];
-    let command = (any::<[bool; 4]>(), tag(), length, number(), 0u64..2).prop_map(
-        |(flags, task_tag, expected_bytes, cmd_sn, lun)| {
+    let attribute = prop::sample::select(vec![
+        TaskAttribute::Simple,
+        TaskAttribute::Simple,
+        TaskAttribute::Ordered,
+        TaskAttribute::HeadOfQueue,
+    ]);
+    let command = (any::<[bool; 4]>(), tag(), length, number(), 0u64..2, attribute).prop_map(
+        |(flags, task_tag, expected_bytes, cmd_sn, lun, attribute)| {
             let [immediate, last, read, write] = flags;
             InitiatorPdu::ScsiCommand(ScsiCommand {
                 immediate,
                 last,
                 read,
                 write,
-                attribute: TaskAttribute::Simple,
+                attribute,
                 lun,
                 task_tag,
                 expected_bytes,

@@ -1,5 +1,7 @@
 //! Task management, orders from outside, logout, NOP.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 
 use crate::limits::{IMMEDIATE_COMMANDS_MAX, OUTBOX_BYTES_MAX, PEER_GONE_AFTER_S, PING_AFTER_S};
@@ -142,8 +144,11 @@ impl Session {
 
     fn abort_where(&mut self, is_meant: impl Fn(&Task) -> bool, token: &EndToken) {
         let meant = self.tasks.iter().filter(|(_, task)| is_meant(task));
-        let tags: Vec<u32> = meant.map(|(tag, _)| *tag).collect();
-        tags.into_iter().for_each(|tag| self.abort(tag, token));
+        let mut meant: Vec<_> =
+            meant.map(|(tag, task)| (!task.dormant, Reverse(task.position), *tag)).collect();
+        // Dormant tasks first, from the youngest on: so none is enabled only to be ended.
+        meant.sort_unstable();
+        meant.into_iter().for_each(|(.., tag)| self.abort(tag, token));
     }
 
     fn abort(&mut self, tag: u32, token: &EndToken) {

@@ -15,6 +15,7 @@ mod data_out;
 mod management;
 mod negotiation;
 mod responses;
+mod task_set;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -44,6 +45,7 @@ use super::window::{CommandWindow, Turn};
 use data_out::Inbound;
 use management::Keepalive;
 use negotiation::TextExchange;
+use task_set::TaskSets;
 
 /// What a peer did that leaves the stream, or the session, unusable. It ends the connection.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -150,6 +152,9 @@ pub struct Session {
     /// Tags of tasks whose R2Ts wait for room, in order.
     waiting_for_room: VecDeque<u32>,
     immediate_in_progress: u32,
+    task_sets: TaskSets,
+    /// Tasks that were given room for all of their Data-Out.
+    granted_count: u32,
     /// Tasks whose turn has come so far.
     admitted_count: u64,
     data_out_bytes: u64,
@@ -187,6 +192,8 @@ impl Session {
             ready: VecDeque::new(),
             waiting_for_room: VecDeque::new(),
             immediate_in_progress: 0,
+            task_sets: TaskSets::default(),
+            granted_count: 0,
             admitted_count: 0,
             data_out_bytes: 0,
             data_in_bytes: 0,
