@@ -407,11 +407,13 @@ class FakeDataPath:
 class FakeNativeTarget:
     def __init__(self) -> None:
         self.luns: dict[int, object] = {}
+        self.units: dict[int, tuple[int, bool]] = {}
         self.sessions: list[FakeNativeSession] = []
 
-    def map(self, lun: int, device: object) -> None:
+    def map(self, lun: int, device: object, unit: int, read_only: bool) -> None:
         assert lun not in self.luns
         self.luns[lun] = device
+        self.units[lun] = (unit, read_only)
 
     def unmap(self, lun: int) -> None:
         del self.luns[lun]
@@ -445,6 +447,9 @@ class FakeNativeSession:
 
     def logout_request(self) -> None:
         self.asked_to_log_out = True
+
+    def report_event(self, lun: int, sense: bytes) -> None:
+        """Nobody is told."""
 
     def counters(self) -> str:
         return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})

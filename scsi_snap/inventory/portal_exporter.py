@@ -68,7 +68,7 @@ class PortalExporter:
         self._lock = threading.Lock()
         self._access = AccessRules()
         self._exports: dict[str, _Export] = {}
-        self._shared: dict[UUID, tuple[LogicalUnit, Unit]] = {}
+        self._shared: dict[UUID, tuple[LogicalUnit, Unit, int]] = {}
         self._sessions: dict[int, _Session] = {}
         self._numbers = itertools.count(1)
         self._portal: Portal | None = None
@@ -103,10 +103,11 @@ class PortalExporter:
                 self._take_down(export, lun)
             if unit.uuid not in self._shared:
                 logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)))
-                self._shared[unit.uuid] = (logical_unit, unit)
-            logical_unit, shared = self._shared[unit.uuid]
+                self._shared[unit.uuid] = (logical_unit, unit, next(self._numbers))
+            logical_unit, shared, number = self._shared[unit.uuid]
+            read_only = logical_unit.personality.read_only
             # The fast path declines to the command set until that one says otherwise.
-            export.native.map(lun_address.encode(lun), shared.device)
+            export.native.map(lun_address.encode(lun), shared.device, number, read_only)
             export.command_set.add_unit(lun, logical_unit)
             export.units[lun] = unit.uuid
 

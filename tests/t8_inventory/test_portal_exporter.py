@@ -101,6 +101,8 @@ def test_a_snapshot_is_another_unit_and_a_volume_is_the_same_in_every_target() -
     assert execute(first, 0, INQUIRY_DEVICE) != execute(first, 1, INQUIRY_DEVICE)
     # One volume is one device, so that both targets see the same writes and the same limits.
     assert native.luns[0] is other.luns[0]
+    # And one number, by which a reset in one target finds the tasks in the other.
+    assert native.units == other.units and len(set(native.units.values())) == 2
     exporter.remove_target(DISK)
     assert luns(second) == [0, 1]
 
