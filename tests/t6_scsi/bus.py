@@ -66,10 +66,10 @@ class Bus:
             pass
 
 
-def make_bus(device: MemoryDevice) -> Bus:
+def make_bus(device: MemoryDevice, *, thin: bool = True) -> Bus:
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
-    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID)))
+    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID), thin=thin))
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate)
     bus.clear_attentions(1)
