@@ -40,6 +40,10 @@ def compare_and_write(invocation: "Invocation") -> bytes:
     if count > COMPARE_AND_WRITE_BLOCKS_MAX:
         cdb.refuse("number_of_blocks")
     if not count:
+        # Both instances of a block with a count of none: the host counted past the field's one
+        # byte. GOOD, which is right for zero blocks, would tell it that all it sent was equal.
+        if len(invocation.data_out) >= 2 * medium.block_bytes:
+            cdb.refuse("number_of_blocks")
         return b""
     data = invocation.exact_block_data()
     middle = count * medium.block_bytes

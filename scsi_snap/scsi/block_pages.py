@@ -12,6 +12,7 @@ from scsi_snap.scsi.limits import (
     WRITE_SAME_BYTES_MAX,
 )
 from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.provisioning import refuses_zero_count
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -25,10 +26,10 @@ _THIN = 0x02
 
 
 def block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
-    """SBC-4, 6.6.4: what is enforced, in blocks. WSNZ: WRITE SAME of zero blocks is refused."""
+    """SBC-4, 6.6.4: what is enforced, in blocks."""
     medium = unit.medium
     page = bytearray(0x3C)
-    page[0] = _WSNZ
+    page[0] = _WSNZ if refuses_zero_count(unit) else 0
     page[1] = COMPARE_AND_WRITE_BLOCKS_MAX
     page[2:4] = medium.physical_block_blocks.to_bytes(2, "big")
     page[4:8] = (TRANSFER_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")

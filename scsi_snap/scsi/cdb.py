@@ -5,10 +5,7 @@ Parsing, the field pointer of sense data, and the CDB usage data of REPORT SUPPO
 all derive from it. Bits of no field are reserved or obsolete; as SPC-4 allows, they are not
 looked at. A reserved *value* of a declared field is refused (same clause).
 
-Bits count as in the standards: byte 0 comes first, bit 7 is the most significant. CDBs of 6 to 16
-bytes end with the CONTROL byte, and have their service action, if any, in byte 1. A variable length
-CDB (operation code 7Fh; SPC-4, 4.2.3) has CONTROL as byte 1, its own length in byte 7 and two bytes
-of service action from byte 8 on.
+Bits count as in the standards: byte 0 comes first, bit 7 is the most significant.
 """
 
 from dataclasses import dataclass
@@ -17,15 +14,6 @@ from typing import Final, NoReturn
 from scsi_snap.scsi.sense import CheckCondition, FieldPointer, Sense, SenseCode
 
 ONLY_ZERO: Final = frozenset({0})
-
-VARIABLE_LENGTH: Final = 0x7F
-"""The operation code whose CDBs say their own length."""
-
-FIXED_LENGTH_MAX: Final = 16
-"""The longest CDB whose operation code tells its length."""
-
-LONG_SERVICE_ACTION_BYTE: Final = 8
-"""Where a variable length CDB has its service action, two bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +62,7 @@ class Layout:
 
     def __init__(self, length: int, *fields: Field) -> None:
         # NACA asks for the ACA condition, and standard INQUIRY says NORMACA is zero (SAM-5).
-        control_byte = 1 if length > FIXED_LENGTH_MAX else length - 1
-        self.fields: Final = (*fields, refused("naca", control_byte, 2))
+        self.fields: Final = (*fields, refused("naca", length - 1, 2))
         self.length: Final = length
         self._by_name: Final = {field.name: field for field in self.fields}
         assert len(self._by_name) == len(self.fields), "two fields of one name"
@@ -98,10 +85,7 @@ class Layout:
                 usage |= ((1 << field.width_bits) - 1) << field.shift(self.length)
         data = bytearray(usage.to_bytes(self.length, "big"))
         data[0] = operation_code
-        if service_action is not None and operation_code == VARIABLE_LENGTH:
-            at = LONG_SERVICE_ACTION_BYTE
-            data[at : at + 2] = service_action.to_bytes(2, "big")
-        elif service_action is not None:
+        if service_action is not None:
             data[1] |= service_action
         return bytes(data)
 

@@ -1,4 +1,4 @@
-"""GET LBA STATUS (SBC-4, 5.6 and 5.7): which blocks are mapped.
+"""GET LBA STATUS (SBC-4, 5.6): which blocks are mapped.
 
 A unit without thin provisioning has all its blocks mapped, and its device is not asked. Nothing is
 anchored, and no block is known to be unreadable, so that the reports of those are empty.
@@ -12,9 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.block_commands import check_range
-from scsi_snap.scsi.cdb import VARIABLE_LENGTH, Field, Layout, number, refused
+from scsi_snap.scsi.cdb import Field, Layout, number
 from scsi_snap.scsi.limits import LBA_STATUS_RUNS_MAX
-from scsi_snap.scsi.operation import Access, Operation, thirty_two
+from scsi_snap.scsi.operation import Access, Operation
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -34,7 +34,7 @@ _WANTED: Final = {
 }
 """Which runs a report has: the mapped ones, the others."""
 
-_NOT_SAID, _ROOM_FULL, _SCAN_DONE, _END_OF_MEDIUM = range(4)
+_NOT_SAID, _ROOM_FULL, _END_OF_MEDIUM = 0, 1, 3
 """COMPLETION CONDITION (SBC-4, table 51)."""
 
 _MAPPED_OR_UNKNOWN, _DEALLOCATED, _MAPPED = 0x0, 0x1, 0x3
@@ -53,8 +53,7 @@ def get_lba_status(invocation: "Invocation") -> bytes:
     cdb, unit = invocation.cdb, invocation.unit
     lba, report_type = cdb["lba"], cdb["report_type"]
     check_range(invocation, lba, 1)
-    block_count = unit.medium.block_count
-    end = min(lba + (cdb.get("scan_length") or block_count), block_count)
+    end = unit.medium.block_count
     room = max((cdb["allocation_length"] - _HEADER_BYTES) // _DESCRIPTOR_BYTES, 1)
     wanted = _WANTED[report_type]
     found: list[Run] = []
@@ -66,12 +65,10 @@ def get_lba_status(invocation: "Invocation") -> bytes:
             found.append(run)
         if len(found) == room:
             break
-    if reached == block_count:
+    if reached == end:
         condition = _END_OF_MEDIUM
-    elif len(found) == room:
-        condition = _ROOM_FULL
     else:
-        condition = _SCAN_DONE if reached == end else _NOT_SAID
+        condition = _ROOM_FULL if len(found) == room else _NOT_SAID
     return _parameter_data(found, condition, report_type)
 
 
@@ -106,24 +103,7 @@ def _parameter_data(runs: list[Run], condition: int, report_type: int) -> bytes:
 
 OPERATIONS: Final = (
     Operation(
-        "GET LBA STATUS (32)",
-        VARIABLE_LENGTH,
-        thirty_two(
-            Field("report_type", 10, 7, 8, REPORT_TYPES),
-            number("lba", 12, 8),
-            number("scan_length", 20, 4),
-            # Zero means every physical element, and they are not told apart.
-            refused("element_identifier", 24, 7, 32),
-            number("allocation_length", 28, 4),
-        ),
-        get_lba_status,
-        "SBC-4 5.7",
-        Access.READ,
-        service_action=0x0012,
-        needs_medium=True,
-    ),
-    Operation(
-        "GET LBA STATUS (16)",
+        "GET LBA STATUS",
         0x9E,
         Layout(
             16,

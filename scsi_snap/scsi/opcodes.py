@@ -23,7 +23,6 @@ from scsi_snap.scsi import (
     supported_operations,
     verify_commands,
 )
-from scsi_snap.scsi.cdb import LONG_SERVICE_ACTION_BYTE, VARIABLE_LENGTH
 from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.sense import FieldPointer, Sense, SenseCode
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
 
 _SERVICE_ACTION_MASK: Final = 0x1F
-"""SERVICE ACTION is the low five bits of byte 1 wherever a CDB of fixed length has any."""
+"""SERVICE ACTION is the low five bits of byte 1 wherever an operation code has any."""
 
 
 def _order(operation: Operation) -> tuple[int, int]:
@@ -61,10 +60,6 @@ OPERATIONS: Final = tuple(
 
 _UNKNOWN_CODE = Sense(SenseCode.INVALID_COMMAND_OPERATION_CODE)
 _UNKNOWN_ACTION = Sense(SenseCode.INVALID_FIELD_IN_CDB, field=FieldPointer(1, 4, in_cdb=True))
-_UNKNOWN_LONG_ACTION = Sense(
-    SenseCode.INVALID_FIELD_IN_CDB,
-    field=FieldPointer(LONG_SERVICE_ACTION_BYTE, None, in_cdb=True),
-)
 
 
 class CommandTable:
@@ -81,13 +76,7 @@ class CommandTable:
         actions = self._by_code.get(cdb[0]) if cdb else None
         if actions is None:
             return _UNKNOWN_CODE
-        if cdb[0] == VARIABLE_LENGTH:
-            at = LONG_SERVICE_ACTION_BYTE
-            action = int.from_bytes(cdb[at : at + 2], "big")
-            return actions.get(action, _UNKNOWN_LONG_ACTION)
-        if None in actions:
-            return actions[None]
-        action = cdb[1] & _SERVICE_ACTION_MASK if len(cdb) > 1 else 0
+        action = None if None in actions else cdb[1] & _SERVICE_ACTION_MASK if len(cdb) > 1 else 0
         return actions.get(action, _UNKNOWN_ACTION)
 
 

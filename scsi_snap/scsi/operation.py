@@ -114,8 +114,3 @@ def sixteen(protect: str, length_name: str, *fields: Field) -> Layout:
     return Layout(
         16, refused(protect, 1, 7, 3), number("lba", 2, 8), number(length_name, 10, 4), *fields
     )
-
-
-def thirty_two(*fields: Field) -> Layout:
-    """A variable length CDB of 32 bytes; the fields begin at byte 10 (SPC-4, 4.2.3)."""
-    return Layout(32, Field("additional_cdb_length", 7, 7, 8, frozenset({32 - 8})), *fields)

@@ -25,6 +25,11 @@ def can_unmap(unit: "LogicalUnit") -> bool:
     return unit.personality.thin
 
 
+def refuses_zero_count(unit: "LogicalUnit") -> bool:
+    """WSNZ: where blocks can be deallocated, the rest of the unit is not, by a count left out."""
+    return can_unmap(unit)
+
+
 def unmap(invocation: "Invocation") -> bytes:
     """UNMAP: every descriptor is checked before the first block is deallocated."""
     data = invocation.parameter_list()
@@ -65,14 +70,18 @@ def _unmap_ranges(data: bytes) -> list[tuple[int, int]]:
 
 
 def write_same(invocation: "Invocation") -> bytes:
-    """WRITE SAME: one block, or zeros with NDOB, over a range; with UNMAP, zeros deallocate it."""
+    """WRITE SAME: one block, or zeros with NDOB, over a range; with UNMAP, zeros deallocate it.
+
+    A count of zero means all blocks to the last, within the same limit, where it is not refused.
+    """
     cdb, medium = invocation.cdb, invocation.unit.medium
     lba, blocks = cdb["lba"], cdb["number_of_blocks"]
     if cdb["unmap"] and not can_unmap(invocation.unit):
         cdb.refuse("unmap")
-    if not blocks:
+    if not blocks and refuses_zero_count(invocation.unit):
         cdb.refuse("number_of_blocks")
-    check_range(invocation, lba, blocks)
+    check_range(invocation, lba, max(blocks, 1))
+    blocks = blocks or medium.block_count - lba
     if blocks * medium.block_bytes > WRITE_SAME_BYTES_MAX:
         cdb.refuse("number_of_blocks")
     block = invocation.exact_block_data()

@@ -12,7 +12,7 @@ from tests.t6_scsi.fakes import MemoryDevice, RecordingGate
 UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 TARGET_NAME = "iqn.2026-11.org.example:disk"
 
-GOOD, CHECK_CONDITION = 0x00, 0x02
+GOOD, CHECK_CONDITION, CONDITION_MET = 0x00, 0x02, 0x04
 
 
 def initiator(nexus: int) -> InitiatorPort:

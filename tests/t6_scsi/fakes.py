@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, islice
 
 
 class CodedFailure(Exception):
@@ -115,9 +115,8 @@ class MemoryDevice:
         with self._lock:
             self._called("lba_status", offset_bytes, length_bytes)
             lbas = self._lbas(offset_bytes, length_bytes)
-            runs = groupby(lbas, lambda lba: lba not in self.deallocated)
-            lengths = [(len(list(lbas)) * self.block_bytes, mapped) for mapped, lbas in runs]
-            return lengths[: self.runs_max]
+            runs = islice(groupby(lbas, lambda lba: lba not in self.deallocated), self.runs_max)
+            return [(len(list(lbas)) * self.block_bytes, mapped) for mapped, lbas in runs]
 
 
 class HollowDevice(MemoryDevice):
