@@ -4,11 +4,10 @@ A unit without thin provisioning has all its blocks mapped, and its device is no
 anchored, and no block is known to be unreadable, so that the reports of those are empty.
 
 An answer ends early where the initiator's room is full, or after `LBA_STATUS_RUNS_MAX` runs; the
-initiator asks on from where it ended.
+initiator asks on from where it ended. An answer without any run has looked to the end.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.block_commands import check_range
@@ -58,12 +57,12 @@ def get_lba_status(invocation: "Invocation") -> bytes:
     wanted = _WANTED[report_type]
     found: list[Run] = []
     reached = lba if wanted else end
-    for run in islice(_runs(unit, reached, end), LBA_STATUS_RUNS_MAX):
+    for looked, run in enumerate(_runs(unit, reached, end), 1):
         first, count, mapped = run
         reached = first + count
         if mapped in wanted:
             found.append(run)
-        if len(found) == room:
+        if len(found) == room or (found and looked >= LBA_STATUS_RUNS_MAX):
             break
     if reached == end:
         condition = _END_OF_MEDIUM

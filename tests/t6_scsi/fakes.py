@@ -21,7 +21,8 @@ class MemoryDevice:
 
     unmap_granularity_bytes = 4096
     runs_max = 1000
-    """How many one `lba_status` finds."""
+    run_blocks_max = 1 << 32
+    """How many runs one `lba_status` finds, and how long they are."""
 
     def __init__(
         self, blocks: int = 64, block_bytes: int = 512, *, read_only: bool = False
@@ -114,7 +115,7 @@ class MemoryDevice:
     def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
         with self._lock:
             self._called("lba_status", offset_bytes, length_bytes)
-            lbas = self._lbas(offset_bytes, length_bytes)
+            lbas = self._lbas(offset_bytes, length_bytes)[: self.run_blocks_max]
             runs = islice(groupby(lbas, lambda lba: lba not in self.deallocated), self.runs_max)
             return [(len(list(lbas)) * self.block_bytes, mapped) for mapped, lbas in runs]
 

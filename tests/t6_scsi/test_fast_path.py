@@ -336,3 +336,16 @@ def test_what_is_not_plain_is_left_to_the_command_set(
 def test_a_snapshot_is_read_by_the_fast_path(twins: Twins) -> None:
     command = Command(lun_address.encode(2), make_cdb(16, True, 8, 4), True, 2048)
     assert not twins.declined(command)
+
+
+def test_what_compare_and_write_leaves_is_read_by_both(twins: Twins) -> None:
+    """Between WRITE and READ, which the fast path may do, comes what only the command set does."""
+    lun = lun_address.encode(0)
+    old, new = b"o" * 1024, b"n" * 1024
+    compare = bytes([0x89, 0, *(12).to_bytes(8, "big"), 0, 0, 0, 2, 0, 0])
+    assert not twins.declined(Command(lun, make_cdb(10, False, 12, 2), False, 1024, old))
+    assert twins.declined(Command(lun, compare, False, 2048, old + new, 2048))
+    assert twins.fast.devices[0].read(12 * 512, 1024) == new
+    assert not twins.declined(Command(lun, make_cdb(10, True, 12, 2), True, 1024))
+    assert twins.execute(Command(lun, compare, False, 2048, old + new)) == CHECK_CONDITION
+    assert twins.fast.contents() == twins.slow.contents()

@@ -95,7 +95,7 @@ def test_a_device_that_tells_little_at_a_time(holed_bus: Bus) -> None:
 
 
 def test_the_looking_is_bounded() -> None:
-    """An empty report that has not seen the end says so, and where a host goes on is its affair."""
+    """The report does not say that it has seen the end."""
     bus = make_bus(MemoryDevice(blocks=1200))
     bus.device.deallocated = set(range(0, 1200, 2))
     bus.device.runs_max = 1
@@ -103,6 +103,16 @@ def test_the_looking_is_bounded() -> None:
     assert len(data) == 8 + 16 * 512
     assert data[7] == NOT_SAID << 1 | RTP
     assert len(bus.device.calls) == 1024
+
+
+def test_an_empty_answer_has_looked_to_the_end() -> None:
+    """Else an initiator could not tell where to go on."""
+    bus = make_bus(MemoryDevice(blocks=1200))
+    bus.device.deallocated = set(range(1199))
+    bus.device.runs_max = 1
+    bus.device.run_blocks_max = 1
+    assert bus.good(get_lba_status(0, report=0x02)) == answer(END_OF_MEDIUM, (1199, 1, 3))
+    assert bus.good(get_lba_status(0, report=0x10)) == answer(END_OF_MEDIUM)
 
 
 def test_a_run_longer_than_a_descriptor_can_say() -> None:
