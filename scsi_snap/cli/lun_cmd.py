@@ -50,7 +50,8 @@ def map_(
     \b
     scsi-snap lun map iqn.2026-11.org.example:disk 0 tank/vol0
     scsi-snap lun map iqn.2026-11.org.example:disk 1 tank/vol0@monday
-    scsi-snap lun map iqn.2026-11.org.example:disk 2 tank/boot1 --initiator iqn.2026-11.org.example:host1
+    scsi-snap lun map iqn.2026-11.org.example:disk 2 tank/boot1 \\
+        --initiator iqn.2026-11.org.example:host1
     """
     body = {"backing": backing, "initiators": list(initiators), "read_only": read_only}
     answer = client().put("targets", target, "luns", number, body=body)

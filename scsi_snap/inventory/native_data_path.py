@@ -6,7 +6,7 @@ from typing import cast
 
 from scsi_snap import _native
 from scsi_snap.inventory.member_files import removed_on_failure
-from scsi_snap.inventory.native import NativeDevice, NativePool, NativeSession, NativeTarget, Point
+from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -46,7 +46,7 @@ class NativeDataPath:
         )
 
     def make_target(self, command_set: Target) -> NativeTarget:
-        return _Present(_native.Target(self.runtime, command_set))
+        return cast("NativeTarget", _native.Target(self.runtime, command_set))
 
     def adopt(
         self,
@@ -57,54 +57,8 @@ class NativeDataPath:
         portal_address: str,
         received: bytes,
     ) -> NativeSession:
-        native = cast("_Present", target).native
-        return _PresentSession(
-            native.adopt(descriptor, nexus, parameters, portal_address, received)
-        )
+        native = cast("_native.Target", target)
+        return native.adopt(descriptor, nexus, parameters, portal_address, received)
 
     def stop(self) -> None:
         self.runtime.stop()
-
-
-class _Present(NativeTarget):
-    """The fast path that knows neither numbers of units nor read-only places."""
-
-    def __init__(self, native: _native.Target) -> None:
-        self.native = native
-
-    def map(self, lun: int, device: NativeDevice, unit: int, read_only: bool) -> None:
-        self.native.map(lun, cast("_native.Device", device))
-
-    def unmap(self, lun: int) -> None:
-        self.native.unmap(lun)
-
-    def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
-        self.native.set_pending(lun, nexus, pending)
-
-
-class _PresentSession(NativeSession):
-    """A session that sends no events."""
-
-    def __init__(self, native: _native.Session) -> None:
-        self.native = native
-
-    def close(self) -> None:
-        self.native.close()
-
-    def closed(self) -> bool:
-        return self.native.closed()
-
-    def wait_closed(self, timeout_s: float) -> bool:
-        return self.native.wait_closed(timeout_s)
-
-    def end_reason(self) -> str | None:
-        return self.native.end_reason()
-
-    def logout_request(self) -> None:
-        self.native.logout_request()
-
-    def report_event(self, lun: int, sense: bytes) -> None:
-        """Nothing is sent."""
-
-    def counters(self) -> str:
-        return self.native.counters()

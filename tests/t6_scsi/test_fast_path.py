@@ -28,7 +28,7 @@ from tests.native import MIB, runtime, scratch
 from tests.t6_scsi.bus import initiator
 from tests.t6_scsi.wire import FIRST_BURST_BYTES, PARAMETERS, SEGMENT_BYTES, Command, Wire
 
-NEXUS = 1
+FAST_NEXUS, SLOW_NEXUS = 1, 2
 CHECK_CONDITION = 2
 TEST_UNIT_READY = bytes(6)
 UNITS = {0: ("small", None), 1: ("large", None), 2: ("small", "then")}
@@ -92,15 +92,16 @@ def make_path(pool: _native.Pool, prefix: str, *, fast: bool) -> Way:
     devices = {}
     for lun, (volume, snapshot) in UNITS.items():
         devices[lun] = pool.device(f"{prefix}-{volume}", snapshot)
-        native.map(lun_address.encode(lun), devices[lun])
+        native.map(lun_address.encode(lun), devices[lun], 2 * lun + fast, read_only=False)
         native.set_pending(lun_address.encode(lun), None, True)
         unit = LogicalUnit(devices[lun], Personality(Identity(UUID(int=lun + 1))))
         command_set.target.add_unit(lun, unit)
-    command_set.target.nexus_begins(NEXUS, initiator(NEXUS))
+    nexus = FAST_NEXUS if fast else SLOW_NEXUS
+    command_set.target.nexus_begins(nexus, initiator(nexus))
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
-    session = native.adopt(far.detach(), NEXUS, PARAMETERS, "127.0.0.1:3260", b"")
+    session = native.adopt(far.detach(), nexus, PARAMETERS, "127.0.0.1:3260", b"")
     return Way(command_set, native, devices, session, Wire(near))
 
 

@@ -53,6 +53,12 @@ pub const RECEIVE_BYTES: usize = 128 << 10;
 /// Buffers kept for reuse by one session.
 pub const POOLED_BYTES_PER_SESSION_MAX: usize = 8 << 20;
 
+/// Asynchronous events that wait for one session's thread; more tell an initiator nothing that its
+/// next command would not.
+pub const EVENTS_WAITING_MAX: usize = 64;
+/// The longest sense data (SPC-4, 4.5.1), so also that of an asynchronous event.
+pub const SENSE_BYTES_MAX: usize = 252;
+
 /// Silence of a peer after which it is sent a NOP-In ping.
 pub const PING_AFTER_S: u64 = 15;
 /// Silence after a ping, or answers left unread, after which the connection is closed.
