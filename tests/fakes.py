@@ -433,15 +433,16 @@ class FakeNativeTarget:
     def __init__(self) -> None:
         self.luns: dict[int, object] = {}
         self.units: dict[int, tuple[int, bool]] = {}
+        """By LUN: number of the unit, and whether it is read-only there."""
         self.sessions: list[FakeNativeSession] = []
 
     def map(self, lun: int, device: object, unit: int, read_only: bool) -> None:
         assert lun not in self.luns
         self.luns[lun] = device
-        self.units[lun] = (unit, read_only)
+        self.units[lun] = unit, read_only
 
     def unmap(self, lun: int) -> None:
-        del self.luns[lun]
+        del self.luns[lun], self.units[lun]
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """Nothing is fast here."""
@@ -453,6 +454,8 @@ class FakeNativeSession:
     def __init__(self, descriptor: int) -> None:
         self._socket: socket.socket | None = socket.socket(fileno=descriptor)
         self.asked_to_log_out = False
+        self.events: list[tuple[int, bytes]] = []
+        """LUN and sense data of the Async Messages."""
 
     def close(self) -> None:
         if self._socket is not None:
@@ -474,7 +477,7 @@ class FakeNativeSession:
         self.asked_to_log_out = True
 
     def report_event(self, lun: int, sense: bytes) -> None:
-        """Nobody is told."""
+        self.events.append((lun, sense))
 
     def counters(self) -> str:
         return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})

@@ -74,7 +74,7 @@ class LogicalUnit:
             operation = self._admit(request.cdb, itl)
             cdb = Cdb(operation.layout, request.cdb)
             wanted_bytes = operation.data_out(cdb, self.medium.block_bytes)
-            self._check_state(operation)
+            self._check_state(operation, mapping)
             outcome = operation.handler(
                 Invocation(
                     unit=self,
@@ -117,10 +117,10 @@ class LogicalUnit:
             raise CheckCondition(operation)
         return operation
 
-    def _check_state(self, operation: Operation) -> None:
+    def _check_state(self, operation: Operation, mapping: Mapping) -> None:
         if operation.needs_medium and not self._started:
             refuse(SenseCode.INITIALIZING_COMMAND_REQUIRED)
-        if operation.changes_medium and self.write_protected:
+        if operation.changes_medium and (self.write_protected or mapping.read_only):
             refuse(SenseCode.WRITE_PROTECTED)
 
     def request_sense(self, itl: ItlNexus) -> Sense:
