@@ -135,7 +135,8 @@ class Device:
         the index of the first byte that differs, and nothing was written. No other change of the
         range comes in between. At most 16 MiB."""
     def or_write(self, offset_bytes: int, data: bytes) -> None:
-        """Sets the bits of `data`. No other change of the range comes in between. At most 16 MiB."""
+        """Sets the bits of `data`; no other change of the range comes in between. At most
+        16 MiB."""
     def write_atomic(self, offset_bytes: int, data: bytes) -> None:
         """After a power cut all of `data`, or what was there before. Durable when it returns."""
     def copy_from(
