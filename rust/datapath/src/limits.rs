@@ -26,6 +26,15 @@ pub const PRESERVING_CHUNKS_MAX: usize = 64;
 /// make us hold, and is what the Block Limits page reports as MAXIMUM TRANSFER LENGTH.
 pub const TRANSFER_BYTES_MAX: u32 = 16 << 20;
 
+/// What an exclusive change may be alone on: as long as a command can be, since ORWRITE has no limit
+/// of its own. It bounds what is read and compared at once, and how long others wait for the chunks.
+pub const EXCLUSIVE_BYTES_MAX: u64 = TRANSFER_BYTES_MAX as u64;
+/// What is written all or nothing: far above the pages of databases, and log and data fit into the
+/// least that a pool gives out.
+pub const ATOMIC_BYTES_MAX: u64 = 256 << 10;
+/// What a copy between devices holds in memory: long enough to keep members streaming.
+pub const COPY_BYTES_MAX: u64 = 1 << 20;
+
 /// Commands of one session in progress (MaxCmdSN - ExpCmdSN + 1 when none is): deep enough for one
 /// initiator's queue, small enough that a session's tasks fit in a cache.
 pub const COMMAND_WINDOW: u32 = 128;

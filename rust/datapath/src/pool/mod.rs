@@ -234,12 +234,23 @@ impl<M: Member> Pool<M> {
 
     /// Makes a space of at least `size_bytes`, which may be 0; it reads as zeros.
     pub async fn create_space(&self, size_bytes: u64) -> Result<SpaceId, PoolError> {
+        self.create_space_named(size_bytes, |_, _| Ok(())).await
+    }
+
+    /// The same; `name` puts its number into the catalog in the update that makes it, so that it is
+    /// at no moment a space without an owner.
+    pub async fn create_space_named(
+        &self,
+        size_bytes: u64,
+        name: impl FnOnce(&mut Catalog, SpaceId) -> Result<(), PoolError>,
+    ) -> Result<SpaceId, PoolError> {
         let _turn = self.allocation.lock().await;
         let extents = self.prepare_extents(size_bytes, None).await?;
         self.update(|catalog| {
             let id = SpaceId(catalog.next_space);
             catalog.next_space += 1;
             catalog.spaces.insert(id, extents);
+            name(catalog, id)?;
             Ok(id)
         })
         .await
@@ -352,7 +363,8 @@ fn no_space_of_number(id: SpaceId) -> PoolError {
     PoolError::NotFound(format!("space {}", id.0))
 }
 
-fn io_error(error: PoolError) -> IoError {
+/// A verb's failure where a call on a device needed the verb.
+pub(crate) fn io_error(error: PoolError) -> IoError {
     match error {
         PoolError::Io(error) => error,
         PoolError::NoSpace(_) => IoError::NoSpace,

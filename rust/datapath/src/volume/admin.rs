@@ -86,7 +86,7 @@ impl<M: Member> Volumes<M> {
         let record = update.await?;
         self.remove(name);
         volume.engine.stop().await;
-        for space in record.iter().flat_map(|record| [record.origin, record.store]) {
+        for space in record.iter().flat_map(VolumeRecord::spaces) {
             self.pool.delete_space(space).await?;
         }
         Ok(())
@@ -150,6 +150,7 @@ fn new_record(options: VolumeOptions) -> VolumeRecord {
         chunk_bytes: options.chunk_bytes,
         origin: SpaceId(0),
         store: SpaceId(0),
+        atomic_log: None,
         store_limit_bytes: options.store_limit_bytes,
         policy: options.policy,
         next_epoch: 1,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
+use super::atomic_log::AtomicLog;
 use super::ledger::CatalogLedger;
 use crate::block_io::{BlockIo, ReadResult};
 use crate::error::IoError;
@@ -25,6 +26,8 @@ pub struct Volume<M> {
     pub(super) pool: Arc<Pool<M>>,
     pub(super) pool_id: Uuid,
     pub(super) origin: SpaceId,
+    /// Made at the first atomic write. Held by the one that is under way.
+    pub(super) atomic_log: tokio::sync::Mutex<Option<AtomicLog<Space<M>>>>,
 }
 
 impl<M: Member> Volume<M> {
@@ -41,6 +44,21 @@ impl<M: Member> Volume<M> {
     /// Bytes of a logical block.
     pub fn block_bytes(&self) -> u32 {
         self.block_bytes
+    }
+
+    /// See [`Engine::compare_and_write`].
+    pub async fn compare_and_write(
+        &self,
+        offset_bytes: u64,
+        expected: Bytes,
+        data: Bytes,
+    ) -> Result<Option<u64>, IoError> {
+        self.engine.compare_and_write(offset_bytes, expected, data).await
+    }
+
+    /// See [`Engine::or_write`].
+    pub async fn or_write(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
+        self.engine.or_write(offset_bytes, data).await
     }
 }
 

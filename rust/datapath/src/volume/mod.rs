@@ -6,10 +6,14 @@
 //!
 //! - A snapshot is in the catalog only after what the origin held at its point is durable.
 //! - A snapshot leaves the engine only after its end is durable in the catalog.
+//! - What is written atomically is in the volume's log, durably, before it is written in place.
 //! - Spaces that no volume names are left over from a cut in a create or delete, and are given back
 //!   when the pool's volumes are opened.
 
 mod admin;
+mod atomic_log;
+mod atomic_write;
+mod copy;
 mod device;
 mod event;
 mod ledger;
@@ -22,6 +26,7 @@ mod status;
 mod volumes;
 
 pub use admin::VolumeOptions;
+pub use copy::copy;
 pub use device::{SnapshotImage, Volume};
 pub use event::VolumeEvent;
 pub use point::{Point, take_snapshots};

@@ -36,7 +36,11 @@ impl<M: Member> Volumes<M> {
                 store
             }
         };
-        self.assemble(&record, store)
+        let volume = self.assemble(&record, store)?;
+        if let Some(space) = record.atomic_log {
+            volume.recover_atomic_log(space).await?;
+        }
+        Ok(volume)
     }
 
     /// An open volume of its record and its open store.
@@ -66,6 +70,7 @@ impl<M: Member> Volumes<M> {
             pool: self.pool.clone(),
             pool_id: self.pool.id(),
             origin: record.origin,
+            atomic_log: tokio::sync::Mutex::new(None),
         }))
     }
 
@@ -112,7 +117,7 @@ impl<M: Member> Volumes<M> {
     /// Gives back the spaces that no volume names.
     pub(super) async fn give_back_unused_spaces(&self) -> Result<(), PoolError> {
         let catalog = self.pool.catalog();
-        let named = catalog.volumes.values().flat_map(|volume| [volume.origin, volume.store]);
+        let named = catalog.volumes.values().flat_map(VolumeRecord::spaces);
         let named: BTreeSet<SpaceId> = named.collect();
         for space in catalog.spaces.keys().filter(|space| !named.contains(space)) {
             self.pool.delete_space(*space).await?;

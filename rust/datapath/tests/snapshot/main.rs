@@ -3,8 +3,11 @@
 #![cfg(feature = "simulation")]
 #![allow(clippy::unwrap_used)] // A test says by panicking that it failed.
 
+mod atomic;
+mod atomic_faults;
 mod catalog_faults;
 mod crash_points;
+mod exclusive;
 mod full_store;
 mod held_writes;
 mod points;
