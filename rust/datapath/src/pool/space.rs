@@ -193,6 +193,22 @@ impl<M: Member> BlockIo for Space<M> {
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.zero(offset_bytes, length_bytes, false).await
     }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.usable()?;
+        let first = self.table.load().runs(offset_bytes, length_bytes).next();
+        let first = first.expect("the range is not empty");
+        let run = self.pool.set().mapped_run(first.offset_bytes, first.length_bytes).await?;
+        self.usable().map(|()| run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.pool.set().unmap_granularity_bytes()
+    }
 }
 
 impl<M: Member> Growable for Space<M> {

@@ -320,6 +320,19 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Engine<O, S, L> {
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.change(offset_bytes, Change::Zeroes(length_bytes)).await
     }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        let run = self.origin.mapped_run(offset_bytes, length_bytes).await?;
+        self.fail_if_closed().map(|()| run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.origin.unmap_granularity_bytes()
+    }
 }
 
 /// Runs `future`, and `then` as soon as it has begun: after its first poll.

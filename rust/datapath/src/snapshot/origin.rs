@@ -61,6 +61,18 @@ impl<O: BlockIo> Origin<O> {
         self.device.read_at(offset_bytes, buffer).await
     }
 
+    pub async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.device.mapped_run(offset_bytes, length_bytes).await
+    }
+
+    pub fn unmap_granularity_bytes(&self) -> u64 {
+        self.device.unmap_granularity_bytes()
+    }
+
     pub async fn flush(&self) -> Result<(), IoError> {
         self.device.flush().await
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::attributes::check_attributes;
 use super::device::Volume;
 use super::name::check_name;
 use super::status::now_ms;
@@ -96,6 +97,7 @@ impl<M: Member> Volumes<M> {
 fn check_options(options: &VolumeOptions) -> Result<(), PoolError> {
     let invalid = |text: String| Err(PoolError::Invalid(text));
     check_name("volume", &options.name)?;
+    check_attributes(&options.attributes)?;
     if ![512, 4096].contains(&options.block_bytes) {
         return invalid(format!("a block has 512 or 4096 bytes, not {}", options.block_bytes));
     }

@@ -68,6 +68,18 @@ impl<M: Member> BlockIo for Volume<M> {
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.engine.write_zeroes(offset_bytes, length_bytes).await
     }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.engine.mapped_run(offset_bytes, length_bytes).await
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.engine.unmap_granularity_bytes()
+    }
 }
 
 /// A snapshot as a read-only device, of the volume's size. Reads outside of the snapshot's range fail
@@ -107,5 +119,17 @@ impl<M: Member> BlockIo for SnapshotImage<M> {
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.image.write_zeroes(offset_bytes, length_bytes).await
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.image.mapped_run(offset_bytes, length_bytes).await
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.image.unmap_granularity_bytes()
     }
 }

@@ -10,6 +10,7 @@
 //!   when the pool's volumes are opened.
 
 mod admin;
+mod attributes;
 mod device;
 mod event;
 mod ledger;
