@@ -89,7 +89,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         options: EngineOptions,
     ) -> Self {
         let chunk = store.chunk();
-        let tags = Tags::new(options.size_bytes.div_ceil(chunk.bytes()));
+        let tags = Tags::default();
         store.for_each(|record| tags.raise(record.chunk, record.tag));
         let after_tags = Epoch(store.highest_tag().0.saturating_add(1));
         let live = options.points.into_iter().map(|point| (point, Ended::default())).collect();
@@ -239,6 +239,12 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     /// The epoch that the next snapshot takes.
     pub fn next_epoch(&self) -> Epoch {
         self.snapshots().next_epoch
+    }
+
+    /// Makes the volume larger. Its device is so already, and reads as zeros there; live snapshots
+    /// stay as they are.
+    pub fn grow(&self, size_bytes: u64) {
+        self.origin.grow(size_bytes);
     }
 
     /// The size of chunks.

@@ -17,7 +17,7 @@ use crate::limits::MAPPED_RUN_CHUNKS_MAX;
 use crate::snapmap::Place;
 use crate::units::{ChunkIndex, Epoch};
 
-/// A snapshot's image. Same size and addresses as the origin; outside of the snapshot's range reads fail.
+/// A snapshot's image. Size, now, and addresses of the origin; outside of the snapshot's range reads fail.
 pub struct Image<O, S, L> {
     engine: Arc<Engine<O, S, L>>,
     point: SnapshotPoint,

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use super::Level;
 use super::geometry::Piece;
 use super::set::StripeSet;
-use crate::block_io::BlockIo;
 use crate::error::IoError;
 use crate::limits::ALLOCATED_PIECE_BYTES;
 use crate::member::Member;

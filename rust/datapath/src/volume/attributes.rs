@@ -11,6 +11,7 @@ use crate::limits::{
     ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_PER_VOLUME_MAX,
 };
 use crate::member::Member;
+use crate::pool::Provisioning;
 
 /// Whether a volume's space is taken from the members when it is made (`full`) or written (`thin`,
 /// and where there is no such attribute).
@@ -35,7 +36,7 @@ impl<M: Member> Volumes<M> {
             let record = volume_record(catalog, &volume)?;
             let attributes = merged(&record.attributes);
             check_attributes(&attributes)?;
-            if is_full(&attributes) != is_full(&record.attributes) {
+            if provisioning(&attributes) != provisioning(&record.attributes) {
                 return Err(PoolError::Invalid(format!(
                     "the attribute {PROVISIONING} of volume {} is fixed since it was made",
                     volume.name
@@ -48,9 +49,12 @@ impl<M: Member> Volumes<M> {
     }
 }
 
-/// Whether the attributes ask for space that is taken when the volume is made.
-pub(super) fn is_full(attributes: &BTreeMap<String, String>) -> bool {
-    attributes.get(PROVISIONING).is_some_and(|value| value == "full")
+/// What the attributes ask for.
+pub(super) fn provisioning(attributes: &BTreeMap<String, String>) -> Provisioning {
+    match attributes.get(PROVISIONING) {
+        Some(value) if value == "full" => Provisioning::Full,
+        _ => Provisioning::Thin,
+    }
 }
 
 pub(super) fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<(), PoolError> {

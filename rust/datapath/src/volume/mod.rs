@@ -8,6 +8,8 @@
 //! - A snapshot leaves the engine only after its end is durable in the catalog.
 //! - Spaces that no volume names are left over from a cut in a create or delete, and are given back
 //!   when the pool's volumes are opened.
+//! - A volume's new size is in the catalog, in one update with the space for it, before the engine
+//!   lets anybody use it. A snapshot keeps the size that the volume had at its point.
 
 mod admin;
 mod attributes;
@@ -17,6 +19,7 @@ mod ledger;
 mod name;
 mod opening;
 mod point;
+mod resize;
 mod settle;
 mod snapshots;
 mod status;
