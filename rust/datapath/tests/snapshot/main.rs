@@ -8,6 +8,7 @@ mod crash_points;
 mod full_store;
 mod held_writes;
 mod points;
+mod resize;
 mod simulation;
 mod support;
 mod threads;
