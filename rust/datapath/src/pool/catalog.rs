@@ -143,6 +143,10 @@ pub struct SnapshotRecord {
     pub state: SnapshotState,
     /// Why it cannot.
     pub invalid_reason: Option<String>,
+    /// The size of the volume at its point; that of the volume now where there is none, since a
+    /// volume that grows gives one to every snapshot that has none.
+    #[serde(default)]
+    pub volume_bytes: Option<u64>,
     /// The consistent point it belongs to, where several were made at once.
     pub group: Option<Uuid>,
 }

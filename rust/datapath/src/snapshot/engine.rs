@@ -91,7 +91,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         options: EngineOptions,
     ) -> Self {
         let chunk = store.chunk();
-        let tags = Tags::new(options.size_bytes.div_ceil(chunk.bytes()));
+        let tags = Tags::default();
         store.for_each(|record| tags.raise(record.chunk, record.tag));
         let after_tags = Epoch(store.highest_tag().0.saturating_add(1));
         let live = options.points.into_iter().map(|point| (point, Ended::default())).collect();
@@ -252,6 +252,12 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         self.snapshots().next_epoch
     }
 
+    /// Makes the volume larger. Its device is so already, and reads as zeros there; live snapshots
+    /// stay as they are.
+    pub fn grow(&self, size_bytes: u64) {
+        self.origin.grow(size_bytes);
+    }
+
     /// The size of chunks.
     pub fn chunk(&self) -> ChunkSize {
         self.chunk
@@ -340,6 +346,19 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Engine<O, S, L> {
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.change(offset_bytes, Change::Zeroes(length_bytes)).await
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        let run = self.origin.mapped_run(offset_bytes, length_bytes).await?;
+        self.fail_if_closed().map(|()| run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.origin.unmap_granularity_bytes()
     }
 }
 

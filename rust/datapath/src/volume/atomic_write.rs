@@ -34,7 +34,7 @@ use crate::block_io::BlockIo;
 use crate::error::{IoError, PoolError};
 use crate::limits::ATOMIC_BYTES_MAX;
 use crate::member::Member;
-use crate::pool::{Space, SpaceId, io_error};
+use crate::pool::{Provisioning, Space, SpaceId, io_error};
 
 impl<M: Member> Volume<M> {
     /// Writes all of `data`, at most [`ATOMIC_BYTES_MAX`] bytes: after a power cut the range holds all of
@@ -124,10 +124,11 @@ impl<M: Member> Volume<M> {
 
     /// Makes the log's space and names it, in one update of the catalog.
     async fn create_atomic_log(&self) -> Result<AtomicLog<Space<M>>, IoError> {
-        let created = self.pool.create_space_named(LOG_BYTES, |catalog, space| {
-            volume_record(catalog, self)?.atomic_log = Some(space);
-            Ok(())
-        });
+        let created =
+            self.pool.create_space_with(LOG_BYTES, Provisioning::Thin, |catalog, space| {
+                volume_record(catalog, self)?.atomic_log = Some(space);
+                Ok(())
+            });
         let space = self.pool.space(created.await.map_err(io_error)?).map_err(io_error)?;
         Ok(AtomicLog::new(space, self.id.0))
     }

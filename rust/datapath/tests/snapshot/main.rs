@@ -11,6 +11,7 @@ mod exclusive;
 mod full_store;
 mod held_writes;
 mod points;
+mod resize;
 mod simulation;
 mod support;
 mod threads;
