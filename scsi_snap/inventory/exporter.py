@@ -45,6 +45,12 @@ class Exporter(Protocol):
 
     def map(self, target: str, lun: int, unit: Unit) -> None: ...
     def unmap(self, target: str, lun: int) -> None: ...
+    def threshold_reached(self, uuid: UUID) -> None:
+        """Space for what is written to that volume runs short: initiators that see it are told."""
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        """What an operator has to see to since the last call: kind and message of an event."""
+
     def sessions(self) -> list[SessionView]: ...
     def close_session(self, session_id: int) -> bool:
         """False where there is no such session."""

@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -23,12 +24,14 @@ from scsi_snap.inventory.access import AccessRules
 from scsi_snap.inventory.exporter import SessionView, Unit
 from scsi_snap.inventory.native import DataPath, NativeSession, NativeTarget
 from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
+from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
 from scsi_snap.scsi.target import Target
 
 ANY_ADDRESS = "0.0.0.0"
@@ -63,8 +66,14 @@ class _Session:
 class PortalExporter:
     """`start` listens; `stop_listening`, then `end_sessions`, before pools are closed."""
 
-    def __init__(self, data_path: DataPath) -> None:
+    def __init__(
+        self,
+        data_path: DataPath,
+        reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
+    ) -> None:
         self._data_path = data_path
+        self._reservation_store = reservation_store
+        self._troubles: list[tuple[str, str]] = []
         self._lock = threading.Lock()
         self._access = AccessRules()
         self._exports: dict[str, _Export] = {}
@@ -102,7 +111,15 @@ class PortalExporter:
             if lun in export.units:
                 self._take_down(export, lun)
             if unit.uuid not in self._shared:
-                logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)))
+                logical_unit = LogicalUnit(
+                    unit.device,
+                    Personality(Identity(unit.uuid)),
+                    self._reservation_store(unit.uuid),
+                )
+                lost = logical_unit.reservations_lost
+                if lost is not None:
+                    trouble = damage(unit.uuid, unit.backing, lost)
+                    self._troubles.append(("reservations-lost", trouble))
                 self._shared[unit.uuid] = (logical_unit, unit)
             logical_unit, shared = self._shared[unit.uuid]
             # The fast path declines to the command set until that one says otherwise.
@@ -115,6 +132,17 @@ class PortalExporter:
             export = self._exports[target]
             if lun in export.units:
                 self._take_down(export, lun)
+
+    def threshold_reached(self, uuid: UUID) -> None:
+        with self._lock:
+            shared = self._shared.get(uuid)
+        if shared is not None:
+            shared[0].threshold_reached()
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        with self._lock:
+            taken, self._troubles = self._troubles, []
+        return taken
 
     def sessions(self) -> list[SessionView]:
         with self._lock:

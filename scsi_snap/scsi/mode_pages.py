@@ -273,7 +273,7 @@ OPERATIONS: Final = (
         Layout(6, *_MODE_SENSE_FIELDS, number("allocation_length", 4, 1)),
         mode_sense_6,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
     Operation(
         "MODE SELECT (10)",
@@ -295,6 +295,6 @@ OPERATIONS: Final = (
         ),
         mode_sense_10,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
 )

@@ -15,6 +15,7 @@ from tests.t6_scsi.senses import (
     INVALID_OPCODE,
     LUN_NOT_SUPPORTED,
     LUNS_CHANGED,
+    NEXUS_LOSS,
     NOT_READY_START_IT,
     POWER_ON,
     fixed,
@@ -56,8 +57,11 @@ class TestUnitAttention:
         assert bus.good([0x03, 0, 0, 0, 4, 0]) == fixed((0, 0, 0))[:4]
 
     def test_a_nexus_that_was_lost_begins_anew(self, bus: Bus) -> None:
+        """SAM-5: the same initiator port learns of the loss, and of nothing older."""
+        bus.unit.capacity_changed()
         bus.lose(1)
-        assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+        assert bus.refused(TEST_UNIT_READY) == fixed(NEXUS_LOSS)
+        bus.good(TEST_UNIT_READY)
 
     def test_capacity_changed(self, bus: Bus) -> None:
         bus.clear_attentions(2)
@@ -263,7 +267,7 @@ def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
 
 def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
     """The router had looked the unit up before it went."""
-    (mapping,) = bus.unit._told
+    (mapping, _) = bus.target._places[0]
     bus.target.remove_unit(0)
     done = bus.unit.execute(Request(NexusId(1), initiator(1), bytes(6), b""), mapping, bus.target)
     assert done.sense == fixed(LUN_NOT_SUPPORTED)

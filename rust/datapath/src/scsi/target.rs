@@ -106,6 +106,14 @@ impl<D: BlockIo> Target<D> {
         }
     }
 
+    /// Has the sessions of `nexuses` end their tasks at `lun`.
+    pub fn abort_tasks_of(&self, nexuses: &[NexusId], lun: u64, token: &EndToken) {
+        let sessions = self.sessions();
+        for mailbox in nexuses.iter().filter_map(|nexus| sessions.get(nexus)) {
+            mailbox.post(Order::AbortTasks { lun: Some(lun), token: token.clone() });
+        }
+    }
+
     /// Has every session close its connection and end.
     pub fn close_sessions(&self) {
         self.sessions().values().for_each(|mailbox| mailbox.post(Order::Close));
