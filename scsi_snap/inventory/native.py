@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from scsi_snap.errors import InternalError, InvalidArgument, error_of
 from scsi_snap.iscsi.parameters import SessionParameters
@@ -30,6 +30,10 @@ class NativeDevice(Protocol):
     def flush(self) -> None: ...
     def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None: ...
+    def copy_from(
+        self, source: Any, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None: ...
 
 
 class NativePool(Protocol):

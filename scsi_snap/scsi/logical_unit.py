@@ -13,15 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from scsi_snap.scsi import opcodes
+from scsi_snap.scsi.background import Background
 from scsi_snap.scsi.cdb import Cdb
-from scsi_snap.scsi.device import BlockDevice, Medium
+from scsi_snap.scsi.copy_results import CopyResults
+from scsi_snap.scsi.device import BlockDevice, Medium, MediumEraser
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.invocation import Invocation, Router
 from scsi_snap.scsi.mode_pages import ModePages
 from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping
-from scsi_snap.scsi.opcodes import OPERATIONS, find
-from scsi_snap.scsi.operation import Operation
+from scsi_snap.scsi.operation import Access, Operation
 from scsi_snap.scsi.request import Completion, NexusId, Request, Status
+from scsi_snap.scsi.sanitize import Sanitizer
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
 from scsi_snap.scsi.unit_attention import UnitAttentions
 
@@ -39,7 +42,13 @@ class _Told:
 class LogicalUnit:
     """A direct-access block device over a volume or a snapshot image."""
 
-    def __init__(self, device: BlockDevice, personality: Personality) -> None:
+    def __init__(
+        self,
+        device: BlockDevice,
+        personality: Personality,
+        eraser: MediumEraser | None = None,
+    ) -> None:
+        """Without an eraser the unit has no SANITIZE."""
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
@@ -50,6 +59,15 @@ class LogicalUnit:
         self._attentions: Final = UnitAttentions()
         self._started = True
         self._told: Final[dict[Mapping, _Told]] = {}
+        self.copy_results: Final = CopyResults()
+        self.background: Final = Background(self._background_changed)
+        self.sanitizer: Final = Sanitizer.of(self.medium, eraser, self.background)
+        self._commands: Final = opcodes.offered_by(self)
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """The commands that this unit has."""
+        return self._commands.operations
 
     @property
     def unmaps(self) -> bool:
@@ -78,7 +96,7 @@ class LogicalUnit:
                 Invocation(
                     unit=self,
                     router=router,
-                    operations=OPERATIONS,
+                    operations=self.operations,
                     itl=itl,
                     cdb=cdb,
                     data_out=request.data_out,
@@ -100,7 +118,7 @@ class LogicalUnit:
         SAM-5: a unit attention comes before every other error, on all commands but INQUIRY,
         REPORT LUNS and REQUEST SENSE.
         """
-        operation = find(cdb)
+        operation = self._commands.find(cdb)
         with self._lock:
             if itl.mapping not in self._told:
                 refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
@@ -114,7 +132,29 @@ class LogicalUnit:
             raise CheckCondition(operation)
         return operation
 
+    def admit_copy(self, itl: ItlNexus, access: Access) -> None:
+        """Whether a copy manager may read or write this unit now for this nexus: what a READ or a
+        WRITE would be refused for. Nothing is reported as unit attention.
+        """
+        with self._lock:
+            if itl.mapping not in self._told:
+                refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
+        condition = self.background.condition()
+        if condition is not None:
+            raise CheckCondition(condition)
+        if not self._started:
+            refuse(SenseCode.INITIALIZING_COMMAND_REQUIRED)
+        if access is Access.WRITE and self.write_protected:
+            refuse(SenseCode.WRITE_PROTECTED)
+
+    def _background_changed(self) -> None:
+        with self._lock:
+            self._tell(())
+
     def _check_state(self, operation: Operation) -> None:
+        condition = None if operation.despite_background else self.background.condition()
+        if condition is not None:
+            raise CheckCondition(condition)
         if operation.needs_medium and not self._started:
             refuse(SenseCode.INITIALIZING_COMMAND_REQUIRED)
         if operation.changes_medium and self.write_protected:
@@ -130,6 +170,9 @@ class LogicalUnit:
                 return Sense(condition)
             if not self._started:
                 return Sense(SenseCode.INITIALIZING_COMMAND_REQUIRED)
+        background = self.background.condition()
+        if background is not None:
+            return background
         return Sense(SenseCode.NO_ADDITIONAL_SENSE_INFORMATION)
 
     def set_started(self, started: bool) -> None:
@@ -158,6 +201,7 @@ class LogicalUnit:
             self.mode_pages.reset()
             self._attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
             self._tell(self._attentions.known())
+        self.copy_results.clear()
 
     def capacity_changed(self) -> None:
         """The device has another size now; every nexus is told."""
@@ -186,6 +230,7 @@ class LogicalUnit:
             self._attentions.forget(nexus)
             for told in self._told.values():
                 told.pending.discard(nexus)
+        self.copy_results.forget(nexus)
 
     def mapped(self, mapping: Mapping, nexuses: Iterable[tuple[NexusId, InitiatorPort]]) -> None:
         """The unit has come to this place, where these nexuses are."""
@@ -194,6 +239,7 @@ class LogicalUnit:
             self._meet(ItlNexus(mapping, *nexus) for nexus in nexuses)
             # Said last: a gate that was closed until now opens for nobody too early.
             mapping.gate.set_pending(mapping.lun, None, self._unusual)
+            self.background.come()
 
     def meet(self, itl: ItlNexus) -> None:
         """A nexus begins: its first command learns of it, and does not pass the gate."""
@@ -212,6 +258,9 @@ class LogicalUnit:
         with self._lock:
             self._attentions.forget_mapping(mapping)
             del self._told[mapping]
+            ending = None if self._told else self.background.leave()
+        if ending is not None:
+            ending.join()
 
     def _tell(self, nexuses: Sequence[ItlNexus]) -> None:
         """Tells the gates what is different now, of these nexuses. The lock is held."""
@@ -233,6 +282,7 @@ class LogicalUnit:
         """Whether a plain READ or WRITE is not just that, for every nexus."""
         return (
             not self._started
+            or not self.background.quiet
             or self.personality.read_only
             or self.mode_pages.software_write_protect
             or (not self.medium.read_only and not self.mode_pages.write_cache_enabled)

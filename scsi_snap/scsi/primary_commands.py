@@ -73,6 +73,7 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
     Operation(
         "START STOP UNIT",
@@ -103,5 +104,6 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
 )

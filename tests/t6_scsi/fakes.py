@@ -1,5 +1,7 @@
 """A device in memory whose every block is filled with its own number, and a gate that remembers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 
@@ -39,6 +41,8 @@ class MemoryDevice:
         code = self.fail(name)
         if code is not None:
             raise CodedFailure(code)
+        if self.read_only and name in ("copy_from", "compare_and_write"):
+            raise CodedFailure("read-only")
         if self.read_only and name in ("write", "discard", "write_zeroes"):
             raise CodedFailure("read-only")
         self.calls.append((name, offset // self.block_bytes, length // self.block_bytes))
@@ -61,6 +65,58 @@ class MemoryDevice:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self._called("write_zeroes", offset_bytes, length_bytes)
         self.data[offset_bytes : offset_bytes + length_bytes] = bytes(length_bytes)
+
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
+        assert len(expected) == len(data)
+        self._called("compare_and_write", offset_bytes, len(data))
+        found = self.data[offset_bytes : offset_bytes + len(data)]
+        if found != expected:
+            return next(at for at in range(len(data)) if found[at] != expected[at])
+        self.data[offset_bytes : offset_bytes + len(data)] = data
+        return None
+
+    def copy_from(
+        self,
+        source: MemoryDevice,
+        source_offset_bytes: int,
+        offset_bytes: int,
+        length_bytes: int,
+    ) -> None:
+        data = source.read(source_offset_bytes, length_bytes)
+        self._called("copy_from", offset_bytes, length_bytes)
+        self.data[offset_bytes : offset_bytes + length_bytes] = data
+
+
+class MemoryEraser:
+    """What stands for the pool; `calls` is what was asked of it. The note outlives units."""
+
+    def __init__(self) -> None:
+        self.kept_note = ""
+        self.has_snapshots = False
+        self.calls: list[str] = []
+        self.fail: Callable[[str], str | None] = lambda call: None
+
+    def _called(self, name: str) -> None:
+        code = self.fail(name)
+        if code is not None:
+            raise CodedFailure(code)
+        self.calls.append(name)
+
+    def note(self) -> str:
+        return self.kept_note
+
+    def begin(self, note: str) -> bool:
+        self._called("begin")
+        if not self.has_snapshots:
+            self.kept_note = note
+        return not self.has_snapshots
+
+    def set_note(self, note: str) -> None:
+        self._called("set_note")
+        self.kept_note = note
+
+    def erase_remains(self) -> None:
+        self._called("erase_remains")
 
 
 class HollowDevice(MemoryDevice):

@@ -1,5 +1,6 @@
 """Sense data as a test expects it: fixed format, spelt out byte by byte (SPC-4, 4.5.3)."""
 
+COMMAND_IN_PROGRESS = (0x5, 0x00, 0x16)
 INVALID_OPCODE = (0x5, 0x20, 0x00)
 LBA_OUT_OF_RANGE = (0x5, 0x21, 0x00)
 INVALID_FIELD_IN_CDB = (0x5, 0x24, 0x00)

@@ -18,6 +18,7 @@ PUBLISHED_OPCODES = {
     "READ (6)": (0x08, None, 6),
     "WRITE (6)": (0x0A, None, 6),
     "INQUIRY": (0x12, None, 6),
+    "FORMAT UNIT": (0x04, None, 6),
     "MODE SELECT (6)": (0x15, None, 6),
     "MODE SENSE (6)": (0x1A, None, 6),
     "START STOP UNIT": (0x1B, None, 6),
@@ -28,8 +29,16 @@ PUBLISHED_OPCODES = {
     "SYNCHRONIZE CACHE (10)": (0x35, None, 10),
     "WRITE SAME (10)": (0x41, None, 10),
     "UNMAP": (0x42, None, 10),
+    "SANITIZE (OVERWRITE)": (0x48, 0x01, 10),
+    "SANITIZE (BLOCK ERASE)": (0x48, 0x02, 10),
+    "SANITIZE (EXIT FAILURE MODE)": (0x48, 0x1F, 10),
     "MODE SELECT (10)": (0x55, None, 10),
     "MODE SENSE (10)": (0x5A, None, 10),
+    "EXTENDED COPY (LID1)": (0x83, 0x00, 16),
+    "RECEIVE COPY STATUS (LID1)": (0x84, 0x00, 16),
+    "RECEIVE COPY DATA (LID1)": (0x84, 0x01, 16),
+    "RECEIVE COPY OPERATING PARAMETERS": (0x84, 0x03, 16),
+    "RECEIVE COPY FAILURE DETAILS (LID1)": (0x84, 0x04, 16),
     "READ (16)": (0x88, None, 16),
     "WRITE (16)": (0x8A, None, 16),
     "VERIFY (16)": (0x8F, None, 16),
@@ -48,9 +57,14 @@ PUBLISHED_SENSE_CODES = {
     # SPC-4: sense key, ASC, ASCQ.
     "NO_ADDITIONAL_SENSE_INFORMATION": (0x0, 0x00, 0x00),
     "INITIALIZING_COMMAND_REQUIRED": (0x2, 0x04, 0x02),
+    "FORMAT_IN_PROGRESS": (0x2, 0x04, 0x04),
+    "SANITIZE_IN_PROGRESS": (0x2, 0x04, 0x1B),
     "WRITE_ERROR": (0x3, 0x0C, 0x00),
     "UNRECOVERED_READ_ERROR": (0x3, 0x11, 0x00),
+    "FORMAT_COMMAND_FAILED": (0x3, 0x31, 0x01),
+    "SANITIZE_COMMAND_FAILED": (0x3, 0x31, 0x03),
     "INTERNAL_TARGET_FAILURE": (0x4, 0x44, 0x00),
+    "OPERATION_IN_PROGRESS": (0x5, 0x00, 0x16),
     "INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT": (0x5, 0x0E, 0x03),
     "PARAMETER_LIST_LENGTH_ERROR": (0x5, 0x1A, 0x00),
     "INVALID_COMMAND_OPERATION_CODE": (0x5, 0x20, 0x00),
@@ -58,6 +72,12 @@ PUBLISHED_SENSE_CODES = {
     "INVALID_FIELD_IN_CDB": (0x5, 0x24, 0x00),
     "LOGICAL_UNIT_NOT_SUPPORTED": (0x5, 0x25, 0x00),
     "INVALID_FIELD_IN_PARAMETER_LIST": (0x5, 0x26, 0x00),
+    "TOO_MANY_TARGET_DESCRIPTORS": (0x5, 0x26, 0x06),
+    "UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE": (0x5, 0x26, 0x07),
+    "TOO_MANY_SEGMENT_DESCRIPTORS": (0x5, 0x26, 0x08),
+    "UNSUPPORTED_SEGMENT_DESCRIPTOR_TYPE_CODE": (0x5, 0x26, 0x09),
+    "INLINE_DATA_LENGTH_EXCEEDED": (0x5, 0x26, 0x0B),
+    "COMMAND_SEQUENCE_ERROR": (0x5, 0x2C, 0x00),
     "SAVING_PARAMETERS_NOT_SUPPORTED": (0x5, 0x39, 0x00),
     "POWER_ON_OCCURRED": (0x6, 0x29, 0x00),
     "BUS_DEVICE_RESET_OCCURRED": (0x6, 0x29, 0x03),
@@ -66,6 +86,12 @@ PUBLISHED_SENSE_CODES = {
     "REPORTED_LUNS_DATA_HAS_CHANGED": (0x6, 0x3F, 0x0E),
     "WRITE_PROTECTED": (0x7, 0x27, 0x00),
     "SPACE_ALLOCATION_FAILED_WRITE_PROTECT": (0x7, 0x27, 0x07),
+    "SEGMENT_CANNOT_BE_COPIED": (0xA, 0x00, 0x00),
+    "UNREACHABLE_COPY_TARGET": (0xA, 0x08, 0x04),
+    "THIRD_PARTY_DEVICE_FAILURE": (0xA, 0x0D, 0x01),
+    "COPY_TARGET_DEVICE_NOT_REACHABLE": (0xA, 0x0D, 0x02),
+    "INCORRECT_COPY_TARGET_DEVICE_TYPE": (0xA, 0x0D, 0x03),
+    "UNEXPECTED_INEXACT_SEGMENT": (0xA, 0x26, 0x0A),
     "MISCOMPARE_DURING_VERIFY_OPERATION": (0xE, 0x1D, 0x00),
 }
 
@@ -77,6 +103,9 @@ MEDIUM_CHANGING = {
     "WRITE SAME (10)",
     "WRITE SAME (16)",
     "UNMAP",
+    "FORMAT UNIT",
+    "SANITIZE (OVERWRITE)",
+    "SANITIZE (BLOCK ERASE)",
 }
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
@@ -190,7 +219,7 @@ class TestReportSupportedOperationCodes:
     @pytest.mark.parametrize("option", [0b001, 0b010, 0b011])
     def test_an_opcode_that_is_not_there(self, bus: Bus, option: int) -> None:
         """SUPPORT 001b."""
-        cdb = [0xA3, 0x0C, option, 0x83, 0, 0, *[0, 0, 0, 0xFF], 0, 0]
+        cdb = [0xA3, 0x0C, option, 0xC1, 0, 0, *[0, 0, 0, 0xFF], 0, 0]
         assert bus.good(cdb) == bytes([0, 0x01, 0, 0])
 
     def test_a_service_action_that_is_not_there(self, bus: Bus) -> None:
