@@ -102,7 +102,8 @@ class PortalExporter:
             if lun in export.units:
                 self._take_down(export, lun)
             if unit.uuid not in self._shared:
-                logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)))
+                personality = Personality(Identity(unit.uuid))
+                logical_unit = LogicalUnit(unit.device, personality, unit.eraser)
                 self._shared[unit.uuid] = (logical_unit, unit)
             logical_unit, shared = self._shared[unit.uuid]
             # The fast path declines to the command set until that one says otherwise.
