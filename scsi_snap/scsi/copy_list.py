@@ -133,11 +133,11 @@ def _cscds(data: bytes, end: int) -> tuple[Cscd, ...]:
 
 
 def _cscd(data: bytes, offset: int) -> Cscd:
+    """LU ID TYPE is about descriptors of other kinds (SPC-4). NUL, which SPC-4 has no more, is
+    taken as older hosts mean it: as a unit that cannot be reached.
+    """
     if data[0] != IDENTIFICATION:
         refuse(SenseCode.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE)
-    # LU ID TYPE: only logical units are named; a proxy token is not.
-    if data[1] >> 6:
-        refuse_parameter(offset + 1, 7)
     length = data[7]
     if length > _DESIGNATOR_BYTES_MAX:
         refuse_parameter(offset + 7)

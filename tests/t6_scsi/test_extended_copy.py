@@ -301,12 +301,15 @@ class TestParameterList:
     def test_fields_of_descriptors(self, pair: Pair) -> None:
         one = blocks_segment(0, 0, 1, 0, 0)
         cscd = bytearray(pair.cscds[0])
-        cscd[1] = 0x80  # LU ID TYPE, reserved
-        assert pair.refused(one, cscds=[bytes(cscd)]) == in_list(17, bit=7)
-        cscd[1], cscd[7] = 0, 21  # DESIGNATOR LENGTH
+        cscd[7] = 21  # DESIGNATOR LENGTH
         assert pair.refused(one, cscds=[bytes(cscd)]) == in_list(16 + 7)
         length = one[:2] + b"\x00\x19" + one[4:]
         assert pair.refused(length) == in_list(16 + 64 + 2)
+
+    def test_lu_id_type_means_nothing_here(self, pair: Pair) -> None:
+        """SPC-4: ignored in this descriptor; libiscsi's ValidTgtDescr."""
+        pair.cscds[0] = b"\xe4\x80" + pair.cscds[0][2:]
+        pair.copy(blocks_segment(0, 1, 1, 0, 0))
 
     def test_a_list_of_cscds_that_is_no_multiple(self, pair: Pair) -> None:
         assert pair.refused(cscds=[pair.cscds[0][:-4]]) == fixed(LIST_LENGTH_ERROR)
@@ -397,7 +400,7 @@ class TestAborted:
         assert sense == aborted(UNREACHABLE, 0, 6)
 
     def test_a_null_device(self, pair: Pair) -> None:
-        """NUL: as if it could not be reached; libiscsi's ValidTgtDescr."""
+        """NUL: as if it could not be reached (SPC-3)."""
         cscds = [naa_cscd(pair.bus.unit, device=0x20)]
         assert pair.refused(blocks_segment(0, 0, 1, 0, 0), cscds=cscds) == (
             aborted(UNREACHABLE, 0, 4)
