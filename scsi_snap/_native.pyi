@@ -140,7 +140,8 @@ class Device:
         the index of the first byte that differs, and nothing was written. No other change of the
         range comes in between. At most 16 MiB."""
     def or_write(self, offset_bytes: int, data: bytes) -> None:
-        """Sets the bits of `data`; else as `compare_and_write`. At most 16 MiB."""
+        """Sets the bits of `data`; no other change of the range comes in between. At most
+        16 MiB."""
     def write_atomic(self, offset_bytes: int, data: bytes) -> None:
         """After a power cut all of `data`, or what was there before. Durable when it returns."""
     def copy_from(
@@ -159,14 +160,20 @@ class Session:
     def wait_closed(self, timeout_s: float) -> bool: ...
     def logout_request(self) -> None:
         """Asks the initiator to log out by an Async Message (RFC 7143, 11.9.1, event 1)."""
+    def report_event(self, lun: int, sense: bytes) -> None:
+        """Reports a SCSI asynchronous event by an Async Message (RFC 7143, 11.9.1, event 0), with
+        1 to 252 bytes of sense data, or "invalid-argument". Returns at once. It is lost where the
+        session has ended, does not come round to it or its peer leaves its answers unread."""
     def counters(self) -> str:
         """{commands, read_bytes, written_bytes, ...}"""
 
 @final
 class Target:
     def __new__(cls, runtime: Runtime, command_set: CommandSet) -> Target: ...
-    def map(self, lun: int, device: Device) -> None:
-        """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer."""
+    def map(self, lun: int, device: Device, unit: int, read_only: bool) -> None:
+        """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer, `unit` the number of the
+        logical unit (0 to 2**64 - 1): the same in every target that shows it, so that a reset ends
+        its tasks in every session of the runtime. `read_only`: the fast path declines WRITEs."""
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """The gate; nexus None is every nexus."""
@@ -178,5 +185,6 @@ class Target:
         portal_address: str,
         received: bytes,
     ) -> Session:
-        """Takes the descriptor over, and closes it whatever comes of it. `portal_address` is
+        """Takes the descriptor over, and closes it whatever comes of it. `nexus` is that of no
+        other session of the runtime. `portal_address` is
         where the initiator has connected to, as TargetAddress spells it."""

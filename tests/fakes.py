@@ -322,13 +322,6 @@ class FakeDevice:
     def flush(self) -> None:
         self._origin()
 
-    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
-        found = self.read(offset_bytes, len(expected))
-        if found != expected:
-            return next(at for at in range(len(found)) if found[at] != expected[at])
-        self.write(offset_bytes, data)
-        return None
-
     def copy_from(
         self, source: FakeDevice, source_offset_bytes: int, offset_bytes: int, length_bytes: int
     ) -> None:
@@ -339,6 +332,31 @@ class FakeDevice:
 
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
+
+    @property
+    def unmap_granularity_bytes(self) -> int:
+        return 4096
+
+    @property
+    def atomic_bytes_max(self) -> int:
+        return 0 if self.read_only else 1 << 20
+
+    def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
+        return [(length_bytes, True)]
+
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
+        found = self.read(offset_bytes, len(expected))
+        if found == expected:
+            self.write(offset_bytes, data)
+            return None
+        return next(index for index, byte in enumerate(found) if byte != expected[index])
+
+    def or_write(self, offset_bytes: int, data: bytes) -> None:
+        found = self.read(offset_bytes, len(data))
+        self.write(offset_bytes, bytes(a | b for a, b in zip(found, data, strict=True)))
+
+    def write_atomic(self, offset_bytes: int, data: bytes) -> None:
+        self.write(offset_bytes, data)
 
     def _origin(self) -> _Volume:
         found = self._pool.content.volumes.get(self._volume)
@@ -429,14 +447,17 @@ class FakeDataPath:
 class FakeNativeTarget:
     def __init__(self) -> None:
         self.luns: dict[int, object] = {}
+        self.units: dict[int, tuple[int, bool]] = {}
+        """By LUN: number of the unit, and whether it is read-only there."""
         self.sessions: list[FakeNativeSession] = []
 
-    def map(self, lun: int, device: object) -> None:
+    def map(self, lun: int, device: object, unit: int, read_only: bool) -> None:
         assert lun not in self.luns
         self.luns[lun] = device
+        self.units[lun] = unit, read_only
 
     def unmap(self, lun: int) -> None:
-        del self.luns[lun]
+        del self.luns[lun], self.units[lun]
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """Nothing is fast here."""
@@ -448,6 +469,8 @@ class FakeNativeSession:
     def __init__(self, descriptor: int) -> None:
         self._socket: socket.socket | None = socket.socket(fileno=descriptor)
         self.asked_to_log_out = False
+        self.events: list[tuple[int, bytes]] = []
+        """LUN and sense data of the Async Messages."""
 
     def close(self) -> None:
         if self._socket is not None:
@@ -467,6 +490,9 @@ class FakeNativeSession:
 
     def logout_request(self) -> None:
         self.asked_to_log_out = True
+
+    def report_event(self, lun: int, sense: bytes) -> None:
+        self.events.append((lun, sense))
 
     def counters(self) -> str:
         return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})

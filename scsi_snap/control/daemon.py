@@ -13,7 +13,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,8 @@ class Face(Protocol):
 @dataclass(frozen=True)
 class Options:
     state_directory: Path
-    listen: str
+    listen: Sequence[str]
+    """ADDRESS:PORT of each portal beside those on record."""
     control_socket: Path
 
 
@@ -71,11 +72,12 @@ async def serve(
         undo.push_async_callback(face.stop)
         await asyncio.to_thread(service.start)
         undo.push_async_callback(exporter.stop_listening)
-        await exporter.start(options.listen)
+        await exporter.start(options.listen, catalog.state.portals.values())
+        await asyncio.to_thread(service.note_portals)
         housekeeping = asyncio.create_task(_housekeep(service))
         undo.callback(housekeeping.cancel)
         await face.start()
-        addresses = ", ".join(exporter.addresses())
+        addresses = ", ".join(exporter.addresses()) or "no address"
         announce(f"scsi-snap: ready, iSCSI on {addresses}, control on {options.control_socket}")
         notify("READY=1")
         await stopping.wait()

@@ -56,6 +56,7 @@ class Assembly:
         for record in self.catalog.state.pools.values():
             notes += self._start_pool(record)
         notes += self._settle_groups()
+        self.exporter.set_discovery_chap(self.catalog.state.discovery_chap)
         for target in self.catalog.state.targets.values():
             self.exporter.set_target(target)
         for handle in self.pools.opened():
@@ -111,7 +112,7 @@ class Assembly:
             return [Note("lun-unavailable", f"{label}: {error.message}")]
         if unit is None:
             return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
-        self.exporter.map(target, record.lun, unit)
+        self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         return []
 
     def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:

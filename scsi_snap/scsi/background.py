@@ -1,10 +1,10 @@
 """The one background operation of a logical unit: FORMAT UNIT or SANITIZE (SBC-4).
 
-It has a thread of its own, which lives no longer than the unit is mapped anywhere. States:
+It has a thread of its own, which lives no longer than the unit. States:
 
-    idle -> running -> idle                 it ended well
-            running -> failed               it stays so until another operation, or `forgive`
-            running -> interrupted -> running   the unit went from its last place, and came back
+    idle -> running -> idle      it ended well
+            running -> failed    it stays so until another operation, or `forgive`
+            running, closed      the unit goes; what is to be gone on with is known elsewhere
 
 `changed` is told of every change after it was made, with no lock held here: the unit closes the
 gate of the fast path as long as there is anything to report.
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 
 class Interrupted(Exception):
-    """The unit goes: the work ends here, and begins anew if the unit comes back."""
+    """The unit goes: the work ends here."""
 
 
 @dataclass(slots=True)
@@ -51,12 +51,12 @@ class Run:
 
 
 Work = Callable[[Run], None]
-"""Does it, in small steps. Raises `CheckCondition` where it fails; may be begun again."""
+"""Does it, in small steps. Raises `CheckCondition` where it fails."""
 
 
 @dataclass(eq=False, slots=True)
 class _Operation:
-    """From its start to its end, however often it is interrupted."""
+    """From its start to its end."""
 
     kind: Kind
     work: Work
@@ -74,7 +74,7 @@ class Background:
         self._lock: Final = threading.Lock()
         self._operation: _Operation | None = None
         self._failed: Kind | None = None
-        self._present = False
+        self._closed = False
 
     @property
     def quiet(self) -> bool:
@@ -116,7 +116,12 @@ class Background:
                 self._operation = None
             self._changed()
             raise
-        self._go(operation)
+        with self._lock:
+            if not self._closed:
+                operation.thread = threading.Thread(
+                    target=self._work, args=(operation,), name="scsi-background", daemon=True
+                )
+                operation.thread.start()
         return operation
 
     def finish(self, operation: _Operation) -> None:
@@ -140,44 +145,23 @@ class Background:
         self._failed = None
         self._changed()
 
-    def come(self) -> None:
-        """The unit is somewhere: what was interrupted begins anew."""
-        self._present = True
-        operation = self._operation
-        if operation is not None:
-            self._go(operation)
-
-    def leave(self) -> threading.Thread | None:
-        """The unit is nowhere any more: what runs is to end. Its thread, to be joined once no lock
-        of the unit is held.
+    def close(self) -> None:
+        """The unit goes: what runs ends where it is. Returns when no thread is left; no lock that
+        `changed` takes may be held.
         """
         with self._lock:
-            self._present = False
+            self._closed = True
             operation = self._operation
-            if operation is None:
-                return None
+        if operation is not None and operation.thread is not None:
             operation.run.stop()
-            return operation.thread
-
-    def _go(self, operation: _Operation) -> None:
-        with self._lock:
-            if not self._present or operation.thread is not None:
-                return
-            operation.run = Run()
-            operation.thread = threading.Thread(
-                target=self._work, args=(operation,), name="scsi-background", daemon=True
-            )
-            operation.thread.start()
+            operation.thread.join()
 
     def _work(self, operation: _Operation) -> None:
         """The thread. A defect in the work fails the operation, and is told as what it is."""
         try:
             operation.work(operation.run)
         except Interrupted:
-            with self._lock:
-                operation.thread = None
-            # The unit may have come back while this thread was ending.
-            self._go(operation)
+            return
         except BaseException as failure:
             self._end(operation, failed=True)
             if not isinstance(failure, CheckCondition):

@@ -48,7 +48,7 @@ class LogicalUnit:
         personality: Personality,
         eraser: MediumEraser | None = None,
     ) -> None:
-        """Without an eraser the unit has no SANITIZE."""
+        """Without an eraser the unit has no SANITIZE; with one it goes on with what is noted."""
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
@@ -63,6 +63,10 @@ class LogicalUnit:
         self.background: Final = Background(self._background_changed)
         self.sanitizer: Final = Sanitizer.of(self.medium, eraser, self.background)
         self._commands: Final = opcodes.offered_by(self)
+
+    def close(self) -> None:
+        """The unit goes: a format or sanitize operation ends where it is."""
+        self.background.close()
 
     @property
     def operations(self) -> Sequence[Operation]:
@@ -91,8 +95,8 @@ class LogicalUnit:
             operation = self._admit(request.cdb, itl)
             cdb = Cdb(operation.layout, request.cdb)
             wanted_bytes = operation.data_out(cdb, self.medium.block_bytes)
-            self._check_state(operation)
-            data_in = operation.handler(
+            self._check_state(operation, mapping)
+            outcome = operation.handler(
                 Invocation(
                     unit=self,
                     router=router,
@@ -108,9 +112,11 @@ class LogicalUnit:
             return Completion(
                 Status.CHECK_CONDITION, sense=sense, data_out_wanted_bytes=wanted_bytes
             )
+        if isinstance(outcome, Status):
+            return Completion(outcome, data_out_wanted_bytes=wanted_bytes)
         if "allocation_length" in cdb:
-            data_in = data_in[: cdb["allocation_length"]]
-        return Completion(Status.GOOD, data_in=data_in, data_out_wanted_bytes=wanted_bytes)
+            outcome = outcome[: cdb["allocation_length"]]
+        return Completion(Status.GOOD, data_in=outcome, data_out_wanted_bytes=wanted_bytes)
 
     def _admit(self, cdb: bytes, itl: ItlNexus) -> Operation:
         """The operation asked for, once nothing is pending that must be reported first.
@@ -144,20 +150,20 @@ class LogicalUnit:
             raise CheckCondition(condition)
         if not self._started:
             refuse(SenseCode.INITIALIZING_COMMAND_REQUIRED)
-        if access is Access.WRITE and self.write_protected:
+        if access is Access.WRITE and (self.write_protected or itl.mapping.read_only):
             refuse(SenseCode.WRITE_PROTECTED)
 
     def _background_changed(self) -> None:
         with self._lock:
             self._tell(())
 
-    def _check_state(self, operation: Operation) -> None:
+    def _check_state(self, operation: Operation, mapping: Mapping) -> None:
         condition = None if operation.despite_background else self.background.condition()
         if condition is not None:
             raise CheckCondition(condition)
         if operation.needs_medium and not self._started:
             refuse(SenseCode.INITIALIZING_COMMAND_REQUIRED)
-        if operation.changes_medium and self.write_protected:
+        if operation.changes_medium and (self.write_protected or mapping.read_only):
             refuse(SenseCode.WRITE_PROTECTED)
 
     def request_sense(self, itl: ItlNexus) -> Sense:
@@ -239,7 +245,6 @@ class LogicalUnit:
             self._meet(ItlNexus(mapping, *nexus) for nexus in nexuses)
             # Said last: a gate that was closed until now opens for nobody too early.
             mapping.gate.set_pending(mapping.lun, None, self._unusual)
-            self.background.come()
 
     def meet(self, itl: ItlNexus) -> None:
         """A nexus begins: its first command learns of it, and does not pass the gate."""
@@ -258,9 +263,6 @@ class LogicalUnit:
         with self._lock:
             self._attentions.forget_mapping(mapping)
             del self._told[mapping]
-            ending = None if self._told else self.background.leave()
-        if ending is not None:
-            ending.join()
 
     def _tell(self, nexuses: Sequence[ItlNexus]) -> None:
         """Tells the gates what is different now, of these nexuses. The lock is held."""

@@ -179,7 +179,8 @@ def _mode_sense(invocation: "Invocation", *, ten: bool) -> bytes:
         descriptor = _block_descriptor(unit.medium.block_count, unit.medium.block_bytes, long_lba)
     codes = unit.mode_pages.codes() if cdb["page_code"] == ALL_PAGES else [cdb["page_code"]]
     pages = b"".join(unit.mode_pages.read(code, cdb["page_control"]) for code in codes)
-    parameters = _DPOFUA | (_WP if unit.write_protected else 0)
+    protected = unit.write_protected or invocation.itl.mapping.read_only
+    parameters = _DPOFUA | (_WP if protected else 0)
     if not ten:
         length = 3 + len(descriptor) + len(pages)
         return bytes([length, 0, parameters, len(descriptor)]) + descriptor + pages

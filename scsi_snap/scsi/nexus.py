@@ -56,6 +56,8 @@ class Mapping:
     """The eight-byte LUN as an integer."""
     port: TargetPort
     gate: Gate
+    read_only: bool = False
+    """Write protected here, whatever the unit is elsewhere."""
 
 
 class ItlNexus(NamedTuple):

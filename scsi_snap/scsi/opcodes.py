@@ -10,17 +10,22 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi import (
+    atomic_commands,
     block_commands,
+    cache_commands,
     capacity,
+    defect_data,
     extended_copy,
     format_unit,
     inquiry,
+    lba_status,
     mode_pages,
     primary_commands,
     provisioning,
     receive_copy_results,
     sanitize,
     supported_operations,
+    verify_commands,
 )
 from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.sense import FieldPointer, Sense, SenseCode
@@ -45,7 +50,12 @@ OPERATIONS: Final = tuple(
             *supported_operations.OPERATIONS,
             *capacity.OPERATIONS,
             *block_commands.OPERATIONS,
+            *verify_commands.OPERATIONS,
+            *cache_commands.OPERATIONS,
+            *atomic_commands.OPERATIONS,
             *provisioning.OPERATIONS,
+            *lba_status.OPERATIONS,
+            *defect_data.OPERATIONS,
             *extended_copy.OPERATIONS,
             *receive_copy_results.OPERATIONS,
             *format_unit.OPERATIONS,
@@ -74,9 +84,7 @@ class CommandTable:
         actions = self._by_code.get(cdb[0]) if cdb else None
         if actions is None:
             return _UNKNOWN_CODE
-        if None in actions:
-            return actions[None]
-        action = cdb[1] & _SERVICE_ACTION_MASK if len(cdb) > 1 else 0
+        action = None if None in actions else cdb[1] & _SERVICE_ACTION_MASK if len(cdb) > 1 else 0
         return actions.get(action, _UNKNOWN_ACTION)
 
 

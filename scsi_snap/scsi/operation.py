@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.cdb import Cdb, Field, Layout, flag, number, refused
 from scsi_snap.scsi.invocation import Invocation
+from scsi_snap.scsi.request import Status
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
 
-Handler = Callable[[Invocation], bytes]
-"""Carries a command out and returns its Data-In, uncut; or raises `CheckCondition`."""
+Handler = Callable[[Invocation], bytes | Status]
+"""Carries a command out and returns its Data-In, uncut, for GOOD; or a status that says more than
+that, without data; or raises `CheckCondition`.
+"""
 
 Offer = Callable[["LogicalUnit"], bool]
 """Whether a unit has a command; it stays so while the unit lives."""

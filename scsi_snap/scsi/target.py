@@ -41,10 +41,12 @@ class Target:
         assert not self._places
         self._gate = gate
 
-    def add_unit(self, number: int, unit: LogicalUnit) -> None:
-        """Maps a unit; initiators are told by unit attention on the units they know."""
+    def add_unit(self, number: int, unit: LogicalUnit, *, read_only: bool = False) -> None:
+        """Maps a unit; initiators are told by unit attention on the units they know. `read_only`:
+        write protected at this place, whatever the unit is.
+        """
         assert 0 <= number < LUNS_MAX
-        mapping = Mapping(lun_address.encode(number), self._port, self._gate)
+        mapping = Mapping(lun_address.encode(number), self._port, self._gate, read_only)
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places

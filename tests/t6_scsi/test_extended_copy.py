@@ -430,6 +430,15 @@ class TestAborted:
         write = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0]
         assert pair.bus.refused(write, bytes(512), lun=LUN_1) == fixed(WRITE_PROTECTED)
 
+    def test_a_destination_that_is_mapped_read_only(self, pair: Pair) -> None:
+        """At its place in this view, whatever the unit is elsewhere."""
+        pair.bus.target.remove_unit(1)
+        pair.bus.target.add_unit(1, pair.other_unit, read_only=True)
+        pair.bus.clear_attentions(1)
+        sense = pair.refused(blocks_segment(0, 1, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 0)
+        pair.copy(blocks_segment(1, 0, 1, 0, 0))
+
     @pytest.mark.parametrize("ends", [(0, 1), (1, 0)])
     def test_an_end_that_is_stopped(self, pair: Pair, ends: tuple[int, int]) -> None:
         pair.bus.good([0x1B, 0, 0, 0, 0, 0], lun=LUN_1)
