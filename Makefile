@@ -10,6 +10,8 @@ BIN    := $(VENV)/bin
 CARGO  := cargo
 # Both cores of a small machine, and not all of a large one.
 JOBS   ?= $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+# Each of `make fuzz`'s targets.
+FUZZ_SECONDS ?= 60
 
 # rustup's programs, also where a login shell has not put them on the PATH.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -60,6 +62,9 @@ format: $(INSTALLED) | toolchain ## put every file in its format
 docs: $(INSTALLED) ## write the pages that are made from tables in the code
 	$(BIN)/python scripts/generate_docs.py
 
+fuzz: $(VENV)/fuzz | toolchain ## search what reads bytes from outside, FUZZ_SECONDS each (60)
+	PATH="$(abspath $(BIN)):$$PATH" scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 bench: $(INSTALLED) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
 	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
@@ -106,5 +111,11 @@ $(VENV)/installed: setup.cfg pyproject.toml | $(NATIVE)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	@touch $@ $(NATIVE)
 
-.PHONY: help demo test test-rust test-python check format docs bench bench-quick wheel clean \
+# cargo-fuzz and atheris, beside the other tools.
+$(VENV)/fuzz: $(VENV)/installed
+	$(CARGO) install --quiet --locked --root $(VENV) cargo-fuzz
+	$(BIN)/pip install --quiet 'atheris >= 2.3'
+	touch $@
+
+.PHONY: help demo test test-rust test-python check format docs fuzz bench bench-quick wheel clean \
 	toolchain system tools bench-tools

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scsi_snap.control import pools, volumes
 from scsi_snap.control.traits import TraitChoices
+from scsi_snap.inventory.records import ChapRecord
 
 View = TypeVar("View")
 
@@ -81,6 +82,7 @@ class SnapshotsCreate(_Request):
 
 class TargetCreate(_Request):
     name: str = Field(description="iSCSI name")
+    groups: list[int] = Field(default_factory=list, description="portal group tags; empty: 1")
 
 
 class ChapSet(_Request):
@@ -89,9 +91,30 @@ class ChapSet(_Request):
     mutual_user: str = ""
     mutual_secret: str = ""
 
+    def record(self) -> ChapRecord:
+        return ChapRecord(self.user, self.secret, self.mutual_user, self.mutual_secret)
+
+
+class InitiatorAllow(_Request):
+    chap: ChapSet | None = Field(None, description="a secret of its own; null: what it has stays")
+
+
+class RedirectSet(_Request):
+    address: str = Field(description="ADDRESS:PORT")
+    permanent: bool = False
+
+
+class PortalCreate(_Request):
+    address: str = Field(description="ADDRESS:PORT")
+    group: int = Field(1, description="portal group tag")
+
 
 class LunMap(_Request):
     backing: str = Field(description="POOL/VOLUME, or POOL/VOLUME@SNAPSHOT (read-only)")
+    initiators: list[str] = Field(
+        default_factory=list, description="show it to these alone; empty: to everybody"
+    )
+    read_only: bool = False
 
 
 class OutcomeBody(BaseModel, Generic[View]):

@@ -30,7 +30,7 @@ from scsi_snap.inventory.personalities import Claim
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle, Pools
 from scsi_snap.inventory.records import LunRecord, PoolRecord
-from scsi_snap.scsi.caretaker import Caretaker, Nobody
+from scsi_snap.inventory.volume_eraser import VolumeEraser
 from scsi_snap.scsi.identity import Identity, Personality
 
 
@@ -61,6 +61,7 @@ class Assembly:
         for record in self.catalog.state.pools.values():
             notes += self._start_pool(record)
         notes += self._settle_groups()
+        self.exporter.set_discovery_chap(self.catalog.state.discovery_chap)
         for target in self.catalog.state.targets.values():
             self.exporter.set_target(target)
         for handle in self.pools.opened():
@@ -116,7 +117,7 @@ class Assembly:
             return [Note("lun-unavailable", f"{label}: {error.message}")]
         if unit is None:
             return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
-        self.exporter.map(target, record.lun, unit)
+        self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         return []
 
     def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
@@ -129,10 +130,12 @@ class Assembly:
         self._refuse_shown_twice(name, personality.identity)
         snapshot = found.snapshot.name if found.snapshot else None
         device = handle.device(found.volume.name, snapshot)
-        caretaker: Caretaker = Nobody()
-        if found.snapshot is None:
-            caretaker = VolumeCaretaker(handle, found.volume.id)
-        return Unit(name, device, personality.identity.uuid, personality, caretaker)
+        uuid = personality.identity.uuid
+        if found.snapshot is not None:
+            return Unit(name, device, uuid, personality)
+        caretaker = VolumeCaretaker(handle, found.volume.id)
+        eraser = VolumeEraser(handle, found.volume.id)
+        return Unit(name, device, uuid, personality, caretaker, eraser)
 
     def claims_on(self, chosen: Identity) -> Iterator[Claim]:
         """What else in the controller has a name that `chosen` chose."""

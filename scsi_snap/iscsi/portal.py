@@ -16,16 +16,16 @@ connection has its own task, and whatever ends it is caught there.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from scsi_snap.iscsi.directory import NexusKey, PortalAddress, TargetDirectory
+from scsi_snap.iscsi.chap import Challenges
+from scsi_snap.iscsi.directory import NexusKey, PortalAddress, TargetDirectory, of_socket
 from scsi_snap.iscsi.discovery import DiscoverySession
 from scsi_snap.iscsi.limits import (
     DISCOVERY_IDLE_TIMEOUT_S,
@@ -86,6 +86,7 @@ class Portal:
         sessions: SessionTable,
         adopt: Adopt,
         portal_group_tag: int = 1,
+        challenges: Challenges | None = None,
         limits: PortalLimits | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -95,6 +96,7 @@ class Portal:
         self._sessions = sessions
         self._adopt = adopt
         self._portal_group_tag = portal_group_tag
+        self._challenges = challenges if challenges is not None else Challenges()
         self._limits = limits or PortalLimits()
         self._random_bytes = random_bytes
         self._listener: socket.socket | None = None
@@ -196,9 +198,16 @@ class Portal:
         login = Login(
             directory=self._directory,
             sessions=self._sessions,
-            portal_group_tag=self._portal_group_tag,
+            connected_to=conversation.local_address(self._portal_group_tag),
+            challenges=self._challenges,
             random_bytes=self._random_bytes,
         )
+        try:
+            return await self._converse(conversation, login)
+        finally:
+            login.close()
+
+    async def _converse(self, conversation: _Conversation, login: Login) -> Login | None:
         async with asyncio.timeout(self._limits.login_timeout_s):
             while not login.settled:
                 data = await conversation.receive()
@@ -231,11 +240,15 @@ class Portal:
             parameters = login.parameters
             if parameters is None:
                 return
-            session = await self._adopt(
-                Adoption(conversation.connection, parameters, login.trailing_data)
-            )
-            conversation.release()
-            self._sessions.add(key, parameters.tsih, parameters.cid, session)
+            adoption = Adoption(conversation.connection, parameters, login.trailing_data)
+            await _to_the_end(self._hand_over(conversation, key, adoption))
+
+    async def _hand_over(
+        self, conversation: _Conversation, key: NexusKey, adoption: Adoption
+    ) -> None:
+        session = await self._adopt(adoption)
+        conversation.release()
+        self._sessions.add(key, adoption.parameters.tsih, adoption.parameters.cid, session)
 
     async def _replace_session(self, login: Login, key: NexusKey) -> bytes:
         """The last response of the login: full feature, or why not."""
@@ -277,6 +290,17 @@ class Portal:
             self._discovery_sessions -= 1
 
 
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Cancelled (the portal is deleted), it still waits for the end of `work`: a session that has
+    been adopted must be listed, or nothing would end it when it is replaced."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
 class _Conversation:
     """A connected socket until it is closed or released."""
 
@@ -301,9 +325,7 @@ class _Conversation:
                 pass
 
     def local_address(self, portal_group_tag: int) -> PortalAddress:
-        host, port = self.connection.getsockname()[:2]
-        mapped = getattr(ipaddress.ip_address(host), "ipv4_mapped", None)
-        return PortalAddress(str(mapped or host), port, portal_group_tag)
+        return PortalAddress(*of_socket(self.connection.getsockname()), portal_group_tag)
 
     def release(self) -> None:
         """The socket is somebody else's from now on."""

@@ -7,6 +7,7 @@ that shows the unit is another device, and has ports of its own.
 
 from typing import TYPE_CHECKING
 
+from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target_port_groups import TARGET_PORT_GROUP, ports_of_device
 
@@ -30,13 +31,9 @@ def unit_serial_number(unit: "LogicalUnit", _port: TargetPort) -> bytes:
 
 def device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
     """SPC-4, 7.8.6: names of the logical unit, of the target port, of the target device."""
-    identity = unit.personality.identity
-    vendor_id = identity.vendor.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
     return b"".join(
         [
-            _designator(_BINARY, _OF_UNIT, _NAA, identity.naa),
-            _designator(_ASCII, _OF_UNIT, _T10_VENDOR_ID, vendor_id),
-            _designator(_UTF8, _OF_UNIT, _SCSI_NAME, _name(f"naa.{identity.naa.hex()}")),
+            *unit_designators(unit.personality.identity),
             _number(_OF_UNIT, _LOGICAL_UNIT_GROUP, _UNIT_GROUP),
             _number(_OF_PORT, _RELATIVE_TARGET_PORT, port.relative_identifier),
             _number(_OF_PORT, _TARGET_PORT_GROUP, TARGET_PORT_GROUP),
@@ -44,6 +41,16 @@ def device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
             _designator(_UTF8, _OF_DEVICE, _SCSI_NAME, _name(port.target_name)),
         ]
     )
+
+
+def unit_designators(identity: Identity) -> list[bytes]:
+    """The designation descriptors that name the logical unit itself, and nothing else."""
+    vendor_id = identity.vendor.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
+    return [
+        _designator(_BINARY, _OF_UNIT, _NAA, identity.naa),
+        _designator(_ASCII, _OF_UNIT, _T10_VENDOR_ID, vendor_id),
+        _designator(_UTF8, _OF_UNIT, _SCSI_NAME, _name(f"naa.{identity.naa.hex()}")),
+    ]
 
 
 def scsi_ports(unit: "LogicalUnit", port: TargetPort) -> bytes:

@@ -19,6 +19,7 @@ _VERSION_SPC_4 = 0x06
 _RMB = 0x80
 _HISUP = 0x10
 _RESPONSE_DATA_FORMAT = 0x02
+_3PC = 0x08
 _MULTIP = 0x10
 _CMDQUE = 0x02
 
@@ -57,7 +58,7 @@ def standard_data(
     data[2] = _VERSION_SPC_4
     data[3] = _HISUP | _RESPONSE_DATA_FORMAT
     data[4] = len(data) - 5
-    data[5] = TPGS_IMPLICIT if personality else 0
+    data[5] = TPGS_IMPLICIT | _3PC if personality else 0
     data[6] = _MULTIP if several_ports else 0
     data[7] = _CMDQUE
     identity = personality.identity if personality else None
@@ -84,5 +85,6 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
 )

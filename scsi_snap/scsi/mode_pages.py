@@ -265,7 +265,8 @@ def _mode_sense(invocation: "Invocation", *, ten: bool) -> bytes:
     if not cdb["disable_block_descriptors"]:
         descriptor = _block_descriptor(unit.medium.block_count, unit.medium.block_bytes, long_lba)
     pages = b"".join(unit.mode_pages.read(code, cdb["page_control"]) for code in codes)
-    parameters = _DPOFUA | (_WP if unit.write_protected else 0)
+    protected = unit.write_protected or invocation.itl.mapping.read_only
+    parameters = _DPOFUA | (_WP if protected else 0)
     if not ten:
         length = 3 + len(descriptor) + len(pages)
         return bytes([length, 0, parameters, len(descriptor)]) + descriptor + pages
@@ -359,7 +360,7 @@ OPERATIONS: Final = (
         Layout(6, *_MODE_SENSE_FIELDS, number("allocation_length", 4, 1)),
         mode_sense_6,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
     Operation(
         "MODE SELECT (10)",
@@ -381,6 +382,6 @@ OPERATIONS: Final = (
         ),
         mode_sense_10,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
 )

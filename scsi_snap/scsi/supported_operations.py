@@ -93,8 +93,9 @@ OPERATIONS: Final = (
         ),
         report_supported_operation_codes,
         "SPC-4",
-        Access.ANY,
+        Access.READ,
         service_action=0x0C,
+        despite_background=True,
     ),
     Operation(
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
@@ -102,7 +103,8 @@ OPERATIONS: Final = (
         Layout(12, flag("return_extended_data", 2, 7), number("allocation_length", 6, 4)),
         report_supported_task_management_functions,
         "SPC-4",
-        Access.ANY,
+        Access.READ,
         service_action=0x0D,
+        despite_background=True,
     ),
 )

@@ -41,10 +41,12 @@ class Target:
         assert not self._places
         self._gate = gate
 
-    def add_unit(self, number: int, unit: LogicalUnit) -> None:
-        """Maps a unit; initiators are told by unit attention on the units they know."""
+    def add_unit(self, number: int, unit: LogicalUnit, *, read_only: bool = False) -> None:
+        """Maps a unit; initiators are told by unit attention on the units they know. `read_only`:
+        write protected at this place, whatever the unit is.
+        """
         assert 0 <= number < LUNS_MAX
-        mapping = Mapping(lun_address.encode(number), self._port, self._gate)
+        mapping = Mapping(lun_address.encode(number), self._port, self._gate, read_only)
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
@@ -101,6 +103,10 @@ class Target:
         """The eight-byte LUNs of every unit, as integers, by number."""
         return [mapping.lun for _, (mapping, _) in sorted(self._places.items())]
 
+    def places(self) -> list[tuple[Mapping, LogicalUnit]]:
+        """Every unit with its place, by number."""
+        return [place for _, place in sorted(self._places.items())]
+
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""
         for mapping, unit in self._places.values():
@@ -126,6 +132,8 @@ class Target:
             return Response.LUN_DOES_NOT_EXIST
         if function == Function.LOGICAL_UNIT_RESET:
             place[1].reset()
+        if function == Function.CLEAR_TASK_SET:
+            place[1].commands_cleared(NexusId(nexus))
         return Response.FUNCTION_COMPLETE
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:

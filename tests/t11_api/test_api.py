@@ -279,8 +279,8 @@ def test_the_schema_has_every_route_with_its_answers(controller: Controller) -> 
 
 def test_the_schema_shows_no_secret(controller: Controller) -> None:
     schemas = make_app(controller.service).openapi()["components"]["schemas"]
-    holding = [name for name, one in schemas.items() if "secret" in json.dumps(one).lower()]
-    assert holding == ["ChapSet"]
+    fields = {name: json.dumps(list(one.get("properties", ()))) for name, one in schemas.items()}
+    assert [name for name, one in fields.items() if "secret" in one.lower()] == ["ChapSet"]
 
 
 def test_the_socket_is_for_its_owner_alone(tmp_path: Path) -> None:

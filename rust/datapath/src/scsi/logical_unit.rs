@@ -14,9 +14,14 @@ use super::counters::{UnitCounters, UnitCounts};
 use super::gate::Gate;
 use super::request::{Completion, Request};
 
+/// Which logical unit: the same number in every target that shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UnitNumber(pub u64);
+
 /// A logical unit over a device of floor 5.
 #[derive(Debug)]
 pub struct LogicalUnit<D> {
+    number: UnitNumber,
     device: D,
     block_bytes: u32,
     read_only: bool,
@@ -32,11 +37,17 @@ struct Transfer {
 }
 
 impl<D: BlockIo> LogicalUnit<D> {
-    /// `block_bytes` is the logical block length, a multiple of 512.
-    pub fn new(device: D, block_bytes: u32, read_only: bool) -> Self {
+    /// `block_bytes` is the logical block length, a multiple of 512. A unit that is read-only
+    /// declines every WRITE.
+    pub fn new(number: UnitNumber, device: D, block_bytes: u32, read_only: bool) -> Self {
         assert!(block_bytes > 0 && block_bytes.is_multiple_of(512), "a block is whole sectors");
         let (gate, counters) = Default::default();
-        Self { device, block_bytes, read_only, gate, counters }
+        Self { number, device, block_bytes, read_only, gate, counters }
+    }
+
+    /// Which unit it is.
+    pub fn number(&self) -> UnitNumber {
+        self.number
     }
 
     /// Counts there: units of several targets over one device are one logical unit.

@@ -10,12 +10,14 @@ pub mod gate;
 pub mod logical_unit;
 pub mod nexus;
 pub mod request;
+pub mod sessions;
 pub mod slow_path;
 pub mod target;
 
 pub use counters::{UnitCounters, UnitCounts};
 pub use gate::Gate;
-pub use logical_unit::LogicalUnit;
+pub use logical_unit::{LogicalUnit, UnitNumber};
 pub use request::{Cdb, Completion, NexusId, Request, TaskAttribute};
+pub use sessions::Sessions;
 pub use slow_path::SlowPath;
 pub use target::Target;

@@ -43,15 +43,21 @@ fn number() -> impl Strategy<Value = u32> {
 
 fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     let length = prop_oneof![Just(0u32), 1u32..5000, 60_000u32..70_000, any::<u32>()];
-    let command = (any::<[bool; 4]>(), tag(), length, number(), 0u64..2).prop_map(
-        |(flags, task_tag, expected_bytes, cmd_sn, lun)| {
+    let attribute = prop::sample::select(vec![
+        TaskAttribute::Simple,
+        TaskAttribute::Simple,
+        TaskAttribute::Ordered,
+        TaskAttribute::HeadOfQueue,
+    ]);
+    let command = (any::<[bool; 4]>(), tag(), length, number(), 0u64..2, attribute).prop_map(
+        |(flags, task_tag, expected_bytes, cmd_sn, lun, attribute)| {
             let [immediate, last, read, write] = flags;
             InitiatorPdu::ScsiCommand(ScsiCommand {
                 immediate,
                 last,
                 read,
                 write,
-                attribute: TaskAttribute::Simple,
+                attribute,
                 lun,
                 task_tag,
                 expected_bytes,
@@ -81,6 +87,12 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
         },
     );
     prop_oneof![4 => command, 4 => data_out, 1 => other]
+}
+
+/// Every LUN that a command of `pdu` can have, a bit of it flipped or not.
+fn luns() -> Vec<u64> {
+    let flips = std::iter::once(0).chain((0..64).map(|bit| 1 << bit));
+    flips.flat_map(|flip| [flip, 1 ^ flip]).collect()
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -136,7 +148,7 @@ proptest! {
                 }
                 Move::Abort => {
                     let (token, _ended) = datapath::scsi::nexus::end_token();
-                    pair.session.abort_tasks(Some(0), &token);
+                    pair.session.abort_tasks(&[0], None, &token);
                     continue;
                 }
                 Move::Tick(seconds) => {
@@ -159,7 +171,7 @@ proptest! {
         }
         // Whatever was started ends, and then nothing is held for it.
         let (token, _ended) = datapath::scsi::nexus::end_token();
-        pair.session.abort_tasks(None, &token);
+        pair.session.abort_tasks(&luns(), None, &token);
         while let Some((tag, _)) = pair.started.pop_front() {
             pair.session.handle_completion(tag, None);
         }

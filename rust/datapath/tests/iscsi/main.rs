@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attributes;
 mod commands;
 mod delivery;
 mod hostile;

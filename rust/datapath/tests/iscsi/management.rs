@@ -20,7 +20,7 @@ fn function_response(response: u8) -> TargetPdu {
 /// Finishes the oldest function, whose tasks must have ended.
 fn finish(pair: &mut Pair, response: u8) -> Vec<Answer> {
     let mut function = pair.functions.pop_front().unwrap();
-    drop(function.of_others.take());
+    drop(function.of_units.take());
     assert!((&mut function.ended).now_or_never().is_some(), "a task has not ended");
     pair.session.handle_task_management(function.task_tag, function.immediate, Some(response));
     pair.answers()
@@ -70,7 +70,7 @@ fn a_command_aborted_while_its_data_is_coming_in() {
     let bytes = pair.framing.frame(initiator::encode(&pdu), &[], &pattern(60_000));
     pair.try_feed(&bytes[..30_000]).unwrap();
     let (token, ended) = end_token();
-    pair.session.abort_tasks(None, &token);
+    pair.session.abort_tasks(&[0], None, &token);
     drop(token);
     assert!(ended.now_or_never().is_some());
     pair.try_feed(&bytes[30_000..]).unwrap();
@@ -118,7 +118,7 @@ fn functions_reach_the_tasks_they_mean() {
     // Function, logical units whose tasks end here, those whose tasks end in other sessions.
     let table = [
         (AbortTaskSet, vec![units[0]], None),
-        (ClearTaskSet, vec![units[0]], Some(Some(units[0]))),
+        (ClearTaskSet, vec![units[0]], None),
         (LogicalUnitReset, vec![units[0]], Some(Some(units[0]))),
         (TargetWarmReset, units.to_vec(), Some(None)),
         (TargetColdReset, units.to_vec(), Some(None)),
@@ -131,7 +131,7 @@ fn functions_reach_the_tasks_they_mean() {
             pair.send_command(&command, &[]);
         }
         assert!(pair.function(function, |_| ()).is_empty());
-        let of_others = pair.functions[0].of_others.as_ref().map(|(units, _)| *units);
+        let of_others = pair.functions[0].of_units.as_ref().map(|tasks| tasks.lun);
         assert_eq!(of_others, others, "{function:?}");
         let answered: Vec<bool> = (0..2).map(|_| !pair.complete(good()).is_empty()).collect();
         assert_eq!(answered, units.map(|lun| !ends.contains(&lun)), "{function:?}");
@@ -175,7 +175,7 @@ fn orders_from_another_session_end_tasks() {
     let command = pair.read(512);
     pair.send_command(&command, &[]);
     let (token, mut ended) = end_token();
-    pair.session.abort_tasks(Some(0), &token);
+    pair.session.abort_tasks(&[0], None, &token);
     drop(token);
     assert!((&mut ended).now_or_never().is_none());
     assert!(pair.complete(good()).is_empty());

@@ -1,8 +1,10 @@
 //! Task management, orders from outside, logout, NOP.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 
-use crate::limits::{IMMEDIATE_COMMANDS_MAX, PEER_GONE_AFTER_S, PING_AFTER_S};
+use crate::limits::{IMMEDIATE_COMMANDS_MAX, OUTBOX_BYTES_MAX, PEER_GONE_AFTER_S, PING_AFTER_S};
 use crate::scsi::nexus::{EndToken, end_token};
 use crate::scsi::slow_path::TaskManagementFunction;
 
@@ -12,9 +14,9 @@ use super::super::pdu::target::{
 };
 use super::super::pdu::{Bhs, NO_TAG, word};
 use super::super::receive::Pdu;
-use super::super::task::Phase;
-use super::super::window::Turn;
-use super::{Action, Held, PendingFunction, Session, Violation};
+use super::super::task::{Phase, Task};
+use super::super::window::{Turn, is_before};
+use super::{Action, Held, OfUnits, PendingFunction, Session, Violation};
 
 /// Response codes of task management (RFC 7143, 11.6.1).
 const FUNCTION_COMPLETE: u8 = 0;
@@ -75,24 +77,26 @@ impl Session {
         }
         let (token, ended) = end_token();
         let lun = request.lun;
-        let of_others = match request.function {
+        let end_position = self.admitted_count;
+        let of_units = match request.function {
             TaskReassign => return self.finish_function(request, REASSIGNMENT_NOT_SUPPORTED),
             AbortTask => match self.abort_one(request, &token) {
                 FUNCTION_COMPLETE => None,
                 response => return self.finish_function(request, response),
             },
-            AbortTaskSet => {
-                self.abort_tasks(Some(lun), &token);
+            // Each I_T nexus has its own task set (TST 001b), so both mean the same.
+            AbortTaskSet | ClearTaskSet => {
+                self.abort_older_tasks(Some(lun), request.cmd_sn, &token);
                 None
             }
             ClearAca => None,
-            ClearTaskSet | LogicalUnitReset => {
-                self.abort_tasks(Some(lun), &token);
-                Some((Some(lun), token))
+            LogicalUnitReset => {
+                self.abort_older_tasks(Some(lun), request.cmd_sn, &token);
+                Some(OfUnits { lun: Some(lun), end_position, token })
             }
             TargetWarmReset | TargetColdReset => {
-                self.abort_tasks(None, &token);
-                Some((None, token))
+                self.abort_older_tasks(None, request.cmd_sn, &token);
+                Some(OfUnits { lun: None, end_position, token })
             }
         };
         self.actions.push_back(Action::TaskManagement(PendingFunction {
@@ -101,7 +105,7 @@ impl Session {
             function: request.function,
             lun,
             ended,
-            of_others,
+            of_units,
         }));
     }
 
@@ -122,17 +126,29 @@ impl Session {
         TASK_DOES_NOT_EXIST
     }
 
-    /// Ends every task at `lun` (`None`: at every unit), without status. Those that run end when
-    /// their outcome comes; until then they hold `token`.
-    pub fn abort_tasks(&mut self, lun: Option<u64>, token: &EndToken) {
-        let concerned = |task_lun| lun.is_none_or(|lun| lun == task_lun);
-        let tags: Vec<u32> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| concerned(task.lun))
-            .map(|(tag, _)| *tag)
-            .collect();
-        tags.into_iter().for_each(|tag| self.abort(tag, token));
+    /// Ends the tasks at `lun` (`None`: at every unit) that a function numbered `cmd_sn` finds, also
+    /// those whose turn has not come.
+    fn abort_older_tasks(&mut self, lun: Option<u64>, cmd_sn: u32, token: &EndToken) {
+        let is_older = |task: &Task| task.admitted || is_before(task.cmd_sn, cmd_sn);
+        self.abort_where(|task| lun.is_none_or(|lun| lun == task.lun) && is_older(task), token);
+    }
+
+    /// Ends every task at these LUNs, without status; `end_position` leaves out those admitted from
+    /// there on, or not yet. Those that run end when their outcome comes; until then they hold
+    /// `token`.
+    pub fn abort_tasks(&mut self, luns: &[u64], end_position: Option<u64>, token: &EndToken) {
+        let is_before_end =
+            |task: &Task| end_position.is_none_or(|end| task.admitted && task.position < end);
+        self.abort_where(|task| luns.contains(&task.lun) && is_before_end(task), token);
+    }
+
+    fn abort_where(&mut self, is_meant: impl Fn(&Task) -> bool, token: &EndToken) {
+        let meant = self.tasks.iter().filter(|(_, task)| is_meant(task));
+        let mut meant: Vec<_> =
+            meant.map(|(tag, task)| (!task.dormant, Reverse(task.position), *tag)).collect();
+        // Dormant tasks first, from the youngest on: so none is enabled only to be ended.
+        meant.sort_unstable();
+        meant.into_iter().for_each(|(.., tag)| self.abort(tag, token));
     }
 
     fn abort(&mut self, tag: u32, token: &EndToken) {
@@ -193,14 +209,7 @@ impl Session {
         // What runs may still answer; what waits for data or for its turn will not get it.
         self.logout = Some(request);
         let (token, _ended) = end_token();
-        let waiting = |phase| matches!(phase, Phase::Collecting | Phase::Ready);
-        let tags: Vec<u32> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| waiting(task.phase))
-            .map(|(tag, _)| *tag)
-            .collect();
-        tags.into_iter().for_each(|tag| self.abort(tag, &token));
+        self.abort_where(|task| matches!(task.phase, Phase::Collecting | Phase::Ready), &token);
         self.logout_if_idle();
     }
 
@@ -265,8 +274,12 @@ impl Session {
         self.send_event(0, LOGOUT_REQUESTED, [0, 0, within_s], Bytes::new());
     }
 
-    /// Reports a SCSI asynchronous event with its sense data.
+    /// Reports a SCSI asynchronous event with its sense data; not to a peer that leaves its answers
+    /// unread.
     pub fn report_event(&mut self, lun: u64, sense: &Bytes) {
+        if self.outbox.bytes() >= OUTBOX_BYTES_MAX {
+            return;
+        }
         let segment = [&(sense.len() as u16).to_be_bytes()[..], sense].concat();
         self.send_event(lun, SCSI_EVENT, [0; 3], segment.into());
     }
