@@ -310,7 +310,8 @@ fn atomic_writes_among_others_are_whole_after_a_cut_and_in_every_snapshot() {
             for task in tasks {
                 task.await;
             }
-            check_snapshots(&volumes, in_run.borrow().clone()).await;
+            let regions = in_run.borrow().clone();
+            check_snapshots(&volumes, regions).await;
             let volume = volumes.get("vol0").unwrap();
             let stamps = read_stamps(&*volume, 0, SECTORS).await.unwrap();
             check_regions(&stamps, &in_run.borrow(), false);
@@ -322,7 +323,8 @@ fn atomic_writes_among_others_are_whole_after_a_cut_and_in_every_snapshot() {
             let volume = volumes.get("vol0").unwrap();
             let stamps = read_stamps(&*volume, 0, SECTORS).await.unwrap();
             check_regions(&stamps, &world.borrow(), true);
-            check_snapshots(&volumes, world.borrow().clone()).await;
+            let regions = world.borrow().clone();
+            check_snapshots(&volumes, regions).await;
         });
         last.unwrap();
     }
