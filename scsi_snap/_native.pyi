@@ -127,6 +127,23 @@ class Device:
     def flush(self) -> None: ...
     def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+    @property
+    def atomic_bytes_max(self) -> int:
+        """What `write_atomic` takes; 0 for a snapshot image."""
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
+        """None where the range held `expected`, which is as long as `data`, and was written; else
+        the index of the first byte that differs, and nothing was written. No other change of the
+        range comes in between. At most 16 MiB."""
+    def or_write(self, offset_bytes: int, data: bytes) -> None:
+        """Sets the bits of `data`; no other change of the range comes in between. At most
+        16 MiB."""
+    def write_atomic(self, offset_bytes: int, data: bytes) -> None:
+        """After a power cut all of `data`, or what was there before. Durable when it returns."""
+    def copy_from(
+        self, source: Device, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None:
+        """Copies within the data path, forward, in pieces of at most 1 MiB; what was copied before
+        a failure stays."""
 
 @final
 class Session:

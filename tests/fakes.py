@@ -318,6 +318,31 @@ class FakeDevice:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
 
+    @property
+    def unmap_granularity_bytes(self) -> int:
+        return 4096
+
+    @property
+    def atomic_bytes_max(self) -> int:
+        return 0 if self.read_only else 1 << 20
+
+    def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
+        return [(length_bytes, True)]
+
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
+        found = self.read(offset_bytes, len(expected))
+        if found == expected:
+            self.write(offset_bytes, data)
+            return None
+        return next(index for index, byte in enumerate(found) if byte != expected[index])
+
+    def or_write(self, offset_bytes: int, data: bytes) -> None:
+        found = self.read(offset_bytes, len(data))
+        self.write(offset_bytes, bytes(a | b for a, b in zip(found, data, strict=True)))
+
+    def write_atomic(self, offset_bytes: int, data: bytes) -> None:
+        self.write(offset_bytes, data)
+
     def _origin(self) -> _Volume:
         found = self._pool.content.volumes.get(self._volume)
         if not self._pool.content.open or found is None or found.id != self._volume_id:

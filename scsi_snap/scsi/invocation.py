@@ -47,3 +47,9 @@ class Invocation:
         if len(self.data_out) < self.data_out_wanted_bytes:
             refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
         return self.data_out[: self.data_out_wanted_bytes]
+
+    def exact_block_data(self) -> bytes:
+        """The same, for commands that would mean another thing if there were more of it."""
+        if len(self.data_out) > self.data_out_wanted_bytes:
+            refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+        return self.block_data()

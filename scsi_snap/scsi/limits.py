@@ -16,6 +16,18 @@ UNMAP_BYTES_MAX: Final = 256 << 20
 UNMAP_DESCRIPTORS_MAX: Final = 256
 """Descriptors of one UNMAP: a parameter list of four kibibytes."""
 
+PREFETCH_BYTES_MAX: Final = 16 << 20
+"""One PRE-FETCH: what is taken to fit the cache, and read well inside a host's time-out."""
+
+COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
+"""One COMPARE AND WRITE: what MAXIMUM COMPARE AND WRITE LENGTH, of one byte, can say."""
+
+PHYSICAL_BLOCK_BYTES_MAX: Final = 4096
+"""What a unit says is a physical block: hosts' file systems align to no more."""
+
+LBA_STATUS_RUNS_MAX: Final = 1024
+"""Runs that one GET LBA STATUS looks at: 16 kibibytes of descriptors, and seconds of looking."""
+
 PIECE_BYTES: Final = 1 << 20
 """VERIFY and WRITE SAME hold this much of their range in memory at a time."""
 

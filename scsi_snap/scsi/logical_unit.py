@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from scsi_snap.scsi import opcodes
 from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.device import BlockDevice, Medium
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.invocation import Invocation, Router
 from scsi_snap.scsi.mode_pages import ModePages
 from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping
-from scsi_snap.scsi.opcodes import OPERATIONS, find
 from scsi_snap.scsi.operation import Operation
 from scsi_snap.scsi.request import Completion, NexusId, Request, Status
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
@@ -46,6 +46,7 @@ class LogicalUnit:
         self.personality: Final = personality
         # Nothing is written to a read-only device, so it has no write cache to switch off.
         self.mode_pages: Final = ModePages(write_cache=not device.read_only)
+        self._commands: Final = opcodes.offered_by(self)
         self._lock: Final = threading.Lock()
         self._attentions: Final = UnitAttentions()
         self._started = True
@@ -74,11 +75,11 @@ class LogicalUnit:
             cdb = Cdb(operation.layout, request.cdb)
             wanted_bytes = operation.data_out(cdb, self.medium.block_bytes)
             self._check_state(operation, mapping)
-            data_in = operation.handler(
+            outcome = operation.handler(
                 Invocation(
                     unit=self,
                     router=router,
-                    operations=OPERATIONS,
+                    operations=self._commands.operations,
                     itl=itl,
                     cdb=cdb,
                     data_out=request.data_out,
@@ -90,9 +91,11 @@ class LogicalUnit:
             return Completion(
                 Status.CHECK_CONDITION, sense=sense, data_out_wanted_bytes=wanted_bytes
             )
+        if isinstance(outcome, Status):
+            return Completion(outcome, data_out_wanted_bytes=wanted_bytes)
         if "allocation_length" in cdb:
-            data_in = data_in[: cdb["allocation_length"]]
-        return Completion(Status.GOOD, data_in=data_in, data_out_wanted_bytes=wanted_bytes)
+            outcome = outcome[: cdb["allocation_length"]]
+        return Completion(Status.GOOD, data_in=outcome, data_out_wanted_bytes=wanted_bytes)
 
     def _admit(self, cdb: bytes, itl: ItlNexus) -> Operation:
         """The operation asked for, once nothing is pending that must be reported first.
@@ -100,7 +103,7 @@ class LogicalUnit:
         SAM-5: a unit attention comes before every other error, on all commands but INQUIRY,
         REPORT LUNS and REQUEST SENSE.
         """
-        operation = find(cdb)
+        operation = self._commands.find(cdb)
         with self._lock:
             if itl.mapping not in self._told:
                 refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)

@@ -6,13 +6,22 @@ Each module of commands ends with its rows; `opcodes` puts them together.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.cdb import Cdb, Field, Layout, flag, number, refused
 from scsi_snap.scsi.invocation import Invocation
+from scsi_snap.scsi.request import Status
 
-Handler = Callable[[Invocation], bytes]
-"""Carries a command out and returns its Data-In, uncut; or raises `CheckCondition`."""
+if TYPE_CHECKING:
+    from scsi_snap.scsi.logical_unit import LogicalUnit
+
+Handler = Callable[[Invocation], bytes | Status]
+"""Carries a command out and returns its Data-In, uncut, for GOOD; or a status that says more than
+that, without data; or raises `CheckCondition`.
+"""
+
+Offer = Callable[["LogicalUnit"], bool]
+"""Whether a unit has a command; it stays so while the unit lives."""
 
 DataOut = Callable[[Cdb, int], int]
 """How many bytes of Data-Out a CDB asks for, given the block length in bytes."""
@@ -27,6 +36,11 @@ class Access(Enum):
     ANY = "nothing that a reservation is about"
     READ = "reads the medium: conflicts with exclusive access"
     WRITE = "changes the medium or the unit: conflicts with write exclusive too"
+
+
+def by_every_unit(_unit: "LogicalUnit") -> bool:
+    """Always."""
+    return True
 
 
 def no_data_out(_cdb: Cdb, _block_bytes: int) -> int:
@@ -65,6 +79,8 @@ class Operation:
     """Carried out while a unit attention is pending (SAM-5)."""
     timeout_s: int = 30
     """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
+    offered: Offer = by_every_unit
+    """A unit without it answers as if the command did not exist, and does not report it."""
 
 
 DPO: Final = flag("dpo", 1, 4)

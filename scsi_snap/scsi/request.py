@@ -16,6 +16,7 @@ class Status(IntEnum):
 
     GOOD = 0x00
     CHECK_CONDITION = 0x02
+    CONDITION_MET = 0x04
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Vital product data pages (SPC-4, 7.8; SBC-3), from what the unit can do.
+"""Vital product data pages of every device type (SPC-4, 7.8), from what the unit can do, and the
+table of all pages.
 
 `PAGES` maps a page code to the function that makes its contents; page 00h lists the same table.
 """
@@ -6,12 +7,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from scsi_snap.scsi.limits import (
-    TRANSFER_BYTES_MAX,
-    UNMAP_BYTES_MAX,
-    UNMAP_DESCRIPTORS_MAX,
-    WRITE_SAME_BYTES_MAX,
-)
+from scsi_snap.scsi import block_pages
 from scsi_snap.scsi.nexus import TargetPort
 
 if TYPE_CHECKING:
@@ -76,39 +72,11 @@ def _name(text: str) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def _block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
-    """SBC-3: what is enforced, in blocks. WSNZ: WRITE SAME of zero blocks is refused."""
-    block_bytes = unit.medium.block_bytes
-    page = bytearray(0x3C)
-    page[0] = 0x01
-    page[4:8] = (TRANSFER_BYTES_MAX // block_bytes).to_bytes(4, "big")
-    if unit.unmaps:
-        page[16:20] = (UNMAP_BYTES_MAX // block_bytes).to_bytes(4, "big")
-        page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
-    page[32:40] = (WRITE_SAME_BYTES_MAX // block_bytes).to_bytes(8, "big")
-    return bytes(page)
-
-
-def _block_device_characteristics(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
-    """SBC-3: no rotation to schedule for; VBULS: VERIFY compares unmapped blocks as
-    zeros.
-    """
-    page = bytearray(0x3C)
-    page[0:2] = (1).to_bytes(2, "big")
-    page[4] = 0x01
-    return bytes(page)
-
-
-def _logical_block_provisioning(unit: "LogicalUnit", _port: TargetPort) -> bytes:
-    """SBC-3: LBPU, LBPWS, LBPWS10; LBPRZ 001b, unmapped blocks read as zeros; thin."""
-    return bytes([0, 0x80 | 0x40 | 0x20 | 0x04, 0x02, 0]) if unit.unmaps else bytes(4)
-
-
 PAGES: Final[dict[int, Page]] = {
     0x00: _supported_pages,
     0x80: _unit_serial_number,
     0x83: _device_identification,
-    0xB0: _block_limits,
-    0xB1: _block_device_characteristics,
-    0xB2: _logical_block_provisioning,
+    0xB0: block_pages.block_limits,
+    0xB1: block_pages.block_device_characteristics,
+    0xB2: block_pages.logical_block_provisioning,
 }

@@ -12,7 +12,7 @@ from tests.t6_scsi.fakes import MemoryDevice, RecordingGate
 UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 TARGET_NAME = "iqn.2026-11.org.example:disk"
 
-GOOD, CHECK_CONDITION = 0x00, 0x02
+GOOD, CHECK_CONDITION, CONDITION_MET = 0x00, 0x02, 0x04
 
 
 def initiator(nexus: int) -> InitiatorPort:
@@ -66,10 +66,10 @@ class Bus:
             pass
 
 
-def make_bus(device: MemoryDevice) -> Bus:
+def make_bus(device: MemoryDevice, *, thin: bool = True) -> Bus:
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
-    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID)))
+    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID), thin=thin))
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate)
     bus.clear_attentions(1)

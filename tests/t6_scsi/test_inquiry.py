@@ -3,8 +3,10 @@
 import pytest
 
 from tests.t6_scsi.bus import TARGET_NAME, UNIT_UUID, Bus, make_bus
-from tests.t6_scsi.fakes import HollowDevice
+from tests.t6_scsi.fakes import HollowDevice, MemoryDevice
 from tests.t6_scsi.senses import in_cdb
+
+MIB = 1 << 20
 
 
 def vpd(bus: Bus, page: int, length: int = 0x400) -> bytes:
@@ -99,11 +101,20 @@ def test_block_limits(bus_of: Bus) -> None:
     block_bytes = bus_of.device.block_bytes
     assert page[:4] == b"\x00\xb0\x00\x3c"
     assert page[4] == 0x01  # WSNZ
-    assert page[5] == 0  # no COMPARE AND WRITE
+    assert page[5] == 255  # MAXIMUM COMPARE AND WRITE LENGTH
+    physical = 4096 // block_bytes
+    assert int.from_bytes(page[6:8], "big") == physical  # OPTIMAL TRANSFER LENGTH GRANULARITY
     assert int.from_bytes(page[8:12], "big") * block_bytes == 16 << 20
+    assert int.from_bytes(page[16:20], "big") * block_bytes == 16 << 20  # MAXIMUM PREFETCH LENGTH
     assert int.from_bytes(page[20:24], "big") * block_bytes == 256 << 20
     assert int.from_bytes(page[24:28], "big") == 256
+    assert int.from_bytes(page[28:32], "big") == physical  # OPTIMAL UNMAP GRANULARITY
+    assert page[32:36] == b"\x80\0\0\0"  # UGAVALID, alignment 0
     assert int.from_bytes(page[36:44], "big") * block_bytes == 16 << 20
+    # Of atomic writes: maximum, alignment, granularity, maximum with boundary, maximum boundary.
+    atomic = [int.from_bytes(page[at : at + 4], "big") for at in range(44, 64, 4)]
+    with_boundary = min(16 * MIB // block_bytes, 0xFFFF) // physical * physical
+    assert atomic == [32768 // block_bytes, physical, physical, with_boundary, 32768 // block_bytes]
 
 
 def test_block_device_characteristics(bus: Bus) -> None:
@@ -120,7 +131,9 @@ def test_logical_block_provisioning(bus: Bus) -> None:
 
 def test_a_read_only_unit_claims_no_provisioning(read_only_bus: Bus) -> None:
     """What every attempt at would be refused is not advertised."""
-    assert vpd(read_only_bus, 0xB0)[20:28] == bytes(8)
+    page = vpd(read_only_bus, 0xB0)
+    assert page[20:36] == bytes(16)
+    assert page[44:64] == bytes(20)
     assert vpd(read_only_bus, 0xB2)[4:] == bytes(4)
     assert read_only_bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])[14] == 0
 
@@ -135,7 +148,9 @@ class TestReadCapacity:
         data = bus_of.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])
         assert data[:8] == (63).to_bytes(8, "big")
         assert data[8:12] == bus_of.device.block_bytes.to_bytes(4, "big")
-        assert data[12:16] == b"\x00\x00\xc0\x00"  # no protection; LBPME, LBPRZ
+        # No protection; logical blocks per physical block; LBPME, LBPRZ, lowest aligned LBA 0.
+        exponent = {512: 3, 4096: 0}[bus_of.device.block_bytes]
+        assert data[12:16] == bytes([0x00, exponent, 0xC0, 0x00])
         assert data[16:] == bytes(16)
 
     def test_16_is_cut_to_the_allocation_length(self, bus: Bus) -> None:
@@ -146,3 +161,13 @@ class TestReadCapacity:
         assert bus.good([0x25, *[0] * 9])[:4] == b"\xff\xff\xff\xff"
         data = bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])
         assert int.from_bytes(data[:8], "big") == (3 << 32) - 1
+
+    @pytest.mark.parametrize(
+        ("granularity_bytes", "exponent"), [(512, 0), (1, 0), (1024, 1), (3072, 2), (1 << 22, 3)]
+    )
+    def test_16_says_physical_blocks(self, granularity_bytes: int, exponent: int) -> None:
+        """LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT (SBC-4, 5.21.2): powers of two, to 4 KiB."""
+        device = MemoryDevice()
+        device.unmap_granularity_bytes = granularity_bytes
+        data = make_bus(device).good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])
+        assert data[13] == exponent

@@ -12,7 +12,7 @@ from tests.t6_scsi.bus import Bus
 from tests.t6_scsi.senses import INVALID_OPCODE, fixed, in_cdb
 
 PUBLISHED_OPCODES = {
-    # SPC-4, SBC-3 and, for the six-byte READ and WRITE, SBC-2: opcode, service action, CDB length.
+    # SPC-4, SBC-4 and, for the six-byte READ and WRITE, SBC-2: opcode, service action, CDB length.
     "TEST UNIT READY": (0x00, None, 6),
     "REQUEST SENSE": (0x03, None, 6),
     "READ (6)": (0x08, None, 6),
@@ -24,24 +24,35 @@ PUBLISHED_OPCODES = {
     "READ CAPACITY (10)": (0x25, None, 10),
     "READ (10)": (0x28, None, 10),
     "WRITE (10)": (0x2A, None, 10),
+    "WRITE AND VERIFY (10)": (0x2E, None, 10),
     "VERIFY (10)": (0x2F, None, 10),
+    "PRE-FETCH (10)": (0x34, None, 10),
     "SYNCHRONIZE CACHE (10)": (0x35, None, 10),
+    "READ DEFECT DATA (10)": (0x37, None, 10),
     "WRITE SAME (10)": (0x41, None, 10),
     "UNMAP": (0x42, None, 10),
     "MODE SELECT (10)": (0x55, None, 10),
     "MODE SENSE (10)": (0x5A, None, 10),
     "READ (16)": (0x88, None, 16),
+    "COMPARE AND WRITE": (0x89, None, 16),
     "WRITE (16)": (0x8A, None, 16),
+    "ORWRITE (16)": (0x8B, None, 16),
+    "WRITE AND VERIFY (16)": (0x8E, None, 16),
     "VERIFY (16)": (0x8F, None, 16),
+    "PRE-FETCH (16)": (0x90, None, 16),
     "SYNCHRONIZE CACHE (16)": (0x91, None, 16),
     "WRITE SAME (16)": (0x93, None, 16),
+    "WRITE ATOMIC (16)": (0x9C, None, 16),
     "READ CAPACITY (16)": (0x9E, 0x10, 16),
+    "GET LBA STATUS": (0x9E, 0x12, 16),
     "REPORT LUNS": (0xA0, None, 12),
     "REPORT SUPPORTED OPERATION CODES": (0xA3, 0x0C, 12),
     "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS": (0xA3, 0x0D, 12),
     "READ (12)": (0xA8, None, 12),
     "WRITE (12)": (0xAA, None, 12),
+    "WRITE AND VERIFY (12)": (0xAE, None, 12),
     "VERIFY (12)": (0xAF, None, 12),
+    "READ DEFECT DATA (12)": (0xB7, None, 12),
 }
 
 PUBLISHED_SENSE_CODES = {
@@ -66,6 +77,7 @@ PUBLISHED_SENSE_CODES = {
     "REPORTED_LUNS_DATA_HAS_CHANGED": (0x6, 0x3F, 0x0E),
     "WRITE_PROTECTED": (0x7, 0x27, 0x00),
     "SPACE_ALLOCATION_FAILED_WRITE_PROTECT": (0x7, 0x27, 0x07),
+    "INCOMPLETE_MULTIPLE_ATOMIC_WRITE_OPERATIONS": (0xB, 0x0C, 0x10),
     "MISCOMPARE_DURING_VERIFY_OPERATION": (0xE, 0x1D, 0x00),
 }
 
@@ -74,6 +86,12 @@ MEDIUM_CHANGING = {
     "WRITE (10)",
     "WRITE (12)",
     "WRITE (16)",
+    "WRITE AND VERIFY (10)",
+    "WRITE AND VERIFY (12)",
+    "WRITE AND VERIFY (16)",
+    "WRITE ATOMIC (16)",
+    "COMPARE AND WRITE",
+    "ORWRITE (16)",
     "WRITE SAME (10)",
     "WRITE SAME (16)",
     "UNMAP",
@@ -194,7 +212,7 @@ class TestReportSupportedOperationCodes:
         assert bus.good(cdb) == bytes([0, 0x01, 0, 0])
 
     def test_a_service_action_that_is_not_there(self, bus: Bus) -> None:
-        cdb = [0xA3, 0x0C, 0b010, 0x9E, 0, 0x12, *[0, 0, 0, 0xFF], 0, 0]
+        cdb = [0xA3, 0x0C, 0b010, 0x9E, 0, 0x13, *[0, 0, 0, 0xFF], 0, 0]
         assert bus.good(cdb) == bytes([0, 0x01, 0, 0])
 
     def test_an_option_that_does_not_fit_the_opcode(self, bus: Bus) -> None:
