@@ -93,7 +93,7 @@ OPERATIONS: Final = (
         ),
         report_supported_operation_codes,
         "SPC-4",
-        Access.ANY,
+        Access.READ,
         service_action=0x0C,
     ),
     Operation(
@@ -102,7 +102,7 @@ OPERATIONS: Final = (
         Layout(12, flag("return_extended_data", 2, 7), number("allocation_length", 6, 4)),
         report_supported_task_management_functions,
         "SPC-4",
-        Access.ANY,
+        Access.READ,
         service_action=0x0D,
     ),
 )
