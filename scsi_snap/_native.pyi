@@ -93,6 +93,11 @@ class Pool:
         store_limit_bytes: int | None,
         attributes: dict[str, str],
     ) -> None: ...
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        """Replaces the named ones, an empty value removes; durable when it returns."""
+    def erase_store(self, volume: str) -> None:
+        """Zeroes what the exception store and the log of atomic writes hold, durably; "busy" while
+        the volume has snapshots."""
     def delete_volume(self, name: str) -> None: ...
     def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
     def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:

@@ -62,6 +62,7 @@ class _PoolContent:
     volumes: dict[str, _Volume] = field(default_factory=dict)
     pool_events: list[dict[str, object]] = field(default_factory=list)
     volume_events: list[dict[str, object]] = field(default_factory=list)
+    erased_stores: list[str] = field(default_factory=list)
     open: bool = False
 
 
@@ -163,8 +164,17 @@ class FakePool:
             chunk_bytes,
             policy,
             store_limit_bytes,
-            attributes,
+            dict(attributes),
         )
+
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        merged = {**self.volume(volume).attributes, **attributes}
+        self.volume(volume).attributes = {key: value for key, value in merged.items() if value}
+
+    def erase_store(self, volume: str) -> None:
+        if self.volume(volume).snapshots:
+            raise FakeNativeError("busy", f"volume {volume} has snapshots")
+        self.content.erased_stores.append(volume)
 
     def delete_volume(self, name: str) -> None:
         if self.volume(name).snapshots:
@@ -311,6 +321,11 @@ class FakeDevice:
 
     def flush(self) -> None:
         self._origin()
+
+    def copy_from(
+        self, source: FakeDevice, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None:
+        self.write(offset_bytes, source.read(source_offset_bytes, length_bytes))
 
     def discard(self, offset_bytes: int, length_bytes: int) -> None:
         self.write_zeroes(offset_bytes, length_bytes)

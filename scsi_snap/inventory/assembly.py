@@ -26,6 +26,7 @@ from scsi_snap.inventory.exporter import Exporter, Unit
 from scsi_snap.inventory.native import DataPath, translated
 from scsi_snap.inventory.pools import PoolHandle, Pools
 from scsi_snap.inventory.records import LunRecord, PoolRecord
+from scsi_snap.inventory.volume_eraser import VolumeEraser
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Assembly:
         volume, snapshot = found
         device = handle.device(volume, snapshot)
         name = f"{handle.name}/{volume}" + (f"@{snapshot}" if snapshot else "")
-        return Unit(name, device, UUID(record.snapshot_id or record.volume_id))
+        eraser = None if snapshot else VolumeEraser(handle, record.volume_id)
+        return Unit(name, device, UUID(record.snapshot_id or record.volume_id), eraser)
 
     def _settle_groups(self) -> list[Note]:
         """A consistent point over several pools is written pool by pool; a crash in between is

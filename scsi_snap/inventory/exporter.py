@@ -12,6 +12,7 @@ from uuid import UUID
 
 from scsi_snap.inventory.native import NativeDevice
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.scsi.device import MediumEraser
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Unit:
     backing: str
     device: NativeDevice
     uuid: UUID
+    eraser: MediumEraser | None = None
+    """For SANITIZE, which a snapshot does not have."""
 
 
 @dataclass(frozen=True)

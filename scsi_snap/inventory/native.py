@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from scsi_snap.errors import InternalError, InvalidArgument, error_of
 from scsi_snap.iscsi.parameters import SessionParameters
@@ -38,6 +38,9 @@ class NativeDevice(Protocol):
     def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None: ...
     def or_write(self, offset_bytes: int, data: bytes) -> None: ...
     def write_atomic(self, offset_bytes: int, data: bytes) -> None: ...
+    def copy_from(
+        self, source: Any, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None: ...
 
 
 class NativePool(Protocol):
@@ -58,7 +61,14 @@ class NativePool(Protocol):
         store_limit_bytes: int | None,
         attributes: dict[str, str],
     ) -> None: ...
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        """Replaces the named ones; an empty value removes."""
+
     def delete_volume(self, name: str) -> None: ...
+    def erase_store(self, volume: str) -> None:
+        """Zeroes what the exception store and the log of atomic writes hold; refused as "busy"
+        while the volume has snapshots. Durable when it returns."""
+
     def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
     def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]: ...
     def device(self, volume: str, snapshot: str | None) -> NativeDevice: ...

@@ -52,7 +52,10 @@ class Units:
         """The one that is there already, or a new one."""
         if unit.uuid not in self._shared:
             logical_unit = LogicalUnit(
-                unit.device, Personality(Identity(unit.uuid)), self._reservation_store(unit.uuid)
+                unit.device,
+                Personality(Identity(unit.uuid)),
+                self._reservation_store(unit.uuid),
+                unit.eraser,
             )
             lost = logical_unit.reservations_lost
             if lost is not None:
@@ -70,7 +73,7 @@ class Units:
         return self._shared.get(uuid)
 
     def drop(self, uuid: UUID) -> None:
-        del self._shared[uuid]
+        self._shared.pop(uuid).logical_unit.close()
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,17 @@ def block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     return bytes(page)
 
 
+_WABEREQ_READS_SUCCEED = 0x40
+"""After a BLOCK ERASE, before any write, reads end without an error (SBC-4)."""
+
+
 def block_device_characteristics(_unit: "LogicalUnit", _port: TargetPort) -> bytes:
     """SBC-4, 6.6.2: no rotation to schedule for; VBULS: VERIFY compares unmapped blocks as
     zeros.
     """
     page = bytearray(0x3C)
     page[0:2] = _NOT_ROTATING.to_bytes(2, "big")
+    page[3] = _WABEREQ_READS_SUCCEED
     page[4] = _VBULS
     return bytes(page)
 

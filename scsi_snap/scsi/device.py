@@ -8,7 +8,7 @@ is.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from scsi_snap.scsi.limits import PHYSICAL_BLOCK_BYTES_MAX, TRANSFER_BYTES_MAX
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode
@@ -69,6 +69,39 @@ class BlockDevice(Protocol):
 
     def write_atomic(self, offset_bytes: int, data: bytes) -> None:
         """All of it or nothing, after a power cut too. At most `atomic_bytes_max`."""
+
+    def copy_from(
+        self,
+        source: Any,  # Another device of the same maker, which is all that the maker can copy from.
+        source_offset_bytes: int,
+        offset_bytes: int,
+        length_bytes: int,
+    ) -> None:
+        """Copies from another device, or within this one, whole blocks of both."""
+
+
+class MediumEraser(Protocol):
+    """What SANITIZE needs of whoever keeps the volume, beside its blocks. All calls block, and
+    fail as those of a device do.
+
+    The note says what sanitize operation is under way, or has failed; it outlives the process.
+    """
+
+    def note(self) -> str:
+        """Empty where there is nothing of the kind."""
+
+    def begin(self, note: str) -> bool:
+        """Notes it, durable when this returns, and from then on until the note is empty nobody
+        takes a snapshot of the volume. False, and nothing changed, where there are snapshots.
+        """
+
+    def set_note(self, note: str) -> None:
+        """Replaces the note; durable when this returns."""
+
+    def erase_remains(self) -> None:
+        """Erases whatever else once held data of the volume: preserved chunks of snapshots that
+        are gone, and the log of atomic writes. Durable when this returns.
+        """
 
 
 FAILURES: Final[dict[str, SenseCode]] = {
@@ -156,10 +189,54 @@ class Medium:
         assert runs and all(length % self.block_bytes == 0 for length, _ in runs)
         return [(length // self.block_bytes, mapped) for length, mapped in runs]
 
+    def copy_from(
+        self, source: "Medium", source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None:
+        """Copies whole blocks, of both ends, within the data path. Where the range overlaps itself
+        the copy goes forward.
+        """
+        with _failures_as(SenseCode.WRITE_ERROR, None):
+            self._device.copy_from(source._device, source_offset_bytes, offset_bytes, length_bytes)
+
+    def replace_part(self, lba: int, start_byte: int, data: bytes) -> None:
+        """Writes a part of one block, whose other bytes stay, whoever writes to it meanwhile."""
+        # Ends: it goes round only after somebody else's write of this very block.
+        while True:
+            old = self.read(lba, 1)
+            new = old[:start_byte] + data + old[start_byte + len(data) :]
+            if self.compare_and_write(lba, old, new) is None:
+                return
+
     def flush(self) -> None:
         """Makes every completed write durable. A failure names no LBA: any of them may be lost."""
         with _failures_as(SenseCode.WRITE_ERROR, None):
             self._device.flush()
+
+
+class Remains:
+    """A medium's eraser, its failures turned into sense data as a medium's are."""
+
+    def __init__(self, eraser: MediumEraser) -> None:
+        self._eraser = eraser
+
+    def note(self) -> str:
+        """What sanitize operation is under way, or has failed; or nothing. A failure passes."""
+        return self._eraser.note()
+
+    def begin(self, note: str) -> bool:
+        """Notes a sanitize operation; False where the volume has snapshots."""
+        with _failures_as(SenseCode.WRITE_ERROR, None):
+            return self._eraser.begin(note)
+
+    def set_note(self, note: str) -> None:
+        """Replaces the note."""
+        with _failures_as(SenseCode.WRITE_ERROR, None):
+            self._eraser.set_note(note)
+
+    def erase(self) -> None:
+        """Erases what is not in the blocks."""
+        with _failures_as(SenseCode.WRITE_ERROR, None):
+            self._eraser.erase_remains()
 
 
 def _physical_block_blocks(device: BlockDevice) -> int:

@@ -18,6 +18,7 @@ _VERSION_SPC_4 = 0x06
 _RMB = 0x80
 _HISUP = 0x10
 _RESPONSE_DATA_FORMAT = 0x02
+_3PC = 0x08
 _CMDQUE = 0x02
 
 VERSION_DESCRIPTORS: Final = {
@@ -53,6 +54,7 @@ def standard_data(peripheral: int, personality: Personality | None) -> bytes:
     data[2] = _VERSION_SPC_4
     data[3] = _HISUP | _RESPONSE_DATA_FORMAT
     data[4] = len(data) - 5
+    data[5] = _3PC if personality else 0
     data[7] = _CMDQUE
     identity = personality.identity if personality else None
     data[8:16] = (identity.vendor if identity else VENDOR).encode("ascii").ljust(8)
@@ -78,5 +80,6 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
 )

@@ -9,20 +9,22 @@ was let through just before an attention or a reservation arises is one that cam
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from scsi_snap.scsi import opcodes
+from scsi_snap.scsi.background import Background
 from scsi_snap.scsi.cdb import Cdb
-from scsi_snap.scsi.device import BlockDevice, Medium
+from scsi_snap.scsi.copy_results import CopyResults
+from scsi_snap.scsi.device import BlockDevice, Medium, MediumEraser
 from scsi_snap.scsi.gates import Gates
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.invocation import Invocation, Router
 from scsi_snap.scsi.limits import PREEMPT_AND_ABORTS_MAX
 from scsi_snap.scsi.mode_pages import ModePages
 from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping, TargetPort
-from scsi_snap.scsi.operation import Operation
+from scsi_snap.scsi.operation import Access, Operation
 from scsi_snap.scsi.readiness import Readiness
 from scsi_snap.scsi.request import Completion, NexusId, Request, Status
 from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
@@ -32,6 +34,7 @@ from scsi_snap.scsi.reservations import (
     PersistentReservations,
     ReservationConflict,
 )
+from scsi_snap.scsi.sanitize import Sanitizer
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
 from scsi_snap.scsi.unit_attention import UnitAttentions
 from scsi_snap.scsi.unit_reservations import UnitReservations, it_nexus
@@ -68,20 +71,35 @@ class LogicalUnit:
         device: BlockDevice,
         personality: Personality,
         store: ReservationStore | None = None,
+        eraser: MediumEraser | None = None,
     ) -> None:
-        """`store` keeps what persists of reservations; without it, nothing does."""
+        """`store` keeps what persists of reservations; without it, nothing does. Without an eraser
+        the unit has no SANITIZE; with one it goes on with what is noted.
+        """
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
         self.personality = personality
         # Nothing is written to a read-only device, so it has no write cache to switch off.
         self.mode_pages: Final = ModePages(write_cache=not device.read_only)
-        self._commands: Final = opcodes.offered_by(self)
         self._lock: Final = threading.Lock()
         self._attentions: Final = UnitAttentions()
         self._readiness: Final = Readiness()
         self._reservations: Final = UnitReservations(store or NoStore())
         self._gates: Final = Gates()
+        self.copy_results: Final = CopyResults()
+        self.background: Final = Background(self._background_changed)
+        self.sanitizer: Final = Sanitizer.of(self.medium, eraser, self.background)
+        self._commands: Final = opcodes.offered_by(self)
+
+    def close(self) -> None:
+        """The unit goes: a format or sanitize operation ends where it is."""
+        self.background.close()
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """The commands that this unit has."""
+        return self._commands.operations
 
     @property
     def unmaps(self) -> bool:
@@ -110,7 +128,7 @@ class LogicalUnit:
                 Invocation(
                     unit=self,
                     router=router,
-                    operations=self._commands.operations,
+                    operations=self.operations,
                     itl=itl,
                     cdb=cdb,
                     data_out=request.data_out,
@@ -168,10 +186,34 @@ class LogicalUnit:
         except CheckCondition:
             return False
 
+    def admit_copy(self, itl: ItlNexus, access: Access) -> None:
+        """Whether a copy manager may read or write this unit now for this nexus: what a READ or a
+        WRITE would be refused for. Nothing is reported as unit attention.
+        """
+        with self._lock:
+            if itl.mapping not in self._gates:
+                refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
+            self._reservations.check(access, itl)
+        if self._reservations.lost is not None:
+            refuse(SenseCode.PERSISTENT_RESERVATION_INFORMATION_LOST)
+        condition = self.background.condition()
+        if condition is not None:
+            raise CheckCondition(condition)
+        self._check_ready()
+        if access is Access.WRITE and (self.write_protected or itl.mapping.read_only):
+            refuse(SenseCode.WRITE_PROTECTED)
+
+    def _background_changed(self) -> None:
+        with self._lock:
+            self._tell(())
+
     def _check_state(self, operation: Operation, cdb: Cdb, mapping: Mapping) -> None:
         allowed = operation.name in ALLOWED_WHILE_LOST or operation.harmless(cdb)
         if self._reservations.lost is not None and not allowed:
             refuse(SenseCode.PERSISTENT_RESERVATION_INFORMATION_LOST)
+        condition = None if operation.despite_background else self.background.condition()
+        if condition is not None:
+            raise CheckCondition(condition)
         if operation.needs_medium:
             self._check_ready()
         if operation.changes_medium and (self.write_protected or mapping.read_only):
@@ -188,7 +230,9 @@ class LogicalUnit:
             condition = self._attentions.take(itl) or self._readiness.obstacle
             if itl.mapping in self._gates:
                 self._tell([itl])
-        return Sense(condition or SenseCode.NO_ADDITIONAL_SENSE_INFORMATION)
+        if condition is not None:
+            return Sense(condition)
+        return self.background.condition() or Sense(SenseCode.NO_ADDITIONAL_SENSE_INFORMATION)
 
     def set_started(self, started: bool, *, flush: bool = True) -> None:
         """START STOP UNIT: a stopped unit refuses what needs the medium, for every nexus."""
@@ -319,6 +363,7 @@ class LogicalUnit:
             self._reservations.legacy = None
             self.mode_pages.reset()
             self._attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
+        self.copy_results.clear()
 
     def commands_cleared(self, by: NexusId) -> None:
         """CLEAR TASK SET: the other nexuses' commands ended without status (TAS is zero)."""
@@ -369,6 +414,7 @@ class LogicalUnit:
             self._reservations.forget(nexus)
             self._gates.forget(nexus)
             self._tell(self._attentions.known())
+        self.copy_results.forget(nexus)
 
     def mapped(self, mapping: Mapping, nexuses: Iterable[tuple[NexusId, InitiatorPort]]) -> None:
         """The unit has come to this place, where these nexuses are."""
@@ -418,6 +464,7 @@ class LogicalUnit:
         return (
             self._readiness.obstacle is not None
             or self._reservations.lost is not None
+            or not self.background.quiet
             or self.personality.read_only
             or self.mode_pages.software_write_protect
             or (not self.medium.read_only and not self.mode_pages.write_cache_enabled)

@@ -86,6 +86,8 @@ class Operation:
     """Refused while the unit is write protected."""
     despite_unit_attention: bool = False
     """Carried out while a unit attention is pending (SAM-5)."""
+    despite_background: bool = False
+    """Carried out while the unit is formatted or sanitized, and after that has failed (SBC-4)."""
     timeout_s: int = 30
     """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
     offered: Offer = by_every_unit

@@ -59,6 +59,7 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
     Operation(
         "REPORT LUNS",
@@ -72,5 +73,6 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
 )

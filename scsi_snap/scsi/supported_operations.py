@@ -95,6 +95,7 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.READ,
         service_action=0x0C,
+        despite_background=True,
     ),
     Operation(
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
@@ -104,5 +105,6 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.READ,
         service_action=0x0D,
+        despite_background=True,
     ),
 )

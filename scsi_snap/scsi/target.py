@@ -101,6 +101,10 @@ class Target:
         """The eight-byte LUNs of every unit, as integers, by number."""
         return [mapping.lun for _, (mapping, _) in sorted(self._places.items())]
 
+    def places(self) -> list[tuple[Mapping, LogicalUnit]]:
+        """Every unit with its place, by number."""
+        return [place for _, place in sorted(self._places.items())]
+
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""
         for mapping, unit in self._places.values():

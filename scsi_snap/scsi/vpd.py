@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi import block_pages
+from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.third_party_copy_page import third_party_copy
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -37,15 +39,11 @@ _ISCSI = 0x5
 
 def _device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
     """SPC-4, 7.8.6: names of the logical unit, of the target port, of the target device."""
-    identity = unit.personality.identity
-    vendor_id = identity.vendor.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
     target = port.target_name
     port_name = f"{target},t,0x{port.portal_group_tag:04x}"
     return b"".join(
         [
-            _designator(_BINARY, _OF_UNIT, _NAA, identity.naa),
-            _designator(_ASCII, _OF_UNIT, _T10_VENDOR_ID, vendor_id),
-            _designator(_UTF8, _OF_UNIT, _SCSI_NAME, _name(f"naa.{identity.naa.hex()}")),
+            *unit_designators(unit.personality.identity),
             _designator(
                 _BINARY,
                 _OF_PORT,
@@ -56,6 +54,16 @@ def _device_identification(unit: "LogicalUnit", port: TargetPort) -> bytes:
             _designator(_UTF8, _OF_DEVICE, _SCSI_NAME, _name(target)),
         ]
     )
+
+
+def unit_designators(identity: Identity) -> list[bytes]:
+    """The designation descriptors that name the logical unit itself."""
+    vendor_id = identity.vendor.encode("ascii").ljust(8) + identity.serial_number.encode("ascii")
+    return [
+        _designator(_BINARY, _OF_UNIT, _NAA, identity.naa),
+        _designator(_ASCII, _OF_UNIT, _T10_VENDOR_ID, vendor_id),
+        _designator(_UTF8, _OF_UNIT, _SCSI_NAME, _name(f"naa.{identity.naa.hex()}")),
+    ]
 
 
 def _designator(code_set: int, association: int, kind: int, value: bytes) -> bytes:
@@ -76,6 +84,7 @@ PAGES: Final[dict[int, Page]] = {
     0x00: _supported_pages,
     0x80: _unit_serial_number,
     0x83: _device_identification,
+    0x8F: third_party_copy,
     0xB0: block_pages.block_limits,
     0xB1: block_pages.block_device_characteristics,
     0xB2: block_pages.logical_block_provisioning,

@@ -8,7 +8,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.reservation_record import ReservationStore
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.fakes import MemoryDevice, RecordingGate
+from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
 
 UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 TARGET_NAME = "iqn.2026-11.org.example:disk"
@@ -29,6 +29,7 @@ class Bus:
     unit: LogicalUnit
     target: Target
     gate: RecordingGate
+    eraser: MemoryEraser
     begun: set[int] = field(default_factory=set)
 
     def begin(self, nexus: int) -> None:
@@ -85,9 +86,10 @@ def make_bus(
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
     personality = Personality(Identity(UNIT_UUID), thin=thin, removable=removable)
-    unit = LogicalUnit(device, personality, store)
+    eraser = MemoryEraser()
+    unit = LogicalUnit(device, personality, store, eraser)
     target.add_unit(0, unit)
-    bus = Bus(device, unit, target, gate)
+    bus = Bus(device, unit, target, gate, eraser)
     if unit.reservations_lost is None:
         bus.clear_attentions(1)
     return bus

@@ -1,5 +1,7 @@
 """A device in memory whose every block is filled with its own number, and a gate that remembers."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Collection
 from itertools import groupby, islice
@@ -118,6 +120,50 @@ class MemoryDevice:
             lbas = self._lbas(offset_bytes, length_bytes)[: self.run_blocks_max]
             runs = islice(groupby(lbas, lambda lba: lba not in self.deallocated), self.runs_max)
             return [(len(list(lbas)) * self.block_bytes, mapped) for mapped, lbas in runs]
+
+    def copy_from(
+        self,
+        source: MemoryDevice,
+        source_offset_bytes: int,
+        offset_bytes: int,
+        length_bytes: int,
+    ) -> None:
+        data = source.read(source_offset_bytes, length_bytes)
+        with self._lock:
+            self._called("copy_from", offset_bytes, length_bytes)
+            self._store(offset_bytes, data)
+
+
+class MemoryEraser:
+    """What stands for the pool; `calls` is what was asked of it. The note outlives units."""
+
+    def __init__(self) -> None:
+        self.kept_note = ""
+        self.has_snapshots = False
+        self.calls: list[str] = []
+        self.fail: Callable[[str], str | None] = lambda call: None
+
+    def _called(self, name: str) -> None:
+        code = self.fail(name)
+        if code is not None:
+            raise CodedFailure(code)
+        self.calls.append(name)
+
+    def note(self) -> str:
+        return self.kept_note
+
+    def begin(self, note: str) -> bool:
+        self._called("begin")
+        if not self.has_snapshots:
+            self.kept_note = note
+        return not self.has_snapshots
+
+    def set_note(self, note: str) -> None:
+        self._called("set_note")
+        self.kept_note = note
+
+    def erase_remains(self) -> None:
+        self._called("erase_remains")
 
 
 class HollowDevice(MemoryDevice):

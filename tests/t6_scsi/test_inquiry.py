@@ -23,7 +23,7 @@ def test_standard_data(bus: Bus) -> None:
             0x06,  # SPC-4
             0x12,  # NORMACA 0, HISUP 1, response data format 2
             91,  # additional length
-            0x00,  # SCCS, TPGS, 3PC, PROTECT: none
+            0x08,  # 3PC; SCCS, TPGS, PROTECT: none
             0x00,  # ENCSERV, MULTIP: none
             0x02,  # CMDQUE
         ]
@@ -50,7 +50,7 @@ def test_cmddt_is_obsolete(bus: Bus) -> None:
 
 def test_every_listed_page_is_there_and_no_other(bus: Bus) -> None:
     page = vpd(bus, 0x00)
-    assert page == bytes([0, 0x00, 0, 6, 0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2])
+    assert page == bytes([0, 0x00, 0, 7, 0x00, 0x80, 0x83, 0x8F, 0xB0, 0xB1, 0xB2])
     for code in range(256):
         if code in page[4:]:
             data = vpd(bus, code)
