@@ -35,7 +35,7 @@ from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.test_reservation_record import MemoryStore
 
 NODES = (1, 2, 3)
-KEYS = (0, 11, 22)
+KEYS = (11, 22, 0)
 ACTIONS = (REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, IGNORE_EXISTING_KEY)
 
 
@@ -147,6 +147,8 @@ class Reservations(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.model = Model()
         self.power_on()
+        self.register(1, 11, APTPL)
+        self.register(2, 22, APTPL)
 
     def power_on(self) -> None:
         self.cluster = Cluster(make_bus(MemoryDevice(), self.store))
@@ -155,16 +157,16 @@ class Reservations(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(NODES), key=st.sampled_from(KEYS), flags=st.sampled_from((0, APTPL)))
     def register(self, node: int, key: int, flags: int) -> None:
-        self.out(node, IGNORE_EXISTING_KEY, 0, key, 0, flags)
+        self.send(node, IGNORE_EXISTING_KEY, 0, key, 0, flags)
 
     @rule(node=st.sampled_from(NODES), kind=st.sampled_from(TYPES))
     def reserve(self, node: int, kind: int) -> None:
-        self.out(node, RESERVE, self.model.key(node) or 0, 0, kind, 0)
+        self.send(node, RESERVE, self.model.key(node) or 0, 0, kind, 0)
 
     @rule(node=st.sampled_from(NODES))
     def release(self, node: int) -> None:
         kind = self.model.reservation[1] if self.model.reservation else WE
-        self.out(node, RELEASE, self.model.key(node) or 0, 0, kind, 0)
+        self.send(node, RELEASE, self.model.key(node) or 0, 0, kind, 0)
 
     @rule(
         node=st.sampled_from(NODES),
@@ -173,7 +175,7 @@ class Reservations(RuleBasedStateMachine):
         kind=st.sampled_from(TYPES),
     )
     def preempt(self, node: int, action: int, victim: int, kind: int) -> None:
-        self.out(node, action, self.model.key(node) or 0, victim, kind, 0)
+        self.send(node, action, self.model.key(node) or 0, victim, kind, 0)
 
     @rule(
         node=st.sampled_from(NODES),
@@ -183,8 +185,15 @@ class Reservations(RuleBasedStateMachine):
         kind=st.sampled_from(TYPES),
         flags=st.sampled_from((0, APTPL)),
     )
-    def out(self, node: int, action: int, key: int, action_key: int, kind: int, flags: int) -> None:
-        """Anything, with any key."""
+    def anything(
+        self, node: int, action: int, key: int, action_key: int, kind: int, flags: int
+    ) -> None:
+        self.send(node, action, key, action_key, kind, flags)
+
+    def send(
+        self, node: int, action: int, key: int, action_key: int, kind: int, flags: int
+    ) -> None:
+        """To both; every node then learns what there is to learn."""
         status = self.cluster.out(node, action, key, action_key, kind, flags)
         good = self.model.out(node, action, key, action_key, kind, bool(flags))
         assert (status == GOOD) is good
@@ -234,5 +243,5 @@ class Reservations(RuleBasedStateMachine):
             assert self.cluster.bus.gate.pending(node) is (access != (True, True))
 
 
-Reservations.TestCase.settings = budget(80, 20)
+Reservations.TestCase.settings = budget(120, 20)
 TestReservations = Reservations.TestCase
