@@ -4,6 +4,7 @@ What is answered as JSON is a string, parsed at the door by `scsi_snap.inventory
 Names of states, levels and policies are lower case with dashes.
 """
 
+from collections.abc import Collection
 from typing import Protocol, final, type_check_only
 
 from scsi_snap.iscsi.parameters import SessionParameters
@@ -177,6 +178,8 @@ class Target:
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """The gate; nexus None is every nexus."""
+    def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
+        """Ends every task of these nexuses at `lun` without status; returns when all have ended."""
     def adopt(
         self,
         descriptor: int,

@@ -27,6 +27,8 @@ class FakeExporter:
         self.taken: set[str] = set()
         self.discovery_chap: ChapRecord | None = None
         self._portals = {LISTENING: PortalView(LISTENING, 1, on_record=False)}
+        self.thresholds: list[UUID] = []
+        self.troubles: list[tuple[str, str]] = []
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
 
@@ -47,6 +49,13 @@ class FakeExporter:
 
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
         self.discovery_chap = chap
+
+    def threshold_reached(self, uuid: UUID) -> None:
+        self.thresholds.append(uuid)
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        taken, self.troubles = self.troubles, []
+        return taken
 
     def map(
         self,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.native import DataPath
 from scsi_snap.inventory.portal_exporter import PortalExporter
+from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
 
 _log = logging.getLogger("scsi_snap.daemon")
@@ -63,7 +65,7 @@ async def serve(
         catalog = Catalog(directory)
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
-        exporter = PortalExporter(data_path)
+        exporter = PortalExporter(data_path, partial(ReservationFile, directory))
         assembly = Assembly(catalog, data_path, exporter)
         service = Service(assembly, str(options.state_directory), _now_ms)
         undo.push_async_callback(asyncio.to_thread, service.stop)

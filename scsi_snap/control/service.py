@@ -16,6 +16,8 @@ Verbs block and may be called from any thread; locks and their order are told in
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+from uuid import UUID
 
 from scsi_snap import __version__
 from scsi_snap.control import views
@@ -27,6 +29,10 @@ from scsi_snap.control.targets import TargetVerbs
 from scsi_snap.control.volumes import VolumeVerbs
 from scsi_snap.errors import ScsiSnapError
 from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.pools import PoolHandle
+
+_SHORT_OF_SPACE: Final = "store-threshold"
+"""An event of a volume that its initiators learn too."""
 
 
 class Service:
@@ -61,6 +67,8 @@ class Service:
         """Takes what pools and portals have to tell over into the event log."""
         for portal in self._assembly.exporter.housekeep():
             self.events.add("portal-available", f"portal {portal.address} listens now")
+        for kind, message in self._assembly.exporter.take_troubles():
+            self.events.add(kind, message)
         for handle in self._assembly.pools.opened():
             try:
                 events = handle.events()
@@ -70,6 +78,17 @@ class Service:
             for event in events:
                 subject = handle.name + (f"/{event.subject}" if event.subject else "")
                 self.events.add(event.kind, f"{subject}: {event.message}")
+                if event.kind == _SHORT_OF_SPACE:
+                    self._tell_initiators(handle, event.subject)
+
+    def _tell_initiators(self, handle: PoolHandle, volume: str) -> None:
+        try:
+            found = [one.id for one in handle.volumes() if one.name == volume]
+        except ScsiSnapError:
+            # Closed since: nobody sees the volume any more.
+            return
+        for uuid in found:
+            self._assembly.exporter.threshold_reached(UUID(uuid))
 
     def status(self) -> views.Daemon:
         return views.Daemon(

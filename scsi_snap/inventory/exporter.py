@@ -80,6 +80,12 @@ class Exporter(Protocol):
     def capacity_changed(self, uuid: UUID) -> None:
         """The device of this volume or snapshot has another size now; initiators are told."""
 
+    def threshold_reached(self, uuid: UUID) -> None:
+        """Space for what is written to that volume runs short: initiators that see it are told."""
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        """What an operator has to see to since the last call: kind and message of an event."""
+
     def sessions(self) -> list[SessionView]: ...
     def close_session(self, session_id: int) -> bool:
         """False where there is no such session."""

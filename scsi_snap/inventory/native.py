@@ -6,7 +6,7 @@ becomes records in `pool_views`; what it raises becomes our errors here, in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -98,6 +98,7 @@ class NativeTarget(Protocol):
 
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None: ...
+    def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None: ...
 
 
 class DataPath(Protocol):

@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from scsi_snap.iscsi.directory import of_socket, spelled
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
+from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
 from scsi_snap.scsi.sense import SenseCode
 
 
@@ -54,7 +55,11 @@ class _Session:
 class PortalExporter:
     """`start` listens; `stop_listening`, then `end_sessions`, before pools are closed."""
 
-    def __init__(self, data_path: DataPath) -> None:
+    def __init__(
+        self,
+        data_path: DataPath,
+        reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
+    ) -> None:
         self._data_path = data_path
         self._lock = threading.Lock()
         self._portals = Portals(self._make_portal)
@@ -62,7 +67,7 @@ class PortalExporter:
         self._table = SessionTable()
         self._challenges = Challenges()
         self._exports: dict[str, Export] = {}
-        self._units = Units()
+        self._units = Units(reservation_store)
         self._sessions: dict[int, _Session] = {}
         self._numbers = itertools.count(1)
         self._ending = False
@@ -130,6 +135,16 @@ class PortalExporter:
                 for view in export.views.values():
                     for lun in view.luns_of(uuid):
                         view.report(SenseCode.CAPACITY_DATA_HAS_CHANGED, lun)
+
+    def threshold_reached(self, uuid: UUID) -> None:
+        with self._lock:
+            shared = self._units.find(uuid)
+        if shared is not None:
+            shared.logical_unit.threshold_reached()
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        with self._lock:
+            return self._units.take_troubles()
 
     def sessions(self) -> list[SessionView]:
         with self._lock:

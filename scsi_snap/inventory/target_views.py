@@ -11,16 +11,18 @@ Locks: the owner's. Nothing here is called on a command's path.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.native import DataPath, NativeSession, NativeTarget
+from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.reservation_record import ReservationStore
 from scsi_snap.scsi.sense import Sense, SenseCode
 from scsi_snap.scsi.target import Target
 
@@ -40,17 +42,32 @@ class Units:
     lives, with its mode pages and reservations, as long as a LUN is mapped to it, logged in or
     not."""
 
-    def __init__(self) -> None:
+    def __init__(self, reservation_store: Callable[[UUID], ReservationStore]) -> None:
+        self._reservation_store = reservation_store
         self._shared: dict[UUID, SharedUnit] = {}
         self._numbers = itertools.count(1)
+        self._troubles: list[tuple[str, str]] = []
 
     def take(self, unit: Unit) -> SharedUnit:
         """The one that is there already, or a new one."""
         if unit.uuid not in self._shared:
-            personality = Personality(Identity(unit.uuid))
-            logical_unit = LogicalUnit(unit.device, personality, unit.eraser)
+            logical_unit = LogicalUnit(
+                unit.device,
+                Personality(Identity(unit.uuid)),
+                self._reservation_store(unit.uuid),
+                eraser=unit.eraser,
+            )
+            lost = logical_unit.reservations_lost
+            if lost is not None:
+                trouble = damage(unit.uuid, unit.backing, lost)
+                self._troubles.append(("reservations-lost", trouble))
             self._shared[unit.uuid] = SharedUnit(next(self._numbers), unit, logical_unit)
         return self._shared[unit.uuid]
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        """What an operator has to see to since the last call: kind and message of an event."""
+        taken, self._troubles = self._troubles, []
+        return taken
 
     def find(self, uuid: UUID) -> SharedUnit | None:
         return self._shared.get(uuid)

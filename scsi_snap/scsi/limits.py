@@ -34,6 +34,21 @@ PIECE_BYTES: Final = 1 << 20
 LUNS_MAX: Final = 16384
 """Logical units of one target: what the flat space address method can number (SAM-5)."""
 
+REGISTRATIONS_MAX: Final = 512
+"""Registered I_T nexuses of one unit: 64 hosts of eight paths. The record of them is written whole
+at each change, and has to stay small.
+"""
+
+NEXUSES_REMEMBERED: Final = 1024
+"""I_T nexuses of one unit that are gone, and that learn of the loss when they come again. One that
+was forgotten learns of a power on instead, which says more.
+"""
+
+PREEMPT_AND_ABORTS_MAX: Final = 4
+"""At once, over all units: each waits in a thread of the command set for tasks that need one of the
+others. A further one is answered BUSY.
+"""
+
 COPY_CSCD_DESCRIPTORS_MAX: Final = 16
 """Of one EXTENDED COPY: hosts name two; a few more cost nothing."""
 

@@ -274,7 +274,7 @@ OPERATIONS: Final = (
         Layout(6, *_MODE_SENSE_FIELDS, number("allocation_length", 4, 1)),
         mode_sense_6,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
     Operation(
         "MODE SELECT (10)",
@@ -296,6 +296,6 @@ OPERATIONS: Final = (
         ),
         mode_sense_10,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
 )

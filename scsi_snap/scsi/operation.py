@@ -31,9 +31,11 @@ LONG_S: Final = 60
 
 
 class Access(Enum):
-    """What a command does to a logical unit that another nexus has reserved (SPC-4, 5.12.1)."""
+    """What a command does to a logical unit that another nexus has reserved (SPC-4, 5.13.1)."""
 
     ANY = "nothing that a reservation is about"
+    RESERVATION = "it makes or shows reservations, and sees to conflicts itself"
+    READINESS = "asks whether the unit is ready: conflicts only with RESERVE (SPC-2)"
     READ = "reads the medium: conflicts with exclusive access"
     WRITE = "changes the medium or the unit: conflicts with write exclusive too"
 
@@ -46,6 +48,11 @@ def by_every_unit(_unit: "LogicalUnit") -> bool:
 def no_data_out(_cdb: Cdb, _block_bytes: int) -> int:
     """None."""
     return 0
+
+
+def never(_cdb: Cdb) -> bool:
+    """For no CDB."""
+    return False
 
 
 def parameter_list(cdb: Cdb, _block_bytes: int) -> int:
@@ -69,6 +76,8 @@ class Operation:
     standard: str
     """Where it is defined."""
     access: Access
+    harmless: Callable[[Cdb], bool] = never
+    """Whether this CDB does nothing that a reservation is about, whatever `access` says."""
     service_action: int | None = None
     data_out: DataOut = no_data_out
     needs_medium: bool = False

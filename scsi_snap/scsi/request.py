@@ -17,6 +17,8 @@ class Status(IntEnum):
     GOOD = 0x00
     CHECK_CONDITION = 0x02
     CONDITION_MET = 0x04
+    BUSY = 0x08
+    RESERVATION_CONFLICT = 0x18
 
 
 @dataclass(frozen=True, slots=True)

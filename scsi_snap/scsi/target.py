@@ -130,6 +130,8 @@ class Target:
             return Response.LUN_DOES_NOT_EXIST
         if function == Function.LOGICAL_UNIT_RESET:
             place[1].reset()
+        if function == Function.CLEAR_TASK_SET:
+            place[1].commands_cleared(NexusId(nexus))
         return Response.FUNCTION_COMPLETE
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:

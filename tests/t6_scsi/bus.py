@@ -6,13 +6,14 @@ from uuid import UUID
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
+from scsi_snap.scsi.reservation_record import ReservationStore
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
 
 UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 TARGET_NAME = "iqn.2026-11.org.example:disk"
 
-GOOD, CHECK_CONDITION, CONDITION_MET = 0x00, 0x02, 0x04
+GOOD, CHECK_CONDITION, CONDITION_MET, BUSY, RESERVATION_CONFLICT = 0x00, 0x02, 0x04, 0x08, 0x18
 
 
 def initiator(nexus: int) -> InitiatorPort:
@@ -62,17 +63,33 @@ class Bus:
         assert data_in == b""
         return sense
 
+    def conflicts(
+        self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1
+    ) -> bool:
+        """Whether the command ends in RESERVATION CONFLICT, which comes without sense data."""
+        status, sense, data_in, _ = self.command(cdb, data_out, lun=lun, nexus=nexus)
+        assert status != RESERVATION_CONFLICT or (sense, data_in) == (b"", b"")
+        return status == RESERVATION_CONFLICT
+
     def clear_attentions(self, nexus: int, lun: int = 0) -> None:
         while self.command([0x00] * 6, nexus=nexus, lun=lun)[0] != GOOD:
             pass
 
 
-def make_bus(device: MemoryDevice, *, thin: bool = True) -> Bus:
+def make_bus(
+    device: MemoryDevice,
+    store: ReservationStore | None = None,
+    *,
+    thin: bool = True,
+    removable: bool = False,
+) -> Bus:
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
+    personality = Personality(Identity(UNIT_UUID), thin=thin, removable=removable)
     eraser = MemoryEraser()
-    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID), thin=thin), eraser)
+    unit = LogicalUnit(device, personality, store, eraser=eraser)
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate, eraser)
-    bus.clear_attentions(1)
+    if unit.reservations_lost is None:
+        bus.clear_attentions(1)
     return bus

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import groupby, islice
 
 
@@ -196,12 +196,16 @@ class RecordingGate:
 
     def __init__(self) -> None:
         self._pending: set[tuple[int, int | None]] = set()
+        self.aborted: list[tuple[int, list[int]]] = []
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         if pending:
             self._pending.add((lun, nexus))
         else:
             self._pending.discard((lun, nexus))
+
+    def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
+        self.aborted.append((lun, sorted(nexuses)))
 
     def pending(self, nexus: int, lun: int = 0) -> bool:
         return bool({(lun, nexus), (lun, None)} & self._pending)

@@ -129,7 +129,7 @@ class TestBlockErase:
         """OVERWRITE is there, and BLOCK ERASE is not."""
         eraser = MemoryEraser()
         personality = Personality(Identity(UNIT_UUID), thin=False)
-        unit = LogicalUnit(MemoryDevice(), personality, eraser)
+        unit = LogicalUnit(MemoryDevice(), personality, eraser=eraser)
         target = Target(TargetPort("iqn.2026-11.org.example:full"))
         target.add_unit(0, unit)
         bus = Bus(MemoryDevice(), unit, target, RecordingGate(), eraser)
@@ -304,7 +304,7 @@ class TestFailure:
 def again_on(bus: Bus) -> Bus:
     """After a restart: another unit over the same volume."""
     target = Target(TargetPort("iqn.2026-11.org.example:disk"), bus.gate)
-    unit = LogicalUnit(bus.device, Personality(Identity(UNIT_UUID)), bus.eraser)
+    unit = LogicalUnit(bus.device, Personality(Identity(UNIT_UUID)), eraser=bus.eraser)
     target.add_unit(0, unit)
     again = Bus(bus.device, unit, target, bus.gate, bus.eraser)
     again.begin(1)

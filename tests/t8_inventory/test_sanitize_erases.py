@@ -56,7 +56,7 @@ class Disk:
         unit = LogicalUnit(
             self.device,
             Personality(Identity(UUID(volume.id))),
-            VolumeEraser(self.handle, volume.id),
+            eraser=VolumeEraser(self.handle, volume.id),
         )
         self.target = Target(TargetPort("iqn.2026-11.org.example:disk"))
         self.target.add_unit(0, unit)

@@ -35,7 +35,7 @@ def eraser_of(controller: Controller) -> VolumeEraser:
 def target_over(controller: Controller) -> Target:
     """As the portal makes one, over the unit that was mapped."""
     unit = controller.exporter.units[IQN, 0]
-    logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)), unit.eraser)
+    logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)), eraser=unit.eraser)
     target = Target(TargetPort(IQN))
     target.add_unit(0, logical_unit)
     target.nexus_begins(NEXUS, initiator(NEXUS))

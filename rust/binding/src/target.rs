@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use datapath::limits::SENSE_BYTES_MAX;
+use datapath::scsi::nexus::end_token;
 use datapath::scsi::{LogicalUnit, NexusId, Target as TaskRouter, UnitNumber};
 use datapath::transport::iscsi::{SessionHandle, SessionParameters};
 use pyo3::prelude::*;
@@ -94,6 +95,15 @@ impl Target {
         if let Some(unit) = self.router.unit(lun) {
             unit.gate().set_pending(nexus.map(NexusId), pending);
         }
+    }
+
+    /// Waits without the interpreter's lock, which a task that is to end may need.
+    fn abort_tasks(&self, py: Python<'_>, lun: u64, nexuses: Vec<u64>) {
+        let nexuses: Vec<NexusId> = nexuses.into_iter().map(NexusId).collect();
+        let (token, ended) = end_token();
+        self.router.abort_tasks_of(&nexuses, lun, &token);
+        drop(token);
+        py.detach(|| ended.wait());
     }
 
     /// The descriptor is closed whatever comes of it.

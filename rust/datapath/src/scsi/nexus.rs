@@ -34,6 +34,14 @@ pub fn end_token() -> (EndToken, Ended) {
     (EndToken { _all: Arc::new(sender) }, Ended(receiver))
 }
 
+impl Ended {
+    /// Waits on a thread that runs no tasks.
+    pub fn wait(self) {
+        // Nothing is ever sent: only the end is of interest.
+        let _ = self.0.blocking_recv();
+    }
+}
+
 impl Future for Ended {
     type Output = ();
 

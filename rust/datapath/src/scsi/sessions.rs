@@ -42,6 +42,20 @@ impl Sessions {
         }
     }
 
+    /// Has the sessions of `nexuses` end their tasks at these units.
+    pub(super) fn abort_tasks_of(
+        &self,
+        nexuses: &[NexusId],
+        units: &Arc<[UnitNumber]>,
+        token: &EndToken,
+    ) {
+        let mailboxes = self.mailboxes();
+        for mailbox in nexuses.iter().filter_map(|nexus| mailboxes.get(nexus)) {
+            let (units, token) = (Arc::clone(units), token.clone());
+            mailbox.post(Order::AbortTasks { units, token });
+        }
+    }
+
     /// Has these sessions close their connections and end.
     pub(super) fn close(&self, nexuses: impl Iterator<Item = NexusId>) {
         let mailboxes = self.mailboxes();

@@ -129,6 +129,11 @@ impl<D: BlockIo> Target<D> {
         self.sessions.abort_tasks_of_others(nexus, units, token);
     }
 
+    /// Has the sessions of `nexuses` end their tasks at the unit that this target has at `lun`.
+    pub fn abort_tasks_of(&self, nexuses: &[NexusId], lun: u64, token: &EndToken) {
+        self.sessions.abort_tasks_of(nexuses, &self.numbers(Some(lun)), token);
+    }
+
     /// Has every session of this target but `nexus` close its connection and end.
     pub fn close_other_sessions(&self, nexus: NexusId) {
         self.sessions.close(self.nexuses().iter().copied().filter(|other| *other != nexus));
