@@ -440,6 +440,32 @@ class TestAborted:
         pair.copy(blocks_segment(1, 0, 1, 0, 0))
 
     @pytest.mark.parametrize("ends", [(0, 1), (1, 0)])
+    def test_an_end_that_another_initiator_has_reserved(
+        self, pair: Pair, ends: tuple[int, int]
+    ) -> None:
+        """By RESERVE nothing of it may be read either."""
+        pair.bus.clear_attentions(2, LUN_1)
+        pair.bus.good([0x16, 0, 0, 0, 0, 0], lun=LUN_1, nexus=2)
+        sense = pair.refused(blocks_segment(*ends, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 0)
+        pair.bus.good([0x17, 0, 0, 0, 0, 0], lun=LUN_1, nexus=2)
+        pair.copy(blocks_segment(*ends, 1, 0, 0))
+
+    def test_a_persistent_reservation_of_the_destination(self, pair: Pair) -> None:
+        """WRITE EXCLUSIVE: it may be copied from, not to; by its holder both."""
+        pair.bus.clear_attentions(2, LUN_1)
+        pair.bus.clear_attentions(2)
+        register = [0x5F, 0x00, 0, 0, 0, 0, 0, 0, 24, 0]
+        pair.bus.good(register, bytes(8) + b"holder!!" + bytes(8), lun=LUN_1, nexus=2)
+        reserve = [0x5F, 0x01, 0x01, 0, 0, 0, 0, 0, 24, 0]
+        pair.bus.good(reserve, b"holder!!" + bytes(16), lun=LUN_1, nexus=2)
+        sense = pair.refused(blocks_segment(0, 1, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 0)
+        pair.copy(blocks_segment(1, 0, 1, 0, 0))
+        data = copy_list(pair.cscds, [blocks_segment(0, 1, 1, 0, 0)])
+        pair.bus.good(extended_copy(len(data)), data, nexus=2)
+
+    @pytest.mark.parametrize("ends", [(0, 1), (1, 0)])
     def test_an_end_that_is_stopped(self, pair: Pair, ends: tuple[int, int]) -> None:
         pair.bus.good([0x1B, 0, 0, 0, 0, 0], lun=LUN_1)
         sense = pair.refused(blocks_segment(*ends, 1, 0, 0))
