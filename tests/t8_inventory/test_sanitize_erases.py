@@ -98,7 +98,7 @@ def test_nothing_is_left(disk: Disk, method: tuple[bytes, bytes]) -> None:
     fill(disk, 1)
     disk.data_path.create_snapshots([(disk.pool, "vol0", "then", None)])
     fill(disk, 2)
-    disk.device.write_atomic(0, (MARKER * 400)[:4096])
+    disk.device.write_atomic(0, (MARKER * 410)[:4096])
     disk.device.flush()
     refused = disk.execute(*method)
     assert (refused[0], refused[1][12]) == (2, 0x2C), "there is a snapshot"
