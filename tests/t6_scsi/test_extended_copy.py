@@ -10,6 +10,7 @@ from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
+from tests.t6_scsi import modes
 from tests.t6_scsi.bus import make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.senses import (
@@ -429,6 +430,13 @@ class TestAborted:
         pair.copy(blocks_segment(1, 0, 1, 0, 0))
         write = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0]
         assert pair.bus.refused(write, bytes(512), lun=LUN_1) == fixed(WRITE_PROTECTED)
+
+    def test_a_later_segment_that_is_refused_keeps_the_first_from_being_copied(
+        self, pair: Pair
+    ) -> None:
+        modes.select_6(pair.bus, modes.SWP)
+        sense = pair.refused(blocks_segment(0, 1, 1, 0, 0), blocks_segment(1, 0, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 1)
 
     def test_a_destination_that_is_mapped_read_only(self, pair: Pair) -> None:
         """At its place in this view, whatever the unit is elsewhere."""

@@ -13,7 +13,7 @@ from scsi_snap.scsi.target import Target
 from tests.t6_scsi import modes
 from tests.t6_scsi.bus import UNIT_UUID, Bus, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
-from tests.t6_scsi.held import WAIT_S, held, wait_until_idle
+from tests.t6_scsi.held import WAIT_S, held, join_background, wait_until_idle
 from tests.t6_scsi.senses import (
     DEVICE_RESET,
     INVALID_OPCODE,
@@ -224,8 +224,9 @@ class TestInProgress:
                 sanitize(EXIT),
             ):
                 assert large.refused(cdb) == in_progress
-        assert wait_until_idle(large) == fixed(NO_SENSE)
+        join_background()
         assert not large.gate.pending(1)
+        assert wait_until_idle(large) == fixed(NO_SENSE)
         large.good(TEST_UNIT_READY)
         assert large.eraser.kept_note == ""
 
