@@ -55,7 +55,7 @@ class Units:
                 unit.device,
                 Personality(Identity(unit.uuid)),
                 self._reservation_store(unit.uuid),
-                eraser=unit.eraser,
+                unit.eraser,
             )
             lost = logical_unit.reservations_lost
             if lost is not None:

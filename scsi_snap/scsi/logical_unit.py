@@ -71,11 +71,10 @@ class LogicalUnit:
         device: BlockDevice,
         personality: Personality,
         store: ReservationStore | None = None,
-        *,
         eraser: MediumEraser | None = None,
     ) -> None:
-        """`store` keeps what persists of reservations; without it, nothing does. With `eraser` the
-        unit has SANITIZE, and goes on with what is noted there.
+        """`store` keeps what persists of reservations; without it, nothing does. Without an eraser
+        the unit has no SANITIZE; with one it goes on with what is noted.
         """
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
@@ -174,30 +173,6 @@ class LogicalUnit:
             raise CheckCondition(operation)
         return operation
 
-    def admit_copy(self, itl: ItlNexus, access: Access) -> None:
-        """Whether a copy manager may read or write this unit now for this nexus: raises what a READ
-        or a WRITE would end in. Nothing is reported as unit attention.
-        """
-        with self._lock:
-            if itl.mapping not in self._gates:
-                refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
-            self._reservations.check(access, itl)
-        if self._reservations.lost is not None:
-            refuse(SenseCode.PERSISTENT_RESERVATION_INFORMATION_LOST)
-        self._check_background()
-        self._check_ready()
-        if access is Access.WRITE and (self.write_protected or itl.mapping.read_only):
-            refuse(SenseCode.WRITE_PROTECTED)
-
-    def _background_changed(self) -> None:
-        with self._changed():
-            pass
-
-    def _check_background(self) -> None:
-        condition = self.background.condition()
-        if condition is not None:
-            raise CheckCondition(condition)
-
     def _report(self, itl: ItlNexus, take: Callable[[ItlNexus], SenseCode | None]) -> None:
         condition = take(itl)
         if condition is not None:
@@ -211,12 +186,34 @@ class LogicalUnit:
         except CheckCondition:
             return False
 
+    def admit_copy(self, itl: ItlNexus, access: Access) -> None:
+        """Whether a copy manager may read or write this unit now for this nexus: what a READ or a
+        WRITE would be refused for. Nothing is reported as unit attention.
+        """
+        with self._lock:
+            if itl.mapping not in self._gates:
+                refuse(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
+            self._reservations.check(access, itl)
+        if self._reservations.lost is not None:
+            refuse(SenseCode.PERSISTENT_RESERVATION_INFORMATION_LOST)
+        condition = self.background.condition()
+        if condition is not None:
+            raise CheckCondition(condition)
+        self._check_ready()
+        if access is Access.WRITE and (self.write_protected or itl.mapping.read_only):
+            refuse(SenseCode.WRITE_PROTECTED)
+
+    def _background_changed(self) -> None:
+        with self._lock:
+            self._tell(())
+
     def _check_state(self, operation: Operation, cdb: Cdb, mapping: Mapping) -> None:
         allowed = operation.name in ALLOWED_WHILE_LOST or operation.harmless(cdb)
         if self._reservations.lost is not None and not allowed:
             refuse(SenseCode.PERSISTENT_RESERVATION_INFORMATION_LOST)
-        if not operation.despite_background:
-            self._check_background()
+        condition = None if operation.despite_background else self.background.condition()
+        if condition is not None:
+            raise CheckCondition(condition)
         if operation.needs_medium:
             self._check_ready()
         if operation.changes_medium and (self.write_protected or mapping.read_only):
@@ -233,8 +230,9 @@ class LogicalUnit:
             condition = self._attentions.take(itl) or self._readiness.obstacle
             if itl.mapping in self._gates:
                 self._tell([itl])
-        background = self.background.condition() if condition is None else None
-        return background or Sense(condition or SenseCode.NO_ADDITIONAL_SENSE_INFORMATION)
+        if condition is not None:
+            return Sense(condition)
+        return self.background.condition() or Sense(SenseCode.NO_ADDITIONAL_SENSE_INFORMATION)
 
     def set_started(self, started: bool, *, flush: bool = True) -> None:
         """START STOP UNIT: a stopped unit refuses what needs the medium, for every nexus."""

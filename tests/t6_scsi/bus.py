@@ -87,7 +87,7 @@ def make_bus(
     target = Target(TargetPort(TARGET_NAME), gate)
     personality = Personality(Identity(UNIT_UUID), thin=thin, removable=removable)
     eraser = MemoryEraser()
-    unit = LogicalUnit(device, personality, store, eraser=eraser)
+    unit = LogicalUnit(device, personality, store, eraser)
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate, eraser)
     if unit.reservations_lost is None:
