@@ -29,6 +29,7 @@ from scsi_snap.scsi.limits import (
 )
 from scsi_snap.scsi.nexus import ItlNexus
 from scsi_snap.scsi.operation import Access
+from scsi_snap.scsi.reservations import ReservationConflict
 from scsi_snap.scsi.sense import (
     CheckCondition,
     SegmentPointer,
@@ -216,9 +217,9 @@ def _as_aborted(number: int) -> Iterator[None]:
     """What an end refuses or fails at aborts the copy."""
     try:
         yield
-    except CheckCondition as check:
+    except (CheckCondition, ReservationConflict) as refusal:
         code = SenseCode.THIRD_PARTY_DEVICE_FAILURE
-        raise CheckCondition(Sense(code, command_information=number)) from check
+        raise CheckCondition(Sense(code, command_information=number)) from refusal
 
 
 def _abort(code: SenseCode, number: int, field: int) -> NoReturn:

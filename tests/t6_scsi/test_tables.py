@@ -39,6 +39,9 @@ PUBLISHED_OPCODES = {
     "UNMAP": (0x42, None, 10),
     "LOG SELECT": (0x4C, None, 10),
     "LOG SENSE": (0x4D, None, 10),
+    "SANITIZE / OVERWRITE": (0x48, 0x01, 10),
+    "SANITIZE / BLOCK ERASE": (0x48, 0x02, 10),
+    "SANITIZE / EXIT FAILURE MODE": (0x48, 0x1F, 10),
     "RESERVE (10)": (0x56, None, 10),
     "RELEASE (10)": (0x57, None, 10),
     "PERSISTENT RESERVE IN / READ KEYS": (0x5E, 0x00, 10),
@@ -54,9 +57,6 @@ PUBLISHED_OPCODES = {
     "PERSISTENT RESERVE OUT / REGISTER AND IGNORE EXISTING KEY": (0x5F, 0x06, 10),
     "PERSISTENT RESERVE OUT / REGISTER AND MOVE": (0x5F, 0x07, 10),
     "PERSISTENT RESERVE OUT / REPLACE LOST RESERVATION": (0x5F, 0x08, 10),
-    "SANITIZE (OVERWRITE)": (0x48, 0x01, 10),
-    "SANITIZE (BLOCK ERASE)": (0x48, 0x02, 10),
-    "SANITIZE (EXIT FAILURE MODE)": (0x48, 0x1F, 10),
     "MODE SELECT (10)": (0x55, None, 10),
     "MODE SENSE (10)": (0x5A, None, 10),
     "EXTENDED COPY (LID1)": (0x83, 0x00, 16),
@@ -165,8 +165,8 @@ MEDIUM_CHANGING = {
     # Not the medium, but kept beside it.
     "SET IDENTIFYING INFORMATION",
     "FORMAT UNIT",
-    "SANITIZE (OVERWRITE)",
-    "SANITIZE (BLOCK ERASE)",
+    "SANITIZE / OVERWRITE",
+    "SANITIZE / BLOCK ERASE",
 }
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
