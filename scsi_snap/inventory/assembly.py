@@ -138,8 +138,11 @@ class Assembly:
         return Unit(name, device, personality.identity.uuid, personality, caretaker)
 
     def claims_on(self, chosen: Identity) -> list[Claim]:
-        """What else in the controller has a name that `chosen` chose."""
-        found = []
+        """What else in the controller has a name that `chosen` chose. Nothing is looked for where
+        nothing was chosen: what derives from a UUID is nobody else's."""
+        found: list[Claim] = []
+        if not chosen.chosen_serial and not chosen.chosen_naa:
+            return found
         for handle in self.pools.opened():
             try:
                 volumes = handle.volumes()

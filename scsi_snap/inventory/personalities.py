@@ -128,10 +128,7 @@ class Claim:
 
 
 def claims_on(chosen: Identity, pool: str, volumes: Iterable[VolumeView]) -> Iterator[Claim]:
-    """What else is named as `chosen` is, among these volumes of a pool and their snapshots. Nothing
-    is looked for where nothing was chosen: what derives from a UUID is nobody else's."""
-    if not chosen.chosen_serial and not chosen.chosen_naa:
-        return
+    """What else is named as `chosen` chose, among these volumes of a pool and their snapshots."""
     for volume in volumes:
         for identity, label in _identities(pool, volume):
             if identity.uuid == chosen.uuid:
