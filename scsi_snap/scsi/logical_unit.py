@@ -186,6 +186,7 @@ class LogicalUnit:
         with self._lock:
             self._started = True
             self.mode_pages.reset()
+            self._thresholds.rearm()
             self._attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
             self._tell(self._attentions.known())
 
