@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from uuid import UUID
 
 from scsi_snap import units
@@ -53,8 +54,9 @@ class VolumeVerbs:
         _check(size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes)
         chosen = traits.applied_to(Traits())
         wanted = (size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes)
-        # The lock of what is exported is that of identities too: no two verbs choose the same.
-        with self._pools.locked([name.pool]) as handles, self._assembly.exports_lock:
+        # To set all of its space aside may take long: only who chooses a name waits for another.
+        naming = self._assembly.naming_lock if chosen.serial or chosen.naa else nullcontext()
+        with self._pools.locked([name.pool]) as handles, naming:
             handle = handles[name.pool]
             there = next((one for one in handle.volumes() if one.name == name.volume), None)
             if there is not None:
@@ -77,7 +79,12 @@ class VolumeVerbs:
     ) -> Changed[views.Volume] | Unchanged[views.Volume]:
         """Changes what the volume's logical unit says it is, online: initiators are told, and its
         snapshots follow in what they take from it."""
-        with self._pools.locked([name.pool]) as handles, self._assembly.exports_lock:
+        assembly = self._assembly
+        with (
+            self._pools.locked([name.pool]) as handles,
+            assembly.naming_lock,
+            assembly.exports_lock,
+        ):
             handle = handles[name.pool]
             volume = handle.volume(name.volume)
             before = personalities.read(volume.attributes)[0]
@@ -92,7 +99,7 @@ class VolumeVerbs:
                 return Unchanged(self._view(name.pool, volume))
             self._refuse_taken(after.identity(UUID(volume.id)))
             handle.set_attributes(name.volume, after.to_attributes())
-            self._assembly.personality_changed(handle, volume.id)
+            assembly.personality_changed(handle, volume.id)
             return Changed(self._view(name.pool, handle.volume(name.volume)))
 
     def delete(self, name: VolumeName, *, with_snapshots: bool = False) -> Deleted:

@@ -16,7 +16,7 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -46,7 +46,9 @@ class Assembly:
     """The controller's things, built: `catalog`, `pools`, `exporter`, `data_path`.
 
     `exports_lock` keeps the records of targets and the exporter in the same order. It is taken
-    inside a pool's lock and outside the catalog's own.
+    inside a pool's lock and outside the catalog's own. `naming_lock` is held, inside a pool's lock
+    and outside `exports_lock`, from looking whether a serial number or NAA identifier is taken to
+    taking it.
     """
 
     def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporter) -> None:
@@ -55,6 +57,7 @@ class Assembly:
         self.exporter = exporter
         self.pools = Pools()
         self.exports_lock = threading.RLock()
+        self.naming_lock = threading.Lock()
 
     def start(self) -> list[Note]:
         notes: list[Note] = []
@@ -137,10 +140,20 @@ class Assembly:
         eraser = VolumeEraser(handle, found.volume.id)
         return Unit(name, device, uuid, personality, caretaker, eraser)
 
-    def claims_on(self, chosen: Identity) -> Iterator[Claim]:
-        """What else in the controller has a name that `chosen` chose."""
-        volumes = ((one.name, other) for one in self.pools.opened() for other in one.volumes())
-        return personalities.claims_on(chosen, volumes)
+    def claims_on(self, chosen: Identity) -> list[Claim]:
+        """What else in the controller has a name that `chosen` chose. Nothing is looked for where
+        nothing was chosen: what derives from a UUID is nobody else's."""
+        found: list[Claim] = []
+        if not chosen.chosen_serial and not chosen.chosen_naa:
+            return found
+        for handle in self.pools.opened():
+            try:
+                volumes = handle.volumes()
+            except ScsiSnapError:
+                # Closed since it was listed: what it holds is not shown any more.
+                continue
+            found += personalities.claims_on(chosen, handle.name, volumes)
+        return found
 
     def _refuse_shown_twice(self, label: str, chosen: Identity) -> None:
         """Raises `Exists` where another unit that is mapped has a name that this one chose, which

@@ -127,12 +127,9 @@ class Claim:
     what: str
 
 
-def claims_on(chosen: Identity, volumes: Iterable[tuple[str, VolumeView]]) -> Iterator[Claim]:
-    """What else is named as `chosen` is, among `volumes` of (pool, volume) and their snapshots.
-    Nothing is looked for where nothing was chosen: what derives from a UUID is nobody else's."""
-    if not chosen.chosen_serial and not chosen.chosen_naa:
-        return
-    for pool, volume in volumes:
+def claims_on(chosen: Identity, pool: str, volumes: Iterable[VolumeView]) -> Iterator[Claim]:
+    """What else is named as `chosen` chose, among these volumes of a pool and their snapshots."""
+    for volume in volumes:
         for identity, label in _identities(pool, volume):
             if identity.uuid == chosen.uuid:
                 continue

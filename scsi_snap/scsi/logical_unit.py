@@ -386,6 +386,7 @@ class LogicalUnit:
             self._readiness.reset()
             self._reservations.legacy = None
             self.mode_pages.reset()
+            self._thresholds.rearm()
             self._attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
         self.copy_results.clear()
 

@@ -54,6 +54,10 @@ class ThresholdWatch:
         self.last_offset: int | None = None
         """Where the descriptor of the one that went off last is in the mode page."""
 
+    def rearm(self) -> None:
+        """A logical unit reset: what is still beyond a threshold is told again."""
+        self._gone_off.clear()
+
     def crossed(self, thresholds: list[Threshold], space: Space) -> list[Threshold]:
         """Those that go off now. One that was changed is another one, and armed."""
         self._gone_off &= set(thresholds)

@@ -125,6 +125,15 @@ def test_a_reset_brings_the_defaults_back(bus: Bus) -> None:
     assert sensed(bus) == page()
 
 
+def test_after_a_reset_it_is_told_again(bus: Bus) -> None:
+    watch(bus, 9)
+    assert told(bus)
+    bus.unit.reset()
+    bus.clear_attentions(1)
+    watch(bus, 9)
+    assert told(bus)
+
+
 def test_a_full_pool_and_a_pool_beyond_32_bits() -> None:
     threshold = Threshold(16, AVAILABLE, 0)
     assert ThresholdWatch().crossed([threshold], Space(0, 0)) == []

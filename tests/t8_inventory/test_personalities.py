@@ -87,7 +87,7 @@ def test_a_snapshot_looks_like_its_volume_and_has_names_of_its_own() -> None:
 
 def claims(one: VolumeView, *others: VolumeView) -> list[str]:
     chosen = personalities.of_volume(one).identity
-    found = personalities.claims_on(chosen, [("tank", other) for other in (one, *others)])
+    found = personalities.claims_on(chosen, "tank", (one, *others))
     return [f"{claim.label}: {claim.what}" for claim in found]
 
 
