@@ -59,8 +59,10 @@ PUBLISHED_SENSE_CODES = {
     "LOGICAL_UNIT_NOT_SUPPORTED": (0x5, 0x25, 0x00),
     "INVALID_FIELD_IN_PARAMETER_LIST": (0x5, 0x26, 0x00),
     "SAVING_PARAMETERS_NOT_SUPPORTED": (0x5, 0x39, 0x00),
+    "INVALID_MESSAGE_ERROR": (0x5, 0x49, 0x00),
     "POWER_ON_OCCURRED": (0x6, 0x29, 0x00),
     "BUS_DEVICE_RESET_OCCURRED": (0x6, 0x29, 0x03),
+    "I_T_NEXUS_LOSS_OCCURRED": (0x6, 0x29, 0x07),
     "MODE_PARAMETERS_CHANGED": (0x6, 0x2A, 0x01),
     "CAPACITY_DATA_HAS_CHANGED": (0x6, 0x2A, 0x09),
     "REPORTED_LUNS_DATA_HAS_CHANGED": (0x6, 0x3F, 0x0E),
@@ -209,10 +211,12 @@ class TestReportSupportedOperationCodes:
 
 
 def test_report_supported_task_management_functions(bus: Bus) -> None:
-    """ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, target reset."""
-    assert bus.good([0xA3, 0x0D, 0, 0, 0, 0, *[0, 0, 0, 9], 0, 0]) == b"\xda\x00\x00\x00"
+    """ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK, target reset;
+    QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET.
+    """
+    assert bus.good([0xA3, 0x0D, 0, 0, 0, 0, *[0, 0, 0, 9], 0, 0]) == b"\xde\x07\x00\x00"
     extended = bus.good([0xA3, 0x0D, 0x80, 0, 0, 0, *[0, 0, 0, 99], 0, 0])
-    assert extended == b"\xda\x00\x00\x0c" + bytes(12)
+    assert extended == b"\xde\x07\x00\x0c" + bytes(12)
 
 
 @each_operation
