@@ -135,10 +135,10 @@ class Target:
         place = self._place(lun)
         if place is None:
             return Response.LUN_DOES_NOT_EXIST
-        if function == Function.LOGICAL_UNIT_RESET:
-            place[1].reset()
         if function == Function.QUERY_ASYNCHRONOUS_EVENT:
             return event_answer(place[1].attentions(self._itl(place[0], nexus)))
+        if function == Function.LOGICAL_UNIT_RESET:
+            place[1].reset()
         return Response.FUNCTION_COMPLETE
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:
