@@ -4,6 +4,7 @@ What is answered as JSON is a string, parsed at the door by `scsi_snap.inventory
 Names of states, levels and policies are lower case with dashes.
 """
 
+from collections.abc import Collection
 from typing import Protocol, final, type_check_only
 
 from scsi_snap.iscsi.parameters import SessionParameters
@@ -33,7 +34,9 @@ class CommandSet(Protocol):
         """-> status, sense, data_in (cut to the allocation length, not to the room), and the
         bytes of Data-Out that the command wanted."""
     def task_management(self, nexus: int, lun: int, function: int) -> int:
-        """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1)."""
+        """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1) in the lowest
+        byte, and above it the three bytes of Additional Response Information (RFC 7144), the first
+        in the next byte."""
     def nexus_lost(self, nexus: int) -> None: ...
 
 @final
@@ -92,6 +95,11 @@ class Pool:
         store_limit_bytes: int | None,
         attributes: dict[str, str],
     ) -> None: ...
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        """Replaces the named ones, an empty value removes; durable when it returns."""
+    def erase_store(self, volume: str) -> None:
+        """Zeroes what the exception store and the log of atomic writes hold, durably; "busy" while
+        the volume has snapshots."""
     def delete_volume(self, name: str) -> None: ...
     def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
     def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
@@ -122,11 +130,31 @@ class Device:
     def block_bytes(self) -> int: ...
     @property
     def read_only(self) -> bool: ...
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        """What targets made of this object have done without the command set: READs, their bytes,
+        their nanoseconds; WRITEs, their bytes, their nanoseconds."""
     def read(self, offset_bytes: int, length_bytes: int) -> bytes: ...
     def write(self, offset_bytes: int, data: bytes) -> None: ...
     def flush(self) -> None: ...
     def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+    @property
+    def atomic_bytes_max(self) -> int:
+        """What `write_atomic` takes; 0 for a snapshot image."""
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
+        """None where the range held `expected`, which is as long as `data`, and was written; else
+        the index of the first byte that differs, and nothing was written. No other change of the
+        range comes in between. At most 16 MiB."""
+    def or_write(self, offset_bytes: int, data: bytes) -> None:
+        """Sets the bits of `data`; no other change of the range comes in between. At most
+        16 MiB."""
+    def write_atomic(self, offset_bytes: int, data: bytes) -> None:
+        """After a power cut all of `data`, or what was there before. Durable when it returns."""
+    def copy_from(
+        self, source: Device, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None:
+        """Copies within the data path, forward, in pieces of at most 1 MiB; what was copied before
+        a failure stays."""
 
 @final
 class Session:
@@ -138,17 +166,25 @@ class Session:
     def wait_closed(self, timeout_s: float) -> bool: ...
     def logout_request(self) -> None:
         """Asks the initiator to log out by an Async Message (RFC 7143, 11.9.1, event 1)."""
+    def report_event(self, lun: int, sense: bytes) -> None:
+        """Reports a SCSI asynchronous event by an Async Message (RFC 7143, 11.9.1, event 0), with
+        1 to 252 bytes of sense data, or "invalid-argument". Returns at once. It is lost where the
+        session has ended, does not come round to it or its peer leaves its answers unread."""
     def counters(self) -> str:
         """{commands, read_bytes, written_bytes, ...}"""
 
 @final
 class Target:
     def __new__(cls, runtime: Runtime, command_set: CommandSet) -> Target: ...
-    def map(self, lun: int, device: Device) -> None:
-        """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer."""
+    def map(self, lun: int, device: Device, unit: int, read_only: bool) -> None:
+        """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer, `unit` the number of the
+        logical unit (0 to 2**64 - 1): the same in every target that shows it, so that a reset ends
+        its tasks in every session of the runtime. `read_only`: the fast path declines WRITEs."""
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """The gate; nexus None is every nexus."""
+    def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
+        """Ends every task of these nexuses at `lun` without status; returns when all have ended."""
     def adopt(
         self,
         descriptor: int,
@@ -157,5 +193,6 @@ class Target:
         portal_address: str,
         received: bytes,
     ) -> Session:
-        """Takes the descriptor over, and closes it whatever comes of it. `portal_address` is
+        """Takes the descriptor over, and closes it whatever comes of it. `nexus` is that of no
+        other session of the runtime. `portal_address` is
         where the initiator has connected to, as TargetAddress spells it."""

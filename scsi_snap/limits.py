@@ -24,6 +24,15 @@ LUN_MAX = 16383
 INITIATORS_PER_TARGET_MAX = 1024
 """Looked through at each login."""
 
+PORTALS_MAX = 64
+"""Each is a socket that listens, and its logins: a machine has a few addresses."""
+
+PORTAL_GROUP_TAG_MAX = 65535
+"""RFC 7143, 13.9: 16 bits; 0 is not given out."""
+
+GROUPS_PER_TARGET_MAX = 32
+"""Target ports of one target: 1024 targets' identifiers stay below 65536 (SPC-5)."""
+
 SNAPSHOTS_PER_POINT_MAX = 1024
 """Snapshots in one consistent point: all of their volumes hold writes while it is taken."""
 

@@ -3,41 +3,100 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from uuid import UUID
 
-from scsi_snap.inventory.exporter import SessionView, Unit
-from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.errors import Busy, Exists, IoFailed
+from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.scsi.caretaker import Space
+from scsi_snap.scsi.identity import Personality
+
+LISTENING = "127.0.0.1:3260"
 
 
 class FakeExporter:
-    """An `Exporter` whose initiators log in by `log_in`."""
+    """An `Exporter` whose initiators log in by `log_in`. `units` are everybody's, `own` those of
+    one initiator. No portal can be made at an address in `taken`."""
 
     def __init__(self) -> None:
         self.targets: dict[str, TargetRecord] = {}
         self.units: dict[tuple[str, int], Unit] = {}
+        self.own: dict[tuple[str, int, str], Unit] = {}
+        self.read_only: set[tuple[str, int]] = set()
+        self.grown: list[UUID] = []
+        self.taken: set[str] = set()
+        self.discovery_chap: ChapRecord | None = None
+        self._portals = {LISTENING: PortalView(LISTENING, 1, on_record=False)}
+        self.spaces: dict[UUID, Space] = {}
+        self.troubles: list[tuple[str, str]] = []
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
 
     def set_target(self, record: TargetRecord) -> None:
         self.targets[record.name] = replace(record, luns=())
+        self._sessions = {
+            number: one
+            for number, one in self._sessions.items()
+            if one.target != record.name
+            or (record.admits(one.initiator) and one.portal_group_tag in record.tags)
+        }
 
     def remove_target(self, name: str) -> None:
         self.targets.pop(name, None)
         self.units = {key: unit for key, unit in self.units.items() if key[0] != name}
+        self.own = {key: unit for key, unit in self.own.items() if key[0] != name}
         self._sessions = {k: v for k, v in self._sessions.items() if v.target != name}
 
-    def map(self, target: str, lun: int, unit: Unit) -> None:
-        assert target in self.targets
-        self.units[target, lun] = unit
+    def set_discovery_chap(self, chap: ChapRecord | None) -> None:
+        self.discovery_chap = chap
 
-    def unmap(self, target: str, lun: int) -> None:
-        self.units.pop((target, lun), None)
+    def take_troubles(self) -> list[tuple[str, str]]:
+        taken, self.troubles = self.troubles, []
+        return taken
 
-    def log_in(self, target: str, initiator: str) -> int:
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        self.units = {
+            key: replace(unit, personality=personality) if unit.uuid == uuid else unit
+            for key, unit in self.units.items()
+        }
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        self.spaces = dict(spaces)
+
+    def map(
+        self,
+        target: str,
+        lun: int,
+        unit: Unit,
+        initiators: tuple[str, ...] = (),
+        read_only: bool = False,
+    ) -> None:
         assert target in self.targets
+        for initiator in initiators:
+            self.own[target, lun, initiator] = unit
+        if not initiators:
+            self.units[target, lun] = unit
+        if read_only:
+            self.read_only.add((target, lun))
+
+    def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
+        for key in list(self.own):
+            if key[:2] == (target, lun) and (not initiators or key[2] in initiators):
+                del self.own[key]
+        if not initiators:
+            self.units.pop((target, lun), None)
+
+    def capacity_changed(self, uuid: UUID) -> None:
+        self.grown.append(uuid)
+
+    def log_in(self, target: str, initiator: str, tag: int = 1) -> int:
+        assert tag in self.targets[target].tags
         number = next(self._numbers)
-        self._sessions[number] = SessionView(number, target, initiator, "192.0.2.1:40000")
+        self._sessions[number] = SessionView(
+            number, target, initiator, "192.0.2.1:40000", LISTENING, tag
+        )
         return number
 
     def sessions(self) -> list[SessionView]:
@@ -47,7 +106,25 @@ class FakeExporter:
         return self._sessions.pop(session_id, None) is not None
 
     def addresses(self) -> list[str]:
-        return ["127.0.0.1:3260"]
+        return [one.address for one in self.portals() if not one.reason]
+
+    def portals(self) -> list[PortalView]:
+        return [one for _, one in sorted(self._portals.items())]
+
+    def add_portal(self, record: PortalRecord) -> None:
+        if record.address in self._portals:
+            raise Exists(f"there is a portal at {record.address} already", "portal list")
+        if record.address in self.taken:
+            raise IoFailed(f"cannot listen on {record.address}: taken", "choose another")
+        self._portals[record.address] = PortalView(record.address, record.tag, on_record=True)
+
+    def remove_portal(self, address: str) -> None:
+        if not self._portals[address].on_record:
+            raise Busy(f"the portal {address} is there by `daemon --listen`", "--no-listen")
+        del self._portals[address]
+
+    def housekeep(self) -> list[PortalView]:
+        return []
 
 
 def counting_clock() -> Callable[[], int]:

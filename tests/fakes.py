@@ -62,6 +62,7 @@ class _PoolContent:
     volumes: dict[str, _Volume] = field(default_factory=dict)
     pool_events: list[dict[str, object]] = field(default_factory=list)
     volume_events: list[dict[str, object]] = field(default_factory=list)
+    erased_stores: list[str] = field(default_factory=list)
     open: bool = False
 
 
@@ -163,8 +164,17 @@ class FakePool:
             chunk_bytes,
             policy,
             store_limit_bytes,
-            attributes,
+            dict(attributes),
         )
+
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        merged = {**self.volume(volume).attributes, **attributes}
+        self.volume(volume).attributes = {key: value for key, value in merged.items() if value}
+
+    def erase_store(self, volume: str) -> None:
+        if self.volume(volume).snapshots:
+            raise FakeNativeError("busy", f"volume {volume} has snapshots")
+        self.content.erased_stores.append(volume)
 
     def delete_volume(self, name: str) -> None:
         if self.volume(name).snapshots:
@@ -312,11 +322,44 @@ class FakeDevice:
     def flush(self) -> None:
         self._origin()
 
+    def copy_from(
+        self, source: FakeDevice, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None:
+        self.write(offset_bytes, source.read(source_offset_bytes, length_bytes))
+
     def discard(self, offset_bytes: int, length_bytes: int) -> None:
         self.write_zeroes(offset_bytes, length_bytes)
 
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
+
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        return 0, 0, 0, 0, 0, 0
+
+    @property
+    def unmap_granularity_bytes(self) -> int:
+        return 4096
+
+    @property
+    def atomic_bytes_max(self) -> int:
+        return 0 if self.read_only else 1 << 20
+
+    def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
+        return [(length_bytes, True)]
+
+    def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
+        found = self.read(offset_bytes, len(expected))
+        if found == expected:
+            self.write(offset_bytes, data)
+            return None
+        return next(index for index, byte in enumerate(found) if byte != expected[index])
+
+    def or_write(self, offset_bytes: int, data: bytes) -> None:
+        found = self.read(offset_bytes, len(data))
+        self.write(offset_bytes, bytes(a | b for a, b in zip(found, data, strict=True)))
+
+    def write_atomic(self, offset_bytes: int, data: bytes) -> None:
+        self.write(offset_bytes, data)
 
     def _origin(self) -> _Volume:
         found = self._pool.content.volumes.get(self._volume)
@@ -407,14 +450,17 @@ class FakeDataPath:
 class FakeNativeTarget:
     def __init__(self) -> None:
         self.luns: dict[int, object] = {}
+        self.units: dict[int, tuple[int, bool]] = {}
+        """By LUN: number of the unit, and whether it is read-only there."""
         self.sessions: list[FakeNativeSession] = []
 
-    def map(self, lun: int, device: object) -> None:
+    def map(self, lun: int, device: object, unit: int, read_only: bool) -> None:
         assert lun not in self.luns
         self.luns[lun] = device
+        self.units[lun] = unit, read_only
 
     def unmap(self, lun: int) -> None:
-        del self.luns[lun]
+        del self.luns[lun], self.units[lun]
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """Nothing is fast here."""
@@ -426,6 +472,8 @@ class FakeNativeSession:
     def __init__(self, descriptor: int) -> None:
         self._socket: socket.socket | None = socket.socket(fileno=descriptor)
         self.asked_to_log_out = False
+        self.events: list[tuple[int, bytes]] = []
+        """LUN and sense data of the Async Messages."""
 
     def close(self) -> None:
         if self._socket is not None:
@@ -445,6 +493,9 @@ class FakeNativeSession:
 
     def logout_request(self) -> None:
         self.asked_to_log_out = True
+
+    def report_event(self, lun: int, sense: bytes) -> None:
+        self.events.append((lun, sense))
 
     def counters(self) -> str:
         return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})

@@ -21,6 +21,7 @@ from scsi_snap import __version__, limits
 from scsi_snap.api.body_limit import BodyLimit
 from scsi_snap.api.daemon_routes import daemon_router
 from scsi_snap.api.pool_routes import pool_router
+from scsi_snap.api.portal_routes import portal_router
 from scsi_snap.api.rendering import error_response
 from scsi_snap.api.schema import ErrorBody
 from scsi_snap.api.snapshot_routes import snapshot_router
@@ -62,7 +63,14 @@ def make_app(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for make_router in (pool_router, volume_router, snapshot_router, target_router, daemon_router):
+    for make_router in (
+        pool_router,
+        volume_router,
+        snapshot_router,
+        target_router,
+        portal_router,
+        daemon_router,
+    ):
         app.include_router(make_router(service))
     app.add_middleware(BodyLimit, limit_bytes=limits.REQUEST_BODY_BYTES_MAX)
     app.add_exception_handler(ScsiSnapError, _on_error)

@@ -44,14 +44,17 @@ class Client:
     def put(self, *parts: str | int, body: object = None) -> Any:
         return self._call("PUT", parts, {}, body)
 
-    def delete(self, *parts: str | int, **query: str | bool | None) -> Any:
+    def patch(self, *parts: str | int, body: object) -> Any:
+        return self._call("PATCH", parts, {}, body)
+
+    def delete(self, *parts: str | int, **query: str | bool | list[str] | None) -> Any:
         return self._call("DELETE", parts, query, None)
 
     def _call(
         self,
         method: str,
         parts: tuple[str | int, ...],
-        query: Mapping[str, str | int | bool | None],
+        query: Mapping[str, str | int | bool | list[str] | None],
         body: object,
     ) -> Any:
         """The answer's JSON. Raises the error that the daemon answered, or `DaemonUnreachable`."""
@@ -59,7 +62,7 @@ class Client:
         try:
             path = "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
             if given:
-                path += "?" + urlencode(given)
+                path += "?" + urlencode(given, doseq=True)
         except UnicodeEncodeError as error:
             text = error.object
             raise InvalidArgument(f"{text!r} is not UTF-8", "names are ASCII") from error

@@ -10,6 +10,8 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from scsi_snap.control import pools, volumes
+from scsi_snap.control.traits import TraitChoices
+from scsi_snap.inventory.records import ChapRecord
 
 View = TypeVar("View")
 
@@ -39,7 +41,23 @@ class MemberFail(_Request):
     member: str
 
 
-class VolumeCreate(_Request):
+class VolumeSet(_Request):
+    """What a volume's logical unit says it is. Null leaves as it is, an empty text goes back to the
+    default."""
+
+    provisioning: str | None = Field(None, description="thin or full; of a volume being made")
+    read_only: bool | None = None
+    removable: bool | None = None
+    vendor: str | None = Field(None, description="up to 8 ASCII characters")
+    product: str | None = Field(None, description="up to 16 ASCII characters")
+    serial: str | None = Field(None, description="up to 64 ASCII characters, of this volume alone")
+    naa: str | None = Field(None, description="hexadecimal, of this volume alone")
+
+    def traits(self) -> TraitChoices:
+        return TraitChoices(**{name: getattr(self, name) for name in VolumeSet.model_fields})
+
+
+class VolumeCreate(VolumeSet):
     name: str = Field(description="POOL/VOLUME")
     size_bytes: int
     block_bytes: int = 512
@@ -64,6 +82,7 @@ class SnapshotsCreate(_Request):
 
 class TargetCreate(_Request):
     name: str = Field(description="iSCSI name")
+    groups: list[int] = Field(default_factory=list, description="portal group tags; empty: 1")
 
 
 class ChapSet(_Request):
@@ -72,9 +91,30 @@ class ChapSet(_Request):
     mutual_user: str = ""
     mutual_secret: str = ""
 
+    def record(self) -> ChapRecord:
+        return ChapRecord(self.user, self.secret, self.mutual_user, self.mutual_secret)
+
+
+class InitiatorAllow(_Request):
+    chap: ChapSet | None = Field(None, description="a secret of its own; null: what it has stays")
+
+
+class RedirectSet(_Request):
+    address: str = Field(description="ADDRESS:PORT")
+    permanent: bool = False
+
+
+class PortalCreate(_Request):
+    address: str = Field(description="ADDRESS:PORT")
+    group: int = Field(1, description="portal group tag")
+
 
 class LunMap(_Request):
     backing: str = Field(description="POOL/VOLUME, or POOL/VOLUME@SNAPSHOT (read-only)")
+    initiators: list[str] = Field(
+        default_factory=list, description="show it to these alone; empty: to everybody"
+    )
+    read_only: bool = False
 
 
 class OutcomeBody(BaseModel, Generic[View]):

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
-from scsi_snap.api.schema import ChapSet, DeletedBody, LunMap, OutcomeBody, TargetCreate
+from scsi_snap.api.schema import (
+    ChapSet,
+    DeletedBody,
+    InitiatorAllow,
+    LunMap,
+    OutcomeBody,
+    RedirectSet,
+    TargetCreate,
+)
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
 from scsi_snap.inventory.names import parse_backing
-from scsi_snap.inventory.records import ChapRecord
+
+Target = OutcomeBody[views.Target]
 
 
 def target_router(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["targets"])
+    _add_targets(router, service)
+    _add_access(router, service)
+    _add_luns(router, service)
+    return router
+
+
+def _add_targets(router: APIRouter, service: Service) -> None:
     targets = service.targets
 
     @router.get("/targets")
@@ -21,8 +39,8 @@ def target_router(service: Service) -> APIRouter:
         return targets.all()
 
     @router.post("/targets", responses=created(views.Target))
-    def create_target(body: TargetCreate, response: Response) -> OutcomeBody[views.Target]:
-        return outcome_body(targets.create(body.name), response)
+    def create_target(body: TargetCreate, response: Response) -> Target:
+        return outcome_body(targets.create(body.name, body.groups), response)
 
     @router.get("/targets/{target}")
     def show_target(target: str) -> views.Target:
@@ -32,39 +50,27 @@ def target_router(service: Service) -> APIRouter:
     def delete_target(target: str, close_sessions: bool = False) -> DeletedBody:
         return deleted_body(targets.delete(target, close_sessions=close_sessions))
 
-    @router.put("/targets/{target}/chap")
-    def set_chap(target: str, body: ChapSet, response: Response) -> OutcomeBody[views.Target]:
-        chap = ChapRecord(body.user, body.secret, body.mutual_user, body.mutual_secret)
-        return outcome_body(targets.set_chap(target, chap), response)
+    @router.put("/targets/{target}/groups/{tag}")
+    def add_group(target: str, tag: int, response: Response) -> Target:
+        """The target is reached through the portals of that group as well."""
+        return outcome_body(targets.add_group(target, tag), response)
 
-    @router.delete("/targets/{target}/chap")
-    def clear_chap(target: str, response: Response) -> OutcomeBody[views.Target]:
-        return outcome_body(targets.set_chap(target, None), response)
+    @router.delete("/targets/{target}/groups/{tag}")
+    def remove_group(
+        target: str, tag: int, response: Response, close_sessions: bool = False
+    ) -> Target:
+        changed = targets.remove_group(target, tag, close_sessions=close_sessions)
+        return outcome_body(changed, response)
 
-    @router.put("/targets/{target}/initiators/{initiator}")
-    def allow(target: str, initiator: str, response: Response) -> OutcomeBody[views.Target]:
-        return outcome_body(targets.allow(target, initiator), response)
+    @router.put("/targets/{target}/redirect")
+    def set_redirect(target: str, body: RedirectSet, response: Response) -> Target:
+        """Logins are sent on to the address, but those that come there."""
+        changed = targets.set_redirect(target, body.address, permanent=body.permanent)
+        return outcome_body(changed, response)
 
-    @router.delete("/targets/{target}/initiators/{initiator}")
-    def deny(target: str, initiator: str, response: Response) -> OutcomeBody[views.Target]:
-        return outcome_body(targets.deny(target, initiator), response)
-
-    @router.delete("/targets/{target}/initiators")
-    def allow_any(target: str, response: Response) -> OutcomeBody[views.Target]:
-        """Empties the list: any initiator may log in."""
-        return outcome_body(targets.allow_any(target), response)
-
-    @router.get("/luns")
-    def list_luns(target: str | None = None) -> list[views.Lun]:
-        return targets.luns(target)
-
-    @router.put("/targets/{target}/luns/{lun}", responses=created(views.Lun))
-    def map_lun(target: str, lun: int, body: LunMap, response: Response) -> OutcomeBody[views.Lun]:
-        return outcome_body(targets.map(target, lun, parse_backing(body.backing)), response)
-
-    @router.delete("/targets/{target}/luns/{lun}")
-    def unmap_lun(target: str, lun: int) -> DeletedBody:
-        return deleted_body(targets.unmap(target, lun))
+    @router.delete("/targets/{target}/redirect")
+    def clear_redirect(target: str, response: Response) -> Target:
+        return outcome_body(targets.set_redirect(target, None), response)
 
     @router.get("/sessions")
     def list_sessions(target: str | None = None) -> list[views.Session]:
@@ -74,4 +80,64 @@ def target_router(service: Service) -> APIRouter:
     def close_session(session: int) -> DeletedBody:
         return deleted_body(targets.close_session(session))
 
-    return router
+
+def _add_access(router: APIRouter, service: Service) -> None:
+    targets = service.targets
+
+    @router.put("/targets/{target}/chap")
+    def set_chap(target: str, body: ChapSet, response: Response) -> Target:
+        """Of initiators that have no secret of their own."""
+        return outcome_body(targets.set_chap(target, body.record()), response)
+
+    @router.delete("/targets/{target}/chap")
+    def clear_chap(target: str, response: Response) -> Target:
+        return outcome_body(targets.set_chap(target, None), response)
+
+    @router.put("/targets/{target}/initiators/{initiator}")
+    def allow(
+        target: str, initiator: str, response: Response, body: InitiatorAllow | None = None
+    ) -> Target:
+        chap = body.chap.record() if body is not None and body.chap is not None else None
+        return outcome_body(targets.allow(target, initiator, chap), response)
+
+    @router.delete("/targets/{target}/initiators/{initiator}")
+    def deny(target: str, initiator: str, response: Response) -> Target:
+        """Its secret and the LUNs that are its own go with it."""
+        return outcome_body(targets.deny(target, initiator), response)
+
+    @router.delete("/targets/{target}/initiators")
+    def allow_any(target: str, response: Response) -> Target:
+        """Empties the list: any initiator may log in."""
+        return outcome_body(targets.allow_any(target), response)
+
+    @router.put("/targets/{target}/initiators/{initiator}/chap")
+    def set_initiator_chap(
+        target: str, initiator: str, body: ChapSet, response: Response
+    ) -> Target:
+        return outcome_body(targets.set_chap(target, body.record(), initiator), response)
+
+    @router.delete("/targets/{target}/initiators/{initiator}/chap")
+    def clear_initiator_chap(target: str, initiator: str, response: Response) -> Target:
+        """The target's secret is asked for again."""
+        return outcome_body(targets.set_chap(target, None, initiator), response)
+
+
+def _add_luns(router: APIRouter, service: Service) -> None:
+    targets = service.targets
+
+    @router.get("/luns")
+    def list_luns(target: str | None = None) -> list[views.Lun]:
+        return targets.luns(target)
+
+    @router.put("/targets/{target}/luns/{lun}", responses=created(views.Lun))
+    def map_lun(target: str, lun: int, body: LunMap, response: Response) -> OutcomeBody[views.Lun]:
+        backing = parse_backing(body.backing)
+        mapped = targets.map(target, lun, backing, body.initiators, read_only=body.read_only)
+        return outcome_body(mapped, response)
+
+    @router.delete("/targets/{target}/luns/{lun}")
+    def unmap_lun(
+        target: str, lun: int, initiator: Annotated[list[str] | None, Query()] = None
+    ) -> DeletedBody:
+        """From these initiators alone, or (none named) from everybody."""
+        return deleted_body(targets.unmap(target, lun, initiator or ()))

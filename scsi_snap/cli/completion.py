@@ -27,6 +27,13 @@ def _names(fetch: Callable[[Client], list[str]]) -> Completer:
     return complete
 
 
+def one_of(*words: str) -> Completer:
+    """Words that need no daemon."""
+    return lambda _ctx, _parameter, incomplete: [
+        word for word in words if word.startswith(incomplete)
+    ]
+
+
 def _field(path: str, field: str) -> Callable[[Client], list[str]]:
     return lambda client: [str(one[field]) for one in client.get(path)]
 
@@ -35,6 +42,7 @@ pools = _names(_field("pools", "name"))
 volumes = _names(_field("volumes", "name"))
 snapshots = _names(_field("snapshots", "name"))
 targets = _names(_field("targets", "name"))
+portals = _names(_field("portals", "address"))
 sessions = _names(_field("sessions", "id"))
 pools_and_volumes = _names(
     lambda client: _field("pools", "name")(client) + _field("volumes", "name")(client)
@@ -62,7 +70,7 @@ def initiators(ctx: click.Context, parameter: click.Parameter, incomplete: str) 
         return []
     find = _names(
         lambda client: [
-            *client.get("targets", target)["initiators"],
+            *(one["name"] for one in client.get("targets", target)["initiators"]),
             *(one["initiator"] for one in client.get("sessions", target=target)),
         ]
     )

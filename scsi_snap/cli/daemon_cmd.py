@@ -23,19 +23,22 @@ from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
 @click.option("--state", required=True, type=click.Path(path_type=Path), help="State directory.")
 @click.option(
     "--listen",
-    default="127.0.0.1:3260",
+    default=["127.0.0.1:3260"],
     show_default=True,
+    multiple=True,
     metavar="ADDRESS:PORT",
-    help="Where initiators log in; port 0 takes a free one.",
+    help="Where initiators log in, beside `portal create`; may be repeated; port 0: a free one.",
 )
+@click.option("--no-listen", is_flag=True, help="Only at the portals of `portal create`.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of the data path; one per core.")
 @socket_option
-def daemon(state: Path, listen: str, threads: int | None) -> None:
+def daemon(state: Path, listen: tuple[str, ...], no_listen: bool, threads: int | None) -> None:
     """Run the controller until SIGTERM.
 
     \b
     scsi-snap daemon --state /var/lib/scsi-snap
     scsi-snap daemon --state ~/snap --listen :3260 --socket /tmp/snap.sock
+    scsi-snap daemon --state ~/snap --listen 192.0.2.1:3260 --listen [2001:db8::1]:3260
     """
     # Imported here: the web framework and the data path would slow every other command.
     from scsi_snap.api.daemon import run
@@ -44,7 +47,7 @@ def daemon(state: Path, listen: str, threads: int | None) -> None:
     control_socket = socket_path(click.get_current_context())
     run(
         state_directory=state.absolute(),
-        listen=listen,
+        listen=() if no_listen else listen,
         control_socket=control_socket.absolute(),
         threads=threads or os.cpu_count() or 1,
     )

@@ -23,26 +23,55 @@ def lun() -> None:
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
 @click.argument("number", metavar="LUN", type=int)
 @click.argument("backing", metavar="POOL/VOLUME[@SNAPSHOT]", shell_complete=completion.backings)
+@click.option(
+    "--initiator",
+    "initiators",
+    multiple=True,
+    shell_complete=completion.initiators,
+    help="Show it to this one alone; may be repeated.",
+)
+@click.option("--read-only", is_flag=True, help="Let it be read only, at this LUN.")
 @json_option
 @socket_option
-def map_(target: str, number: int, backing: str, as_json: bool) -> None:
+def map_(
+    target: str,
+    number: int,
+    backing: str,
+    initiators: tuple[str, ...],
+    read_only: bool,
+    as_json: bool,
+) -> None:
     """Show a volume, or read-only a snapshot, to initiators. Sessions go on.
+
+    Without --initiator every initiator that may log in sees it. With it, those alone do, beside
+    what everybody sees. A number is either everybody's or belongs to initiators, each of which may
+    have another volume there.
 
     \b
     scsi-snap lun map iqn.2026-11.org.example:disk 0 tank/vol0
     scsi-snap lun map iqn.2026-11.org.example:disk 1 tank/vol0@monday
+    scsi-snap lun map iqn.2026-11.org.example:disk 2 tank/boot1 \\
+        --initiator iqn.2026-11.org.example:host1
     """
-    answer = client().put("targets", target, "luns", number, body={"backing": backing})
+    body = {"backing": backing, "initiators": list(initiators), "read_only": read_only}
+    answer = client().put("targets", target, "luns", number, body=body)
     print_outcome(answer, f"LUN {number} of {target}: {backing}", as_json)
 
 
 @lun.command("unmap")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
 @click.argument("number", metavar="LUN", type=int, shell_complete=completion.luns)
+@click.option(
+    "--initiator",
+    "initiators",
+    multiple=True,
+    shell_complete=completion.initiators,
+    help="Only from this one, whose own it is; may be repeated.",
+)
 @socket_option
-def unmap(target: str, number: int) -> None:
-    """Take a LUN away; its volume or snapshot stays."""
-    client().delete("targets", target, "luns", number)
+def unmap(target: str, number: int, initiators: tuple[str, ...]) -> None:
+    """Take a LUN away from whoever sees it; its volume or snapshot stays."""
+    client().delete("targets", target, "luns", number, initiator=list(initiators) or None)
     click.echo(f"unmapped LUN {number} of {target}")
 
 
@@ -63,7 +92,9 @@ def list_(target: str | None, as_json: bool) -> None:
             one["backing"],
             "read-only" if one["read_only"] else "read-write",
             one["state"],
+            ", ".join(one["initiators"]) or "all",
         ]
         for one in luns
     ]
-    click.echo(render.table(["TARGET", "LUN", "BACKING", "ACCESS", "STATE"], rows, "lr"))
+    headings = ["TARGET", "LUN", "BACKING", "ACCESS", "STATE", "SHOWN TO"]
+    click.echo(render.table(headings, rows, "lr"))

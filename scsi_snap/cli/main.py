@@ -12,6 +12,7 @@ from scsi_snap.cli.context import ErrorReportingGroup, socket_option
 from scsi_snap.cli.daemon_cmd import check, daemon, events, status
 from scsi_snap.cli.lun_cmd import lun
 from scsi_snap.cli.pool_cmd import pool
+from scsi_snap.cli.portal_cmd import discovery, portal
 from scsi_snap.cli.session_cmd import session
 from scsi_snap.cli.snapshot_cmd import snapshot
 from scsi_snap.cli.target_cmd import target
@@ -28,7 +29,20 @@ def cli() -> None:
     """
 
 
-for command in (daemon, pool, volume, snapshot, target, lun, session, check, events, status):
+for command in (
+    daemon,
+    pool,
+    volume,
+    snapshot,
+    target,
+    lun,
+    portal,
+    discovery,
+    session,
+    check,
+    events,
+    status,
+):
     cli.add_command(command)
 
 

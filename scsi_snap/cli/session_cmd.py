@@ -30,6 +30,8 @@ def list_(target: str | None, as_json: bool) -> None:
             str(one["id"]),
             one["initiator"],
             one["address"],
+            one["portal"],
+            str(one["portal_group_tag"]),
             one["target"],
             str(one["counters"].get("commands", "-")),
             _bytes(one, "read_bytes"),
@@ -37,8 +39,9 @@ def list_(target: str | None, as_json: bool) -> None:
         ]
         for one in sessions
     ]
-    headings = ["ID", "INITIATOR", "ADDRESS", "TARGET", "COMMANDS", "READ", "WRITTEN"]
-    click.echo(render.table(headings, rows, "rlllrrr"))
+    headings = ["ID", "INITIATOR", "ADDRESS", "PORTAL", "GROUP", "TARGET"]
+    headings += ["COMMANDS", "READ", "WRITTEN"]
+    click.echo(render.table(headings, rows, "rlllrlrrr"))
 
 
 @session.command("close")

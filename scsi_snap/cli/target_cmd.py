@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 import click
 
-from scsi_snap.cli import completion, render
+from scsi_snap.cli import completion, render, secrets
 from scsi_snap.cli.context import (
     client,
     json_option,
@@ -14,6 +14,7 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
+from scsi_snap.cli.target_access_cmd import allow, chap, deny
 
 
 @click.group()
@@ -23,15 +24,17 @@ def target() -> None:
 
 @target.command("create")
 @click.argument("name", metavar="IQN")
+@click.option("--group", "groups", type=int, multiple=True, help="Portal group; by default 1.")
 @json_option
 @socket_option
-def create(name: str, as_json: bool) -> None:
+def create(name: str, groups: tuple[int, ...], as_json: bool) -> None:
     """Make a target. Any initiator may log in until `target allow` lists some.
 
     \b
     scsi-snap target create iqn.2026-11.org.example:disk
+    scsi-snap target create iqn.2026-11.org.example:disk --group 1 --group 2
     """
-    answer = client().post("targets", body={"name": name})
+    answer = client().post("targets", body={"name": name, "groups": list(groups)})
     # As it is known from now on: iSCSI names are spelled in lower case.
     print_outcome(answer, f"target {answer['view']['name']}", as_json)
 
@@ -46,9 +49,11 @@ def list_(as_json: bool) -> None:
         print_json(targets)
         return
     rows = [
-        [one["name"], str(len(one["luns"])), str(one["sessions"]), _access(one)] for one in targets
+        [one["name"], _groups(one), str(len(one["luns"])), str(one["sessions"]), _access(one)]
+        for one in targets
     ]
-    click.echo(render.table(["NAME", "LUNS", "SESSIONS", "ACCESS"], rows, "lrrl"))
+    headings = ["NAME", "GROUPS", "LUNS", "SESSIONS", "ACCESS"]
+    click.echo(render.table(headings, rows, "llrrl"))
 
 
 @target.command("show")
@@ -56,22 +61,20 @@ def list_(as_json: bool) -> None:
 @json_option
 @socket_option
 def show(name: str, as_json: bool) -> None:
-    """Show a target and its LUNs. Secrets are never shown."""
+    """Show a target, who may log in, and its LUNs. Secrets are never shown."""
     found = client().get("targets", name)
     if as_json:
         print_json(found)
         return
-    pairs = [
-        ("name", found["name"]),
-        ("portal group", str(found["portal_group_tag"])),
-        ("CHAP user", found["chap_user"] or "-"),
-        ("mutual user", found["chap_mutual_user"] or "-"),
-        ("initiators", ", ".join(found["initiators"]) or "any"),
-        ("sessions", str(found["sessions"])),
+    click.echo(render.fields(_facts(found)) + "\n")
+    if found["initiators"]:
+        rows = [[one["name"], secrets.described(one) or "-"] for one in found["initiators"]]
+        click.echo(render.table(["INITIATOR", "ITS OWN SECRET"], rows) + "\n")
+    rows = [
+        [str(one["lun"]), one["backing"], one["state"], ", ".join(one["initiators"]) or "all"]
+        for one in found["luns"]
     ]
-    click.echo(render.fields(pairs) + "\n")
-    rows = [[str(one["lun"]), one["backing"], one["state"]] for one in found["luns"]]
-    click.echo(render.table(["LUN", "BACKING", "STATE"], rows, "rll"))
+    click.echo(render.table(["LUN", "BACKING", "STATE", "SHOWN TO"], rows, "rlll"))
 
 
 @target.command("delete")
@@ -84,94 +87,84 @@ def delete(name: str, close_sessions: bool) -> None:
     click.echo(f"deleted target {name}")
 
 
-@target.command("chap")
+@target.command("redirect")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
-@click.option("--user", help="Whom initiators log in as.")
-@click.option("--secret", help="12 bytes or more; asked for where not given.")
-@click.option("--mutual-user", default="", help="Whom the target proves to be.")
-@click.option("--mutual-secret", default="", help="Asked for where not given.")
-@click.option("--off", is_flag=True, help="Log in without authentication.")
+@click.argument("address", metavar="[ADDRESS:PORT]", required=False)
+@click.option("--permanent", is_flag=True, help="Initiators may remember the new address.")
+@click.option("--off", is_flag=True, help="Take logins again.")
 @socket_option
-def chap(
-    target: str,
-    user: str | None,
-    secret: str | None,
-    mutual_user: str,
-    mutual_secret: str,
-    off: bool,
-) -> None:
-    """Set what initiators must log in with, or turn it off.
+def redirect(target: str, address: str | None, permanent: bool, off: bool) -> None:
+    """Send every login on to another address. Sessions that run go on.
+
+    A login that comes to that very address is taken: so the address may be a portal of this
+    controller.
 
     \b
-    scsi-snap target chap iqn.2026-11.org.example:disk --user alice
-    scsi-snap target chap iqn.2026-11.org.example:disk --off
+    scsi-snap target redirect iqn.2026-11.org.example:disk 192.0.2.2:3260
+    scsi-snap target redirect iqn.2026-11.org.example:disk --off
     """
-    if off == (user is not None):
-        raise click.UsageError("either --user USER or --off")
-    if off:
-        answer = client().delete("targets", target, "chap")
+    if off == (address is not None) or (off and permanent):
+        raise click.UsageError("either ADDRESS:PORT or --off")
+    if address is None:
+        answer = client().delete("targets", target, "redirect")
     else:
-        if secret is None:
-            secret = _asked("CHAP secret")
-        if mutual_user and not mutual_secret:
-            mutual_secret = _asked("CHAP secret of the target")
-        body = {
-            "user": user,
-            "secret": secret,
-            "mutual_user": mutual_user,
-            "mutual_secret": mutual_secret,
-        }
-        answer = client().put("targets", target, "chap", body=body)
-    print_outcome(answer, f"CHAP of {target}")
+        body = {"address": address, "permanent": permanent}
+        answer = client().put("targets", target, "redirect", body=body)
+    print_outcome(answer, f"redirection of {target}")
 
 
-@target.command("allow")
+@target.command("add-group")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
-@click.argument(
-    "initiators", metavar="INITIATOR...", nargs=-1, shell_complete=completion.initiators
-)
-@click.option("--any", "any_initiator", is_flag=True, help="Let any initiator log in.")
+@click.argument("tag", metavar="TAG", type=int)
 @socket_option
-def allow(target: str, initiators: tuple[str, ...], any_initiator: bool) -> None:
-    """List initiators that may log in; all others are refused from then on.
-
-    \b
-    scsi-snap target allow iqn.2026-11.org.example:disk iqn.2026-11.org.example:host1
-    """
-    if any_initiator == bool(initiators):
-        raise click.UsageError("either INITIATOR... or --any")
-    if any_initiator:
-        print_outcome(client().delete("targets", target, "initiators"), f"access to {target}")
-    for initiator in initiators:
-        answer = client().put("targets", target, "initiators", initiator)
-        print_outcome(answer, f"access of {initiator}")
+def add_group(target: str, tag: int) -> None:
+    """Let initiators log in through the portals of one more group."""
+    answer = client().put("targets", target, "groups", tag)
+    print_outcome(answer, f"portal groups of {target}")
 
 
-@target.command("deny")
+@target.command("remove-group")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
-@click.argument("initiator", shell_complete=completion.initiators)
+@click.argument("tag", metavar="TAG", type=int)
+@click.option("--close-sessions", is_flag=True, help="Even while initiators use it.")
 @socket_option
-def deny(target: str, initiator: str) -> None:
-    """Take an initiator off the list and close its sessions."""
-    answer = client().delete("targets", target, "initiators", initiator)
-    print_outcome(answer, f"access of {initiator}")
+def remove_group(target: str, tag: int, close_sessions: bool) -> None:
+    """Take a target out of a portal group; the portals stay."""
+    answer = client().delete("targets", target, "groups", tag, close_sessions=close_sessions)
+    print_outcome(answer, f"portal groups of {target}")
 
 
-def _asked(prompt: str) -> str:
-    """Unseen on a terminal; else a line of standard input, so that no secret need be an argument,
-    which everybody on the machine can see."""
-    if sys.stdin.isatty():
-        return str(click.prompt(prompt, hide_input=True))
-    line = sys.stdin.readline().rstrip("\n")
-    if not line:
-        raise click.UsageError(f"no {prompt} was given: type it, pipe it in, or use --secret")
-    return line
+for command in (chap, allow, deny):
+    target.add_command(command)
 
 
-def _access(one: dict[str, object]) -> str:
+def _facts(found: Any) -> list[tuple[str, str]]:
+    pairs = [("name", found["name"])]
+    for port in found["ports"]:
+        where = ", ".join(port["portals"]) or "no portal"
+        number = port["relative_identifier"]
+        pairs.append((f"portal group {port['portal_group_tag']}", f"{where} (port {number})"))
+    if found["redirect"]:
+        how = "permanently" if found["redirect_permanent"] else "for now"
+        pairs.append(("logins go to", f"{found['redirect']}, {how}"))
+    return [
+        *pairs,
+        ("CHAP user", found["chap_user"] or "-"),
+        ("mutual user", found["chap_mutual_user"] or "-"),
+        ("initiators", f"{len(found['initiators'])} listed" if found["initiators"] else "any"),
+        ("sessions", str(found["sessions"])),
+    ]
+
+
+def _groups(one: Any) -> str:
+    return ",".join(str(port["portal_group_tag"]) for port in one["ports"])
+
+
+def _access(one: Any) -> str:
     initiators = one["initiators"]
-    assert isinstance(initiators, list)
     who = f"{len(initiators)} listed" if initiators else "any initiator"
     if one["chap_user"]:
         who += ", mutual CHAP" if one["chap_mutual_user"] else ", CHAP"
-    return who
+    elif any(each["chap_user"] for each in initiators):
+        who += ", some by CHAP"
+    return who + (", redirected" if one["redirect"] else "")

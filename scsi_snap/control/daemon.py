@@ -13,9 +13,10 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.native import DataPath
 from scsi_snap.inventory.portal_exporter import PortalExporter
+from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
 
 _log = logging.getLogger("scsi_snap.daemon")
@@ -41,7 +43,8 @@ class Face(Protocol):
 @dataclass(frozen=True)
 class Options:
     state_directory: Path
-    listen: str
+    listen: Sequence[str]
+    """ADDRESS:PORT of each portal beside those on record."""
     control_socket: Path
 
 
@@ -62,7 +65,7 @@ async def serve(
         catalog = Catalog(directory)
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
-        exporter = PortalExporter(data_path)
+        exporter = PortalExporter(data_path, partial(ReservationFile, directory))
         assembly = Assembly(catalog, data_path, exporter)
         service = Service(assembly, str(options.state_directory), _now_ms)
         undo.push_async_callback(asyncio.to_thread, service.stop)
@@ -71,11 +74,12 @@ async def serve(
         undo.push_async_callback(face.stop)
         await asyncio.to_thread(service.start)
         undo.push_async_callback(exporter.stop_listening)
-        await exporter.start(options.listen)
+        await exporter.start(options.listen, catalog.state.portals.values())
+        await asyncio.to_thread(service.note_portals)
         housekeeping = asyncio.create_task(_housekeep(service))
         undo.callback(housekeeping.cancel)
         await face.start()
-        addresses = ", ".join(exporter.addresses())
+        addresses = ", ".join(exporter.addresses()) or "no address"
         announce(f"scsi-snap: ready, iSCSI on {addresses}, control on {options.control_socket}")
         notify("READY=1")
         await stopping.wait()

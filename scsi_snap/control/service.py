@@ -1,10 +1,12 @@
 """The controller's verbs, each once, by noun. Every face calls these and adds no rule.
 
     pools      all show create import_ export destroy fail_member
-    volumes    all show create delete check check_all
+    volumes    all show create set delete check check_all
     snapshots  all show create delete diff map
-    targets    all show create delete set_chap allow deny allow_any
+    targets    all show create delete add_group remove_group set_redirect
+               set_chap allow deny allow_any discovery set_discovery_chap
                luns map unmap sessions close_session
+    portals    all create delete
     events     after;  status
 
 Verbs block and may be called from any thread; locks and their order are told in
@@ -19,6 +21,7 @@ from scsi_snap import __version__
 from scsi_snap.control import views
 from scsi_snap.control.event_log import EventLog
 from scsi_snap.control.pools import PoolVerbs
+from scsi_snap.control.portals import PortalVerbs
 from scsi_snap.control.snapshots import SnapshotVerbs
 from scsi_snap.control.targets import TargetVerbs
 from scsi_snap.control.volumes import VolumeVerbs
@@ -37,6 +40,7 @@ class Service:
         self.volumes = VolumeVerbs(assembly)
         self.snapshots = SnapshotVerbs(assembly)
         self.targets = TargetVerbs(assembly)
+        self.portals = PortalVerbs(assembly)
 
     def start(self) -> None:
         for note in self._assembly.start():
@@ -47,8 +51,20 @@ class Service:
         for note in self._assembly.stop():
             self.events.add(note.kind, note.message)
 
+    def note_portals(self) -> None:
+        """After the exporter has begun to listen: tells which portals do not."""
+        for one in self._assembly.exporter.portals():
+            if one.reason:
+                self.events.add("portal-unavailable", f"portal {one.address}: {one.reason}")
+
     def poll_events(self) -> None:
-        """Takes what the pools have to tell over into the event log."""
+        """Takes what pools, portals and units have to tell over into the event log, and has
+        initiators told of space that is running out."""
+        self._assembly.watch_space()
+        for portal in self._assembly.exporter.housekeep():
+            self.events.add("portal-available", f"portal {portal.address} listens now")
+        for kind, message in self._assembly.exporter.take_troubles():
+            self.events.add(kind, message)
         for handle in self._assembly.pools.opened():
             try:
                 events = handle.events()

@@ -9,12 +9,14 @@ from scsi_snap import limits
 from scsi_snap.control import mappings, views
 from scsi_snap.control.outcomes import Created, Deleted
 from scsi_snap.control.snapshot_map import draw_cells
-from scsi_snap.errors import Exists, InvalidArgument, LimitReached, SnapshotInvalid
+from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, SnapshotInvalid
+from scsi_snap.inventory import personalities
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import SnapshotName, VolumeName
 from scsi_snap.inventory.native import Point, translated
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle
+from scsi_snap.inventory.volume_eraser import is_sanitized
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class SnapshotVerbs:
 def view(
     pool: str, volume: VolumeView, snapshot: SnapshotView, mapped: mappings.Mapped
 ) -> views.Snapshot:
+    identity = personalities.of_snapshot(volume, snapshot).identity
     return views.Snapshot(
         name=f"{pool}/{volume.name}@{snapshot.name}",
         id=snapshot.id,
@@ -140,6 +143,8 @@ def view(
         blocks=snapshot.length_bytes // volume.block_bytes,
         whole_volume=snapshot.length_bytes == volume.size_bytes,
         mapped=mappings.labels(mapped, snapshot.id),
+        serial=identity.serial_number,
+        naa=identity.naa.hex(),
     )
 
 
@@ -167,6 +172,12 @@ def _point(handle: PoolHandle, wanted: SnapshotToMake) -> Point:
         raise Exists(
             f"snapshot {str(wanted.name)!r} is there already",
             "a snapshot is a point in time: take one by another name, or delete that one",
+        )
+    if is_sanitized(volume):
+        raise Busy(
+            f"{wanted.name.origin} is being sanitized, or that has failed: a snapshot would keep"
+            " what is to be erased",
+            "wait for its end, or have an initiator sanitize it again",
         )
     if wanted.block_range is not None:
         first, blocks = wanted.block_range

@@ -1,45 +1,41 @@
-"""Verbs on targets, who may log in to them, and their LUNs.
+"""Verbs on targets: their ports, where logins are sent on to, and sessions.
 
-The record is written first, then the exporter is told: what is acknowledged survives a crash, and
-what initiators see never runs ahead of the record.
+Who may log in is in `target_access`, which LUNs they see in `target_luns`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scsi_snap import limits
 from scsi_snap.control import views
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
-from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, NotFound
-from scsi_snap.inventory import names
-from scsi_snap.inventory.access import credentials_of
-from scsi_snap.inventory.assembly import Assembly, Backings, backings_in
-from scsi_snap.inventory.names import BackingName, SnapshotName
-from scsi_snap.inventory.pools import PoolHandle
-from scsi_snap.inventory.records import ChapRecord, LunRecord, State, TargetRecord
-from scsi_snap.iscsi.errors import InvalidCredentials
+from scsi_snap.control.portals import check_tag
+from scsi_snap.control.target_access import AccessVerbs, TargetOutcome
+from scsi_snap.control.target_luns import LunVerbs
+from scsi_snap.errors import Busy, Exists, LimitReached, NotFound
+from scsi_snap.inventory import addresses, names
+from scsi_snap.inventory.records import PortRecord, RedirectRecord, State, TargetRecord
+from scsi_snap.inventory.target_records import FIRST_GROUP
 
 
-class TargetVerbs:
-    def __init__(self, assembly: Assembly) -> None:
-        self._assembly = assembly
-        self._catalog = assembly.catalog
-        self._exporter = assembly.exporter
-        self._lock = assembly.exports_lock
-
+class TargetVerbs(AccessVerbs, LunVerbs):
     def all(self) -> list[views.Target]:
-        targets = [target for _, target in sorted(self._catalog.state.targets.items())]
-        there, sessions = self._backings(), self._exporter.sessions()
-        return [_view(target, there, sessions) for target in targets]
+        return self._views([target for _, target in sorted(self._catalog.state.targets.items())])
 
     def show(self, name: str) -> views.Target:
         return self._view(self._find(name))
 
-    def create(self, name: str) -> Created[views.Target] | Unchanged[views.Target]:
-        record = TargetRecord(names.iscsi_name(name), str(uuid.uuid4()))
+    def create(
+        self, name: str, groups: Sequence[int] = ()
+    ) -> Created[views.Target] | Unchanged[views.Target]:
+        """In these portal groups, or in the first."""
+        tags = sorted(set(groups)) or [FIRST_GROUP]
+        for tag in tags:
+            check_tag(tag)
+        record = TargetRecord(names.iscsi_name(name), str(uuid.uuid4()), ports=())
 
         def change(state: State) -> State:
             if len(state.targets) >= limits.TARGETS_MAX:
@@ -47,14 +43,23 @@ class TargetVerbs:
                     f"a controller has at most {limits.TARGETS_MAX} targets",
                     "delete one, or map more LUNs to one that is there",
                 )
-            return state.with_target(record)
+            for tag in tags:
+                state = _with_port(state, state.targets.get(record.name, record), tag)
+            return state
 
         with self._lock:
-            if record.name in self._catalog.state.targets:
+            there = self._catalog.state.targets.get(record.name)
+            if there is not None:
+                if groups and there.tags != tuple(tags):
+                    raise Exists(
+                        f"{there.name} is there already, in portal group"
+                        f" {', '.join(map(str, there.tags))}",
+                        f"`scsi-snap target add-group {there.name} TAG` puts it in another one",
+                    )
                 return Unchanged(self.show(record.name))
-            self._catalog.update(change)
-            self._exporter.set_target(record)
-        return Created(self._view(record))
+            made = self._catalog.update(change).targets[record.name]
+            self._exporter.set_target(made)
+        return Created(self._view(made))
 
     def delete(self, name: str, *, close_sessions: bool = False) -> Deleted:
         """Its LUN map goes with it; volumes and snapshots stay."""
@@ -70,104 +75,56 @@ class TargetVerbs:
             self._exporter.remove_target(record.name)
         return Deleted(record.name)
 
-    def set_chap(
-        self, name: str, chap: ChapRecord | None
-    ) -> Changed[views.Target] | Unchanged[views.Target]:
-        """Asked at the next login; sessions that run go on. None: no authentication."""
-        if chap is not None:
-            _check_chap(chap)
-        return self._change(name, lambda record: replace(record, chap=chap))
-
-    def allow(self, name: str, initiator: str) -> Changed[views.Target] | Unchanged[views.Target]:
-        """From the first one on, only initiators that are listed may log in."""
-        initiator = names.iscsi_name(initiator)
-
-        def change(record: TargetRecord) -> TargetRecord:
-            listed = {*record.initiators, initiator}
-            if len(listed) > limits.INITIATORS_PER_TARGET_MAX:
-                raise LimitReached(
-                    f"a target lists at most {limits.INITIATORS_PER_TARGET_MAX} initiators",
-                    f"`scsi-snap target deny {record.name} INITIATOR` takes one off",
-                )
-            return replace(record, initiators=tuple(sorted(listed)))
-
-        return self._change(name, change)
-
-    def deny(self, name: str, initiator: str) -> Changed[views.Target]:
-        """Takes an initiator off the list and closes its sessions. The last one cannot be taken
-        off: an empty list would let everybody in."""
-        initiator = names.iscsi_name(initiator)
-
-        def change(record: TargetRecord) -> TargetRecord:
-            left = tuple(one for one in record.initiators if one != initiator)
-            if len(left) == len(record.initiators):
-                raise NotFound.named(
-                    f"initiator listed by {record.name}",
-                    initiator,
-                    record.initiators,
-                    f"scsi-snap target show {record.name}",
-                )
-            if not left:
-                raise Busy(
-                    f"{initiator} is the last initiator that {record.name} lists",
-                    "with none listed any initiator may log in: `scsi-snap target allow"
-                    f" {record.name} --any` says so, or allow another one first",
-                )
-            return replace(record, initiators=left)
-
-        return Changed(self._change(name, change).view)
-
-    def allow_any(self, name: str) -> Changed[views.Target] | Unchanged[views.Target]:
-        return self._change(name, lambda record: replace(record, initiators=()))
-
-    def luns(self, target: str | None = None) -> list[views.Lun]:
-        found = [self._find(target)] if target else self._catalog.state.targets.values()
-        targets = sorted(found, key=lambda one: one.name)
-        there = self._backings()
-        return [_lun_view(one, lun, there) for one in targets for lun in one.luns]
-
-    def map(
-        self, name: str, lun: int, backing: BackingName
-    ) -> Created[views.Lun] | Unchanged[views.Lun]:
-        """Shows a volume (read-write) or a snapshot (read-only) as a logical unit."""
-        if not 0 <= lun <= limits.LUN_MAX:
-            raise InvalidArgument(f"LUN {lun} cannot be used", f"0 to {limits.LUN_MAX}")
-        with self._assembly.pools.locked([backing.pool]) as handles, self._lock:
-            handle = handles[backing.pool]
-            record = _lun_record(handle, lun, backing)
-            target = self._find(name)
-            there = target.lun(lun)
-            if there is not None:
-                if (there.volume_id, there.snapshot_id) == (record.volume_id, record.snapshot_id):
-                    return Unchanged(_lun_view(target, there, self._backings()))
-                raise Exists(
-                    f"LUN {lun} of {target.name} is {there.backing}",
-                    f"take another number, or `scsi-snap lun unmap {target.name} {lun}` first",
-                )
-            if len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
-                raise LimitReached(
-                    f"a target has at most {limits.LUNS_PER_TARGET_MAX} LUNs",
-                    "make another target for more",
-                )
-            unit = self._assembly.unit(handle, backings_in(handle), record)
-            assert unit is not None, "the pool's lock is held since the backing was looked up"
-            changed = target.with_lun(record)
-            self._catalog.update(lambda state: state.with_target(changed))
-            self._exporter.map(target.name, lun, unit)
-            return Created(_lun_view(changed, record, self._backings()))
-
-    def unmap(self, name: str, lun: int) -> Deleted:
+    def add_group(self, name: str, tag: int) -> TargetOutcome:
+        """Makes a target port: the target is reached through the group's portals as well."""
+        check_tag(tag)
         with self._lock:
-            target = self._find(name)
-            if target.lun(lun) is None:
+            record = self._find(name)
+            if tag in record.tags:
+                return Unchanged(self._view(record))
+            state = self._catalog.update(lambda state: _with_port(state, record, tag))
+            self._exporter.set_target(state.targets[record.name])
+        return Changed(self._view(state.targets[record.name]))
+
+    def remove_group(
+        self, name: str, tag: int, *, close_sessions: bool = False
+    ) -> Changed[views.Target]:
+        """The portals stay; the target is not reached through them any more."""
+        with self._lock:
+            record = self._find(name)
+            if tag not in record.tags:
                 raise NotFound(
-                    f"{target.name} has no LUN {lun}",
-                    f"`scsi-snap lun list {target.name}` shows what there is",
+                    f"{record.name} is not in portal group {tag}",
+                    f"`scsi-snap target show {record.name}` shows where it is",
                 )
-            changed = target.without_lun(lun)
-            self._catalog.update(lambda state: state.with_target(changed))
-            self._exporter.unmap(target.name, lun)
-        return Deleted(f"{target.name} LUN {lun}")
+            if record.tags == (tag,):
+                raise Busy(
+                    f"{record.name} is in no other portal group than {tag}",
+                    f"`scsi-snap target add-group {record.name} TAG` first, or delete the target",
+                )
+            using = [
+                one
+                for one in self._exporter.sessions()
+                if (one.target, one.portal_group_tag) == (record.name, tag)
+            ]
+            if using and not close_sessions:
+                raise Busy(
+                    f"{using[0].initiator} is logged in to {record.name} by portal group {tag}",
+                    "log out there, or"
+                    f" `scsi-snap target remove-group --close-sessions {record.name} {tag}`",
+                )
+            left = tuple(port for port in record.ports if port.tag != tag)
+            return Changed(self._change(name, lambda one: replace(one, ports=left)).view)
+
+    def set_redirect(
+        self, name: str, address: str | None, *, permanent: bool = False
+    ) -> TargetOutcome:
+        """Sends every login on to `address`, but those that come there; None: no longer. Sessions
+        that run go on."""
+        redirect = None
+        if address is not None:
+            redirect = RedirectRecord(*addresses.parse_fixed(address), permanent)
+        return self._change(name, lambda record: replace(record, redirect=redirect))
 
     def sessions(self, target: str | None = None) -> list[views.Session]:
         name = self._find(target).name if target else None
@@ -180,73 +137,14 @@ class TargetVerbs:
             )
         return Deleted(f"session {session_id}")
 
-    def _change(
-        self, name: str, change: Callable[[TargetRecord], TargetRecord]
-    ) -> Changed[views.Target] | Unchanged[views.Target]:
-        with self._lock:
-            before = self._find(name)
-            after = change(before)
-            if after == before:
-                return Unchanged(self._view(before))
-            self._catalog.update(lambda state: state.with_target(after))
-            self._exporter.set_target(after)
-            for session in self._exporter.sessions():
-                listed = not after.initiators or session.initiator in after.initiators
-                if session.target == after.name and not listed:
-                    self._exporter.close_session(session.id)
-        return Changed(self._view(after))
 
-    def _find(self, name: str) -> TargetRecord:
-        targets = self._catalog.state.targets
-        found = targets.get(name.lower())
-        if found is None:
-            raise NotFound.named("target", name, targets, "scsi-snap target list")
-        return found
-
-    def _view(self, record: TargetRecord) -> views.Target:
-        return _view(record, self._backings(), self._exporter.sessions())
-
-    def _backings(self) -> dict[str, Backings]:
-        """Of every open pool, by its id."""
-        return {handle.id: backings_in(handle) for handle in self._assembly.pools.opened()}
-
-
-def _view(
-    record: TargetRecord, there: dict[str, Backings], sessions: list[views.Session]
-) -> views.Target:
-    chap = record.chap
-    return views.Target(
-        name=record.name,
-        portal_group_tag=record.portal_group_tag,
-        chap_user=chap.user if chap else None,
-        chap_mutual_user=(chap.mutual_user or None) if chap else None,
-        initiators=record.initiators,
-        luns=tuple(_lun_view(record, lun, there) for lun in record.luns),
-        sessions=sum(one.target == record.name for one in sessions),
-    )
-
-
-def _lun_view(target: TargetRecord, lun: LunRecord, there: dict[str, Backings]) -> views.Lun:
-    if lun.pool_id not in there:
-        state = "unavailable"
-    else:
-        found = (lun.volume_id, lun.snapshot_id) in there[lun.pool_id]
-        state = "mapped" if found else "missing"
-    return views.Lun(target.name, lun.lun, lun.backing, bool(lun.snapshot_id), state)
-
-
-def _lun_record(handle: PoolHandle, lun: int, backing: BackingName) -> LunRecord:
-    volume = handle.volume(backing.volume)
-    snapshot_id = ""
-    if isinstance(backing, SnapshotName):
-        snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
-    return LunRecord(lun, str(backing), handle.id, volume.id, snapshot_id)
-
-
-def _check_chap(chap: ChapRecord) -> None:
-    try:
-        credentials_of(chap)
-    except InvalidCredentials as error:
-        raise InvalidArgument(
-            str(error), "`scsi-snap target chap --help` says what is asked"
-        ) from error
+def _with_port(state: State, record: TargetRecord, tag: int) -> State:
+    """Raises `LimitReached`."""
+    if len(record.ports) >= limits.GROUPS_PER_TARGET_MAX:
+        raise LimitReached(
+            f"a target is in at most {limits.GROUPS_PER_TARGET_MAX} portal groups",
+            "put more portals into a group that it is in",
+        )
+    port = PortRecord(tag, state.free_port_identifier())
+    ports = tuple(sorted((*record.ports, port), key=lambda one: one.tag))
+    return state.with_target(replace(record, ports=ports))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scsi_snap.inventory.exporter import PortalView as ListedPortal
 from scsi_snap.inventory.exporter import SessionView as Session
 from scsi_snap.inventory.pool_views import MemberView as Member
 
@@ -14,16 +15,21 @@ __all__ = [
     "CheckResult",
     "Daemon",
     "Diff",
+    "Discovery",
     "Event",
     "Extent",
+    "Initiator",
+    "ListedPortal",
     "Lun",
     "MapCell",
     "Member",
     "Pool",
+    "Portal",
     "Session",
     "Snapshot",
     "SnapshotMap",
     "Target",
+    "TargetPort",
     "Volume",
 ]
 
@@ -45,7 +51,8 @@ class Pool:
 
 @dataclass(frozen=True)
 class Volume:
-    """`name` is POOL/VOLUME. The store is where preserved chunks live."""
+    """`name` is POOL/VOLUME. The store is where preserved chunks live. From `provisioning` on: what
+    its logical unit says it is; `naa` in hexadecimal."""
 
     name: str
     id: str
@@ -59,11 +66,19 @@ class Volume:
     store_limit_bytes: int | None
     snapshots: int
     mapped: tuple[str, ...]
+    provisioning: str
+    read_only: bool
+    removable: bool
+    vendor: str
+    product: str
+    serial: str
+    naa: str
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`name` is POOL/VOLUME@SNAPSHOT; the range is in blocks of the volume."""
+    """`name` is POOL/VOLUME@SNAPSHOT; the range is in blocks of the volume. `serial` and `naa` name
+    its own logical unit."""
 
     name: str
     id: str
@@ -76,6 +91,8 @@ class Snapshot:
     blocks: int
     whole_volume: bool
     mapped: tuple[str, ...]
+    serial: str
+    naa: str
 
 
 @dataclass(frozen=True)
@@ -119,26 +136,68 @@ class SnapshotMap:
 
 @dataclass(frozen=True)
 class Lun:
-    """`state`: mapped, unavailable (its pool is) or missing (its backing is)."""
+    """`state`: mapped, unavailable (its pool is) or missing (its backing is). `initiators` empty:
+    shown to everybody who may log in."""
 
     target: str
     lun: int
     backing: str
     read_only: bool
     state: str
+    initiators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetPort:
+    """A target in one portal group; `portals` are the group's."""
+
+    portal_group_tag: int
+    relative_identifier: int
+    portals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Initiator:
+    """One that a target lists. No `chap_user` of its own: the target's secret is asked for."""
+
+    name: str
+    chap_user: str | None
+    chap_mutual_user: str | None
 
 
 @dataclass(frozen=True)
 class Target:
-    """`initiators` empty: any initiator may log in."""
+    """`initiators` empty: any initiator may log in. `redirect`: where logins are sent on to."""
 
     name: str
-    portal_group_tag: int
+    ports: tuple[TargetPort, ...]
     chap_user: str | None
     chap_mutual_user: str | None
-    initiators: tuple[str, ...]
+    initiators: tuple[Initiator, ...]
+    redirect: str | None
+    redirect_permanent: bool
     luns: tuple[Lun, ...]
     sessions: int
+
+
+@dataclass(frozen=True)
+class Portal:
+    """An address at which initiators log in; not `on_record`: there by `daemon --listen`. `state`:
+    listening, or unavailable for the `reason`."""
+
+    address: str
+    portal_group_tag: int
+    on_record: bool
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a discovery session must prove; no `chap_user`: nothing."""
+
+    chap_user: str | None
+    chap_mutual_user: str | None
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 from scsi_snap import limits
 from scsi_snap.errors import StateDamaged
+from scsi_snap.inventory.catalog_versions import VERSION, upgraded
 from scsi_snap.inventory.records import Json, State
 from scsi_snap.inventory.state_directory import StateDirectory
 
 FILE = "catalog.json"
 FORMAT = "scsi_snap catalog"
-VERSION = 1
 
 
 class Catalog:
@@ -66,16 +66,15 @@ def decode(content: bytes) -> tuple[State, int]:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise ValueError("it is not a catalog of scsi_snap")
-    if body.get("version") != VERSION:
-        raise ValueError(
-            f"its version is {body.get('version')!r}; this scsi_snap reads version {VERSION}"
-        )
+    version = body.get("version")
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise ValueError(f"its version is {version!r}; this scsi_snap reads 1 to {VERSION}")
     if body.pop("sha256", None) != _digest(body):
         raise ValueError("its checksum is wrong")
     sequence = body.get("sequence")
     if not isinstance(sequence, int) or isinstance(sequence, bool) or sequence < 1:
         raise ValueError("its sequence number is wrong")
-    return State.from_json(body.get("state")), sequence
+    return State.from_json(upgraded(body.get("state"), version)), sequence
 
 
 def _digest(body: Json) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,7 @@ class VolumeView:
     policy: str
     store: StoreView
     snapshots: tuple[SnapshotView, ...]
+    attributes: Mapping[str, str]
 
     def snapshot(self, name: str) -> SnapshotView | None:
         return next((one for one in self.snapshots if one.name == name), None)
@@ -157,6 +159,7 @@ def _volume(value: Any) -> VolumeView:
         policy=value["policy"],
         store=StoreView(store["used_bytes"], store["capacity_bytes"], store["limit_bytes"]),
         snapshots=tuple(_snapshot(one) for one in value["snapshots"]),
+        attributes=value["attributes"],
     )
 
 

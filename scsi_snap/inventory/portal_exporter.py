@@ -1,10 +1,11 @@
-"""`Exporter` by the embedded portal: targets of the command set, each with its native fast path.
+"""`Exporter` by the embedded portals: targets of the command set, each with its native fast path.
 
-One volume or snapshot is one logical unit, however many targets show it: its mode pages, unit
-attentions and device are shared, as the standard has it.
+One volume or snapshot is one logical unit, however many targets, portals and initiators see it: its
+mode pages, unit attentions and device are shared, as the standard has it. What differs between
+initiators is the map from LUN to unit, and that is a view's (`target_views`).
 
 Control verbs come from any thread and hold `_lock`, which nothing on a command's path takes. The
-portal lives in the event loop; taking a session over from it is done in a thread.
+portals live in the event loop; taking a session over from it is done in a thread.
 """
 
 from __future__ import annotations
@@ -13,39 +14,32 @@ import asyncio
 import itertools
 import json
 import threading
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from scsi_snap import limits
-from scsi_snap.errors import Closed, InvalidArgument, IoFailed
+from scsi_snap.errors import Closed
 from scsi_snap.inventory.access import AccessRules
-from scsi_snap.inventory.exporter import SessionView, Unit
-from scsi_snap.inventory.native import DataPath, NativeSession, NativeTarget
-from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.inventory.native import DataPath, NativeSession
+from scsi_snap.inventory.portals import Portals
+from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.inventory.target_views import Export, Place, Units, View
+from scsi_snap.iscsi.chap import Challenges
+from scsi_snap.iscsi.directory import of_socket, spelled
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
-from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.identity import Identity, Personality
-from scsi_snap.scsi.logical_unit import LogicalUnit
+from scsi_snap.scsi.caretaker import Space
+from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-from scsi_snap.scsi.target import Target
-
-ANY_ADDRESS = "0.0.0.0"
-
-
-@dataclass
-class _Export:
-    """One target: command set, fast path, and which unit is at which LUN."""
-
-    command_set: Target
-    native: NativeTarget
-    units: dict[int, UUID] = field(default_factory=dict)
+from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
+from scsi_snap.scsi.sense import SenseCode
 
 
 @dataclass(frozen=True)
 class _Session:
-    """An `AdoptedSession` of the portal's table."""
+    """An `AdoptedSession` of the portals' table."""
 
     view: SessionView
     native: NativeSession
@@ -63,58 +57,103 @@ class _Session:
 class PortalExporter:
     """`start` listens; `stop_listening`, then `end_sessions`, before pools are closed."""
 
-    def __init__(self, data_path: DataPath) -> None:
+    def __init__(
+        self,
+        data_path: DataPath,
+        reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
+    ) -> None:
         self._data_path = data_path
         self._lock = threading.Lock()
-        self._access = AccessRules()
-        self._exports: dict[str, _Export] = {}
-        self._shared: dict[UUID, tuple[LogicalUnit, Unit]] = {}
+        self._portals = Portals(self._make_portal)
+        self._access = AccessRules(self._portals.addresses)
+        self._table = SessionTable()
+        self._challenges = Challenges()
+        self._exports: dict[str, Export] = {}
+        self._units = Units(reservation_store)
         self._sessions: dict[int, _Session] = {}
         self._numbers = itertools.count(1)
-        self._portal: Portal | None = None
         self._ending = False
 
     def set_target(self, record: TargetRecord) -> None:
+        self._access.set(record)
+        ports = {
+            port.tag: TargetPort(record.name, port.tag, port.relative_identifier)
+            for port in record.ports
+        }
         with self._lock:
-            if record.name not in self._exports:
-                command_set = Target(TargetPort(record.name, record.portal_group_tag))
-                native = self._data_path.make_target(command_set)
-                command_set.set_gate(native)
-                self._exports[record.name] = _Export(command_set, native)
-            self._access.set(record)
+            self._exports.setdefault(record.name, Export()).set_ports(ports)
+            for session in self._open_sessions():
+                view = session.view
+                allowed = view.portal_group_tag in ports and record.admits(view.initiator)
+                if view.target == record.name and not allowed:
+                    session.native.close()
 
     def remove_target(self, name: str) -> None:
         self._access.remove(name)
         with self._lock:
-            export = self._exports.get(name)
+            export = self._exports.pop(name, None)
             if export is None:
                 return
-            for session in self._open_sessions():
-                if session.view.target == name:
-                    session.native.close()
-            for lun in list(export.units):
-                self._take_down(export, lun)
-            del self._exports[name]
+            uuids = export.uuids()
+            for view in export.views.values():
+                view.close()
+            self._drop_units(uuids)
 
-    def map(self, target: str, lun: int, unit: Unit) -> None:
+    def set_discovery_chap(self, chap: ChapRecord | None) -> None:
+        self._access.set_discovery_chap(chap)
+
+    def map(
+        self,
+        target: str,
+        lun: int,
+        unit: Unit,
+        initiators: tuple[str, ...] = (),
+        read_only: bool = False,
+    ) -> None:
         with self._lock:
             export = self._exports[target]
-            if lun in export.units:
-                self._take_down(export, lun)
-            if unit.uuid not in self._shared:
-                logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)))
-                self._shared[unit.uuid] = (logical_unit, unit)
-            logical_unit, shared = self._shared[unit.uuid]
-            # The fast path declines to the command set until that one says otherwise.
-            export.native.map(lun_address.encode(lun), shared.device)
-            export.command_set.add_unit(lun, logical_unit)
-            export.units[lun] = unit.uuid
+            maps = [export.own.setdefault(name, {}) for name in initiators]
+            # What was there goes first: a unit that nothing else shows has a new device now.
+            self._clear(lun, maps or [export.everybody])
+            for places in maps or [export.everybody]:
+                places[lun] = Place(self._units.take(unit), read_only)
+            export.show_changes()
 
-    def unmap(self, target: str, lun: int) -> None:
+    def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
         with self._lock:
             export = self._exports[target]
-            if lun in export.units:
-                self._take_down(export, lun)
+            maps = [export.own.get(name, {}) for name in initiators]
+            self._clear(lun, maps or [export.everybody, *export.own.values()])
+            export.own = {name: places for name, places in export.own.items() if places}
+            export.show_changes()
+
+    def capacity_changed(self, uuid: UUID) -> None:
+        with self._lock:
+            shared = self._units.find(uuid)
+            if shared is None:
+                return
+            shared.logical_unit.capacity_changed()
+            for export in self._exports.values():
+                for view in export.views.values():
+                    for lun in view.luns_of(uuid):
+                        view.report(SenseCode.CAPACITY_DATA_HAS_CHANGED, lun)
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        with self._lock:
+            return self._units.take_troubles()
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        with self._lock:
+            shared = self._units.find(uuid)
+            if shared is not None:
+                shared.logical_unit.inquiry_changed(personality)
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        with self._lock:
+            found = [(self._units.find(uuid), space) for uuid, space in spaces.items()]
+        for shared, space in found:
+            if shared is not None:
+                shared.logical_unit.watch_space(space)
 
     def sessions(self) -> list[SessionView]:
         with self._lock:
@@ -129,34 +168,30 @@ class PortalExporter:
         return bool(found)
 
     def addresses(self) -> list[str]:
-        if self._portal is None:
-            return []
-        address = self._portal.address
-        return [_spelled((address.host, address.port))]
+        return [address.endpoint for address in self._portals.addresses()]
 
-    async def start(self, listen: str) -> None:
-        """`listen`: ADDRESS:PORT; port 0 takes a free one."""
-        host, port = parse_listen(listen)
-        portal = Portal(
-            host,
-            port,
-            directory=self._access,
-            sessions=SessionTable(),
-            adopt=self._adopt,
-        )
-        try:
-            await portal.start()
-        except OSError as error:
-            raise IoFailed(
-                f"cannot listen on {listen}: {error.strerror or error}",
-                "choose another address by --listen ADDRESS:PORT",
-            ) from error
-        self._portal = portal
+    def portals(self) -> list[PortalView]:
+        return self._portals.views()
+
+    def add_portal(self, record: PortalRecord) -> None:
+        self._portals.add(record)
+
+    def remove_portal(self, address: str) -> None:
+        self._portals.remove(address)
+
+    def housekeep(self) -> list[PortalView]:
+        with self._lock:
+            for export in self._exports.values():
+                export.drop_unused()
+        return self._portals.retry()
+
+    async def start(self, listen: Iterable[str], records: Iterable[PortalRecord] = ()) -> None:
+        """`listen`: ADDRESS:PORT of portal group 1, port 0 takes a free one; these must listen.
+        `records` that cannot are listed with the reason."""
+        await self._portals.start(listen, records)
 
     async def stop_listening(self) -> None:
-        if self._portal is not None:
-            portal, self._portal = self._portal, None
-            await portal.close()
+        await self._portals.close()
 
     async def end_sessions(self, logout_wait_s: float = limits.LOGOUT_WAIT_S) -> None:
         """Asks initiators to log out, waits for them a while, then closes what is left."""
@@ -169,24 +204,39 @@ class PortalExporter:
         await asyncio.gather(*waiting)
         await asyncio.gather(*(session.end() for session in sessions))
 
+    def _make_portal(self, host: str, port: int, tag: int) -> Portal:
+        return Portal(
+            host,
+            port,
+            directory=self._access,
+            sessions=self._table,
+            adopt=self._adopt,
+            portal_group_tag=tag,
+            challenges=self._challenges,
+        )
+
     async def _adopt(self, adoption: Adoption) -> _Session:
         return await asyncio.to_thread(self._take_over, adoption)
 
     def _take_over(self, adoption: Adoption) -> _Session:
-        """Runs to its end even where the portal is closed meanwhile; then it is refused here."""
+        """Runs to its end even where the portal is closed meanwhile. What may have changed since
+        the login asked is looked at again: from now on a change finds the session."""
         parameters = adoption.parameters
-        peer = _spelled(adoption.connection.getpeername())
-        portal_address = _spelled(adoption.connection.getsockname())
+        name, initiator = parameters.target_name, parameters.initiator_name
+        tag = parameters.target_portal_group_tag
+        peer = spelled(*of_socket(adoption.connection.getpeername()))
+        portal_address = spelled(*of_socket(adoption.connection.getsockname()))
         with self._lock:
-            if self._ending or parameters.target_name not in self._exports:
-                raise Closed(f"target {parameters.target_name} has gone since the login began")
-            export = self._exports[parameters.target_name]
+            export = self._exports.get(name)
+            allowed = self._access.may_log_in(initiator, name)
+            if self._ending or export is None or tag not in export.ports or not allowed:
+                raise Closed(f"{name} is not {initiator}'s any more since the login began")
+            view = self._view(export, tag, initiator)
             number = next(self._numbers)
-            initiator = InitiatorPort(parameters.initiator_name, parameters.isid)
-            export.command_set.nexus_begins(number, initiator)
+            view.command_set.nexus_begins(number, InitiatorPort(initiator, parameters.isid))
             try:
                 native = self._data_path.adopt(
-                    export.native,
+                    view.native,
                     adoption.connection.detach(),
                     number,
                     parameters,
@@ -194,49 +244,39 @@ class PortalExporter:
                     adoption.received,
                 )
             except BaseException:
-                export.command_set.nexus_lost(number)
+                view.command_set.nexus_lost(number)
                 raise
-            view = SessionView(
-                id=number,
-                target=parameters.target_name,
-                initiator=parameters.initiator_name,
-                address=peer,
-            )
-            session = _Session(view, native)
-            self._open_sessions()
+            view.sessions[number] = native
+            listed = SessionView(number, name, initiator, peer, portal_address, tag)
+            session = _Session(listed, native)
             self._sessions[number] = session
         return session
+
+    def _view(self, export: Export, tag: int, initiator: str) -> View:
+        """`_lock` is held."""
+        view = export.views.get((tag, initiator))
+        if view is None:
+            export.drop_unused()
+            view = View(self._data_path, export.ports[tag], export.places(initiator))
+            export.views[tag, initiator] = view
+        return view
 
     def _open_sessions(self) -> list[_Session]:
         """Forgets those that have ended; `_lock` is held."""
         self._sessions = {k: v for k, v in self._sessions.items() if not v.closed()}
         return list(self._sessions.values())
 
-    def _take_down(self, export: _Export, lun: int) -> None:
-        """`_lock` is held. `export` is in `_exports`: two of its LUNs may share a unit."""
-        uuid = export.units.pop(lun)
-        export.command_set.remove_unit(lun)
-        export.native.unmap(lun_address.encode(lun))
-        if not any(uuid in other.units.values() for other in self._exports.values()):
-            del self._shared[uuid]
+    def _clear(self, lun: int, maps: Iterable[dict[int, Place]]) -> None:
+        """`_lock` is held."""
+        gone = [places.pop(lun) for places in maps if lun in places]
+        self._drop_units({place.shared.unit.uuid for place in gone})
 
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """`127.0.0.1:3260`, `[::1]:3260` or `:3260` (every address)."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 0xFFFF:
-        raise InvalidArgument(f"{text!r} is not an address", "write ADDRESS:PORT")
-    return host or ANY_ADDRESS, int(port)
+    def _drop_units(self, uuids: set[UUID]) -> None:
+        """Those of `uuids` that no target shows any more. `_lock` is held."""
+        shown = {uuid for export in self._exports.values() for uuid in export.uuids()}
+        for uuid in uuids - shown:
+            self._units.drop(uuid)
 
 
 def _counted(session: _Session) -> SessionView:
-    counters = json.loads(session.native.counters())
-    view = session.view
-    return SessionView(view.id, view.target, view.initiator, view.address, counters)
-
-
-def _spelled(address: tuple[Any, ...]) -> str:
-    """ADDRESS:PORT of a socket's address, IPv6 in brackets."""
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"
+    return replace(session.view, counters=json.loads(session.native.counters()))

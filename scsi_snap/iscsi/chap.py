@@ -2,7 +2,7 @@
 
 Primer. Four messages, all as keys of the security stage:
 
-    initiator  CHAP_A=7,5                            the algorithms it knows, best first
+    initiator  CHAP_A=5,7                            the algorithms it knows
     target     CHAP_A=7 CHAP_I=<id> CHAP_C=<bytes>   the one chosen, an identifier, a challenge
     initiator  CHAP_N=<user> CHAP_R=<digest>         digest of identifier, secret, challenge
                [CHAP_I=<id> CHAP_C=<bytes>]          mutual: now prove yourself
@@ -10,8 +10,11 @@ Primer. Four messages, all as keys of the security stage:
 
 Nothing secret crosses the wire, but an eavesdropper may guess the secret off line; hence the
 lower bound on its length. An attacker may also try to have us answer our own challenge: a
-challenge that comes back is refused, and so is one secret for both directions. An identifier that
-comes back is let pass: it has 256 values, and honest initiators draw ours by chance.
+challenge that comes back is refused, whichever connection it was given to, and so is one secret
+for both directions. An identifier that comes back is let pass: it has 256 values, and honest
+initiators draw ours by chance.
+The target chooses among the algorithms that it is offered (RFC 7143, 12.1.3), and takes the
+strongest: initiators list MD5 first out of habit, not because they trust it most.
 The random source is passed in. Which check failed is never told to the initiator.
 """
 
@@ -34,9 +37,9 @@ from scsi_snap.iscsi.limits import (
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.iscsi.text import Pairs, decode_binary, encode_binary, parse_number
 
-ALGORITHMS: dict[int, str] = {5: "md5", 7: "sha256", 8: "sha3_256"}
-"""IANA's "PPP Authentication Algorithms" to hashlib's names. SHA-1 (6) is left out: a peer that
-knows it knows MD5 or SHA-256 too."""
+ALGORITHMS: dict[int, str] = {8: "sha3_256", 7: "sha256", 5: "md5"}
+"""IANA's "PPP Authentication Algorithms" to hashlib's names, the strongest first. SHA-1 (6) is left
+out: a peer that knows it knows MD5 or SHA-256 too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,26 @@ def response(algorithm: int, identifier: int, secret: bytes, challenge: bytes) -
     return hashlib.new(ALGORITHMS[algorithm], bytes([identifier]) + secret + challenge).digest()
 
 
+class Challenges:
+    """Our challenges of logins that are under way, over all connections of a controller. Bounded
+    by the number of logins: each settles its own in the end."""
+
+    def __init__(self) -> None:
+        self._open: set[bytes] = set()
+
+    def issue(self, challenge: bytes) -> None:
+        self._open.add(challenge)
+
+    def settle(self, challenge: bytes) -> None:
+        self._open.discard(challenge)
+
+    def __contains__(self, challenge: bytes) -> bool:
+        return challenge in self._open
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
 class _State(Enum):
     AWAIT_ALGORITHM = auto()
     AWAIT_RESPONSE = auto()
@@ -92,11 +115,18 @@ class _State(Enum):
 
 
 class ChapTarget:
-    """One authentication. `handle` takes the CHAP keys of one request and gives the answers."""
+    """One authentication. `handle` takes the CHAP keys of one request and gives the answers;
+    `close` when the login is over, however it went."""
 
-    def __init__(self, credentials: ChapCredentials, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        credentials: ChapCredentials,
+        random_bytes: Callable[[int], bytes],
+        challenges: Challenges,
+    ) -> None:
         self._credentials = credentials
         self._random_bytes = random_bytes
+        self._challenges = challenges
         self._state = _State.AWAIT_ALGORITHM
         self._algorithm = 0
         self._identifier = 0
@@ -106,6 +136,10 @@ class ChapTarget:
     def done(self) -> bool:
         """Whether the initiator has proved who it is."""
         return self._state is _State.DONE
+
+    def close(self) -> None:
+        """Our challenge may come back from now on."""
+        self._challenges.settle(self._challenge)
 
     def handle(self, pairs: Pairs) -> Pairs:
         """LoginRefused (authentication failure) for anything but the next right message."""
@@ -124,13 +158,14 @@ class ChapTarget:
         raise _failure(f"unexpected CHAP keys {', '.join(sorted(keys))}")
 
     def _challenge_initiator(self, offered: str) -> Pairs:
-        numbers = [parse_number(value) for value in offered.split(",")]
-        chosen = next((number for number in numbers if number in ALGORITHMS), None)
+        numbers = {parse_number(value) for value in offered.split(",")}
+        chosen = next((number for number in ALGORITHMS if number in numbers), None)
         if chosen is None:
             raise _failure(f"no CHAP algorithm in common: CHAP_A={offered[:80]}")
         self._algorithm = chosen
         self._identifier = self._random_bytes(1)[0]
         self._challenge = self._random_bytes(CHAP_CHALLENGE_BYTES)
+        self._challenges.issue(self._challenge)
         self._state = _State.AWAIT_RESPONSE
         return [
             ("CHAP_A", str(chosen)),
@@ -160,8 +195,8 @@ class ChapTarget:
             raise _failure("CHAP_I is not a number from 0 to 255")
         if not challenge or len(challenge) > MAX_CHAP_CHALLENGE_BYTES:
             raise _failure(f"CHAP_C has not 1 to {MAX_CHAP_CHALLENGE_BYTES} bytes")
-        if hmac.compare_digest(challenge, self._challenge):
-            raise _failure("the initiator reflects our own challenge")
+        if challenge in self._challenges:
+            raise _failure("the initiator reflects a challenge of ours")
         proof = response(self._algorithm, identifier, credentials.mutual_secret, challenge)
         return [("CHAP_N", credentials.mutual_user), ("CHAP_R", encode_binary(proof))]
 

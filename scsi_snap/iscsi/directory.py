@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from scsi_snap.iscsi.chap import ChapCredentials
 
@@ -32,23 +32,58 @@ class PortalAddress:
         except ValueError:
             return False
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is reached from this machine alone."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def endpoint(self) -> str:
+        """ADDRESS:PORT, IPv6 in brackets."""
+        return spelled(self.host, self.port)
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port},{self.portal_group_tag}"
+        return f"{self.endpoint},{self.portal_group_tag}"
+
+
+def spelled(host: str, port: int) -> str:
+    """ADDRESS:PORT as TargetAddress has it (RFC 7143, 13.8): IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def of_socket(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Host and port of a socket's address; what IPv4 it stands for where it is a mapped one."""
+    host, port = address[:2]
+    mapped = getattr(ipaddress.ip_address(host), "ipv4_mapped", None)
+    return str(mapped or host), port
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where a target's initiators are sent on to."""
+
+    host: str
+    port: int
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TargetDescription:
-    """A target as an initiator sees it. No `portals`: it is reached through every portal of this
-    controller, and discovery names the address that the initiator has connected to."""
+    """A target as an initiator sees it: in the portal groups `tags`, whose portals listen at
+    `portals`. None named: discovery tells the address that the initiator has connected to."""
 
     name: str
     alias: str | None = None
+    tags: tuple[int, ...] = (1,)
     portals: tuple[PortalAddress, ...] = ()
+    redirect: Redirect | None = None
 
     def in_portal_group(self, tag: int) -> bool:
         """Whether it may be reached through a portal of the group `tag`."""
-        return not self.portals or any(portal.portal_group_tag == tag for portal in self.portals)
+        return tag in self.tags
 
 
 class TargetDirectory(Protocol):

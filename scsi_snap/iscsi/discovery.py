@@ -233,17 +233,29 @@ class DiscoverySession:
         return [target for target in visible if target.name == name]
 
     def _target_lines(self, target: TargetDescription) -> Pairs:
-        addresses = target.portals or (self._connected_to,)
+        """Nothing of a target that this initiator can reach at no address."""
+        addresses = [
+            reachable
+            for address in target.portals or (self._connected_to,)
+            if (reachable := self._reachable(address)) is not None
+        ]
+        if not addresses:
+            return []
         return [
             ("TargetName", target.name),
-            *(("TargetAddress", str(self._reachable(address))) for address in addresses),
+            *(("TargetAddress", str(address)) for address in dict.fromkeys(addresses)),
         ]
 
-    def _reachable(self, address: PortalAddress) -> PortalAddress:
-        """A wildcard address says nothing to an initiator: it gets the one it has reached."""
+    def _reachable(self, address: PortalAddress) -> PortalAddress | None:
+        """The address as this initiator can use it. A wildcard says nothing to an initiator: it
+        gets the address that it has reached; one of loopback only leads to itself, unless that
+        is where it is."""
+        here = self._connected_to
         if address.is_wildcard:
-            return replace(address, host=self._connected_to.host)
-        return address
+            if ":" in here.host and ":" not in address.host:
+                return None
+            return replace(address, host=here.host)
+        return address if not address.is_loopback or here.is_loopback else None
 
     def _reject(self, reason: int) -> Reject:
         """Rejects the PDU at hand, giving its header back."""

@@ -44,6 +44,10 @@ class LoginRefused(ProtocolError):
 
     code = "login-refused"
 
-    def __init__(self, status: LoginStatus, reason: str) -> None:
+    def __init__(
+        self, status: LoginStatus, reason: str, answer: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """`answer`: keys of the response; a redirection says where to go."""
         super().__init__(reason)
         self.status = status
+        self.answer = answer

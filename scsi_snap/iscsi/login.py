@@ -33,8 +33,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
-from scsi_snap.iscsi.chap import ChapCredentials, ChapTarget
-from scsi_snap.iscsi.directory import NexusKey, SessionLookup, TargetDescription, TargetDirectory
+from scsi_snap.iscsi.chap import Challenges, ChapCredentials, ChapTarget
+from scsi_snap.iscsi.directory import (
+    NexusKey,
+    PortalAddress,
+    Redirect,
+    SessionLookup,
+    TargetDescription,
+    TargetDirectory,
+    spelled,
+)
 from scsi_snap.iscsi.errors import InvalidName, LoginRefused, ProtocolError
 from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.keys import KEYS, Use
@@ -102,8 +110,9 @@ class Identity:
 class Login:
     """One connection's login.
 
-    Read `state` after each `receive`; `random_bytes` is the source of CHAP challenges;
-    `portal_group_tag` that of the portal which accepted the connection.
+    Read `state` after each `receive`, and `close` it when it is over. `connected_to` is where the
+    initiator has come to, with the group of the portal that accepted it; `random_bytes` is the
+    source of CHAP challenges, `challenges` those of all logins of this controller.
     """
 
     def __init__(
@@ -111,7 +120,8 @@ class Login:
         *,
         directory: TargetDirectory,
         sessions: SessionLookup,
-        portal_group_tag: int,
+        connected_to: PortalAddress,
+        challenges: Challenges,
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.state = State.START
@@ -119,7 +129,9 @@ class Login:
         self.parameters: SessionParameters | None = None
         self._directory = directory
         self._sessions = sessions
-        self._portal_group_tag = portal_group_tag
+        self._connected_to = connected_to
+        self._portal_group_tag = connected_to.portal_group_tag
+        self._challenges = challenges
         self._random_bytes = random_bytes
         self._reader = PduReader(DEFAULT_DATA_SEGMENT_BYTES)
         self._assembler = TextAssembler()
@@ -188,6 +200,11 @@ class Login:
         """Ends an unfinished login from outside."""
         assert self.state in (*_OPEN, State.ESTABLISHING)
         return self._refuse(LoginRefused(status, reason))
+
+    def close(self) -> None:
+        """It is over, or given up; once or more often."""
+        if self._chap is not None:
+            self._chap.close()
 
     def _handle(self, pdu: Pdu) -> bytes:
         if not isinstance(pdu, LoginRequest):
@@ -277,7 +294,7 @@ class Login:
         self.refusal = refusal
         if self._last is None:
             return b""
-        self._unsent_text = b""
+        self._unsent_text = encode_text(list(refusal.answer))
         return replace(self._respond(transit=False), status=refusal.status).encode()
 
     def _next_stat_sn(self) -> int:
@@ -337,14 +354,31 @@ class Login:
                 LoginStatus.AUTHORIZATION_FAILURE,
                 f"{initiator_name} may not log in to {target_name}",
             )
+        self._follow(target.redirect)
         return target
+
+    def _follow(self, redirect: Redirect | None) -> None:
+        """Sends the initiator on, unless this is where it is to be (11.13.5). The address of a
+        redirection has no portal group tag (13.8)."""
+        here = self._connected_to
+        if redirect is None or (redirect.host, redirect.port) == (here.host, here.port):
+            return
+        address = spelled(redirect.host, redirect.port)
+        raise LoginRefused(
+            LoginStatus.TARGET_MOVED_PERMANENTLY
+            if redirect.permanent
+            else LoginStatus.TARGET_MOVED_TEMPORARILY,
+            f"sent on to {address}",
+            (("TargetAddress", address),),
+        )
 
     def _check_still_there(self) -> None:
         identity = self._identity
         assert identity is not None
         if identity.target is None:
             return
-        if self._directory.find(identity.target.name) is None:
+        target = self._directory.find(identity.target.name)
+        if target is None or not target.in_portal_group(self._portal_group_tag):
             raise LoginRefused(
                 LoginStatus.TARGET_REMOVED, f"{identity.target.name} was removed meanwhile"
             )
@@ -414,7 +448,7 @@ class Login:
         if method not in offered:
             raise _unauthenticated(f"{method} is not among AuthMethod={','.join(offered)[:80]}")
         if credentials is not None:
-            self._chap = ChapTarget(credentials, self._random_bytes)
+            self._chap = ChapTarget(credentials, self._random_bytes, self._challenges)
         return method
 
     def _may_leave_security(self) -> bool:
@@ -463,6 +497,7 @@ class Login:
             initial_r2t=agreed.flag("InitialR2T"),
             immediate_data=agreed.flag("ImmediateData"),
             max_outstanding_r2t=agreed.number("MaxOutstandingR2T"),
+            protocol_level=agreed.number("iSCSIProtocolLevel"),
         )
 
 

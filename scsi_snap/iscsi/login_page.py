@@ -12,13 +12,17 @@ from scsi_snap.iscsi.status import LoginStatus
 
 SENT_WHEN = {
     LoginStatus.SUCCESS: "the request was accepted; the login goes on or has ended well",
+    LoginStatus.TARGET_MOVED_TEMPORARILY: "`target redirect`: the answer to the first request has "
+    "the TargetAddress to go to, unless that is where the initiator has come to",
+    LoginStatus.TARGET_MOVED_PERMANENTLY: "the same, `--permanent`",
     LoginStatus.INITIATOR_ERROR: "a protocol error: stage, T and C bits, text, a key's place or "
     "repetition, a limit on text or requests, a malformed InitiatorName",
     LoginStatus.AUTHENTICATION_FAILURE: "CHAP is required and was not begun, agreed or passed; "
     "CHAP alone is offered where none is set up; mutual CHAP is asked for and not set up",
     LoginStatus.AUTHORIZATION_FAILURE: "the target's access control does not list the initiator",
     LoginStatus.NOT_FOUND: "no target of that name in this portal group",
-    LoginStatus.TARGET_REMOVED: "the target was deleted while the login was under way",
+    LoginStatus.TARGET_REMOVED: "the target was deleted, or left the portal's group, while "
+    "the login was under way",
     LoginStatus.UNSUPPORTED_VERSION: "Version-min is above 0",
     LoginStatus.TOO_MANY_CONNECTIONS: "another connection for a session; MaxConnections is 1",
     LoginStatus.MISSING_PARAMETER: "no InitiatorName, or no TargetName for a normal session",

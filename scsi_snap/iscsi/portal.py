@@ -16,16 +16,16 @@ connection has its own task, and whatever ends it is caught there.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from scsi_snap.iscsi.directory import NexusKey, PortalAddress, TargetDirectory
+from scsi_snap.iscsi.chap import Challenges
+from scsi_snap.iscsi.directory import NexusKey, PortalAddress, TargetDirectory, of_socket
 from scsi_snap.iscsi.discovery import DiscoverySession
 from scsi_snap.iscsi.limits import (
     DISCOVERY_IDLE_TIMEOUT_S,
@@ -86,6 +86,7 @@ class Portal:
         sessions: SessionTable,
         adopt: Adopt,
         portal_group_tag: int = 1,
+        challenges: Challenges | None = None,
         limits: PortalLimits | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -95,10 +96,10 @@ class Portal:
         self._sessions = sessions
         self._adopt = adopt
         self._portal_group_tag = portal_group_tag
+        self._challenges = challenges if challenges is not None else Challenges()
         self._limits = limits or PortalLimits()
         self._random_bytes = random_bytes
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._logins: Counter[str] = Counter()
         self._discovery_sessions = 0
@@ -125,38 +126,50 @@ class Portal:
             listener.close()
             raise
         self._listener = listener
-        self._accepting = asyncio.create_task(self._accept(listener))
+        self._watch()
 
     async def close(self) -> None:
         """Stops listening and ends every login and discovery session. Adopted sessions go on."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         tasks = list(self._connections)
-        if self._accepting is not None:
-            tasks.append(self._accepting)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, peer = await loop.sock_accept(listener)
-            except OSError as error:
-                # The peer is gone already, or the process is out of descriptors; both pass.
-                _log.warning("accept on %s failed: %s", self.address, error)
-                await asyncio.sleep(_ACCEPT_RETRY_S)
-                continue
-            peer_host = str(peer[0])
-            if not self._may_begin(peer_host):
-                _log.warning("closed a connection from %s: too many logins under way", peer_host)
-                connection.close()
-                continue
-            self._logins[peer_host] += 1
-            task = asyncio.create_task(self._serve(connection, peer_host))
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+    def _watch(self) -> None:
+        if self._listener is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Somebody has connected. No task waits for it, so that none is cancelled with a connection
+        in its hands."""
+        try:
+            connection, peer = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # The process is out of descriptors, which passes.
+            _log.warning("accept on %s failed: %s", self.address, error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(_ACCEPT_RETRY_S, self._watch)
+            return
+        peer_host = str(peer[0])
+        if not self._may_begin(peer_host):
+            _log.warning("closed a connection from %s: too many logins under way", peer_host)
+            connection.close()
+            return
+        self._logins[peer_host] += 1
+        conversation = _Conversation(connection)
+        task = asyncio.create_task(self._serve(conversation, peer_host))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        # Also where the task is cancelled before it begins.
+        task.add_done_callback(lambda _: conversation.close())
 
     def _may_begin(self, peer_host: str) -> bool:
         return (
@@ -164,12 +177,10 @@ class Portal:
             and self._logins[peer_host] < self._limits.logins_per_address
         )
 
-    async def _serve(self, connection: socket.socket, peer_host: str) -> None:
+    async def _serve(self, conversation: _Conversation, peer_host: str) -> None:
         """One connection from accept to its end or to its adoption."""
-        conversation = _Conversation(connection)
         try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            conversation.prepare()
             try:
                 login = await self._log_in(conversation)
                 if login is not None and login.refusal is not None:
@@ -188,17 +199,22 @@ class Portal:
         except Exception:  # noqa: BLE001
             # One connection's defect must not take the others with it.
             _log.exception("connection from %s failed", peer_host)
-        finally:
-            conversation.close()
 
     async def _log_in(self, conversation: _Conversation) -> Login | None:
         """The login at its end, or None when the peer hung up before."""
         login = Login(
             directory=self._directory,
             sessions=self._sessions,
-            portal_group_tag=self._portal_group_tag,
+            connected_to=conversation.local_address(self._portal_group_tag),
+            challenges=self._challenges,
             random_bytes=self._random_bytes,
         )
+        try:
+            return await self._converse(conversation, login)
+        finally:
+            login.close()
+
+    async def _converse(self, conversation: _Conversation, login: Login) -> Login | None:
         async with asyncio.timeout(self._limits.login_timeout_s):
             while not login.settled:
                 data = await conversation.receive()
@@ -231,11 +247,15 @@ class Portal:
             parameters = login.parameters
             if parameters is None:
                 return
-            session = await self._adopt(
-                Adoption(conversation.connection, parameters, login.trailing_data)
-            )
-            conversation.release()
-            self._sessions.add(key, parameters.tsih, parameters.cid, session)
+            adoption = Adoption(conversation.connection, parameters, login.trailing_data)
+            await _to_the_end(self._hand_over(conversation, key, adoption))
+
+    async def _hand_over(
+        self, conversation: _Conversation, key: NexusKey, adoption: Adoption
+    ) -> None:
+        session = await self._adopt(adoption)
+        conversation.release()
+        self._sessions.add(key, adoption.parameters.tsih, adoption.parameters.cid, session)
 
     async def _replace_session(self, login: Login, key: NexusKey) -> bytes:
         """The last response of the login: full feature, or why not."""
@@ -277,12 +297,27 @@ class Portal:
             self._discovery_sessions -= 1
 
 
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Cancelled (the portal is deleted), it still waits for the end of `work`: a session that has
+    been adopted must be listed, or nothing would end it when it is replaced."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
 class _Conversation:
     """A connected socket until it is closed or released."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._released = False
+
+    def prepare(self) -> None:
+        self.connection.setblocking(False)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self) -> bytes:
         return await asyncio.get_running_loop().sock_recv(self.connection, RECEIVE_BYTES)
@@ -301,9 +336,7 @@ class _Conversation:
                 pass
 
     def local_address(self, portal_group_tag: int) -> PortalAddress:
-        host, port = self.connection.getsockname()[:2]
-        mapped = getattr(ipaddress.ip_address(host), "ipv4_mapped", None)
-        return PortalAddress(str(mapped or host), port, portal_group_tag)
+        return PortalAddress(*of_socket(self.connection.getsockname()), portal_group_tag)
 
     def release(self) -> None:
         """The socket is somebody else's from now on."""

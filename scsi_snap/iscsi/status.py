@@ -6,9 +6,11 @@ from enum import IntEnum
 
 
 class LoginStatus(IntEnum):
-    """Class in the high byte, detail in the low one. Redirections (class 1) are never sent."""
+    """Class in the high byte, detail in the low one. Class 1 is redirection."""
 
     SUCCESS = 0x0000
+    TARGET_MOVED_TEMPORARILY = 0x0101
+    TARGET_MOVED_PERMANENTLY = 0x0102
     INITIATOR_ERROR = 0x0200
     AUTHENTICATION_FAILURE = 0x0201
     AUTHORIZATION_FAILURE = 0x0202

@@ -19,12 +19,16 @@ def read_capacity_10(invocation: "Invocation") -> bytes:
 
 
 def read_capacity_16(invocation: "Invocation") -> bytes:
-    """32 bytes. No protection information; one logical block a physical block; thin, zeros."""
+    """32 bytes. No protection information; where physical blocks are; thin, zeros.
+
+    LOWEST ALIGNED LOGICAL BLOCK ADDRESS is zero: volumes begin at a physical block.
+    """
     unit = invocation.unit
     medium = unit.medium
     data = bytearray(32)
     data[0:8] = (medium.block_count - 1).to_bytes(8, "big")
     data[8:12] = medium.block_bytes.to_bytes(4, "big")
+    data[13] = medium.physical_block_blocks.bit_length() - 1
     data[14] = _LBPME_LBPRZ if unit.unmaps else 0
     return bytes(data)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from scsi_snap.scsi.cdb import Cdb
-from scsi_snap.scsi.nexus import ItlNexus
+from scsi_snap.scsi.nexus import ItlNexus, Mapping
 from scsi_snap.scsi.sense import SenseCode, refuse
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ class Router(Protocol):
 
     def luns(self) -> Sequence[int]:
         """The eight-byte LUNs, as integers, ascending by number."""
+
+    def places(self) -> "Sequence[tuple[Mapping, LogicalUnit]]":
+        """The logical units of this view of the target, with their places: all that an initiator
+        which uses it may have copied from or to.
+        """
 
     def luns_reported(self, nexus: int) -> None:
         """A nexus has the list: REPORTED LUNS DATA HAS CHANGED is settled on every unit."""
@@ -47,3 +52,9 @@ class Invocation:
         if len(self.data_out) < self.data_out_wanted_bytes:
             refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
         return self.data_out[: self.data_out_wanted_bytes]
+
+    def exact_block_data(self) -> bytes:
+        """The same, for commands that would mean another thing if there were more of it."""
+        if len(self.data_out) > self.data_out_wanted_bytes:
+            refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+        return self.block_data()

@@ -6,10 +6,9 @@ It answers what SPC-4 says of an incorrect LUN (SAM-5): INQUIRY with peripheral 
 
 from typing import Final
 
-from scsi_snap.scsi import inquiry, primary_commands
+from scsi_snap.scsi import inquiry, opcodes, primary_commands
 from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.invocation import Router
-from scsi_snap.scsi.opcodes import find
 from scsi_snap.scsi.request import Completion, Request, Status
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode
 
@@ -30,7 +29,7 @@ class MissingLogicalUnit:
         return Completion(Status.GOOD, data_in=data_in)
 
     def _data_in(self, request: Request, router: Router) -> bytes:
-        operation = find(request.cdb)
+        operation = opcodes.ALL.find(request.cdb)
         if isinstance(operation, Sense) or not operation.despite_unit_attention:
             raise CheckCondition(_NOT_SUPPORTED)
         cdb = Cdb(operation.layout, request.cdb)

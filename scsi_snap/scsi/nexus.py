@@ -2,7 +2,8 @@
 at.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from scsi_snap.scsi.request import NexusId
@@ -14,7 +15,8 @@ class TargetPort:
 
     target_name: str
     portal_group_tag: int = 1
-    relative_identifier: int = 1
+    relative_identifier: int = field(default=1, compare=False)
+    """RELATIVE TARGET PORT IDENTIFIER (SPC-4): a number, not the identity, of the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,20 @@ class Gate(Protocol):
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """`lun` is the eight-byte LUN as an integer; None means every nexus."""
 
+    def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
+        """Ends every task of these nexuses at the unit, without status, and returns when they have
+        ended. Unlike the other it may wait, and is called without the unit's lock.
+        """
+
 
 class OpenGate:
     """The gate of a target that has no fast path."""
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """Nobody to tell."""
+
+    def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
+        """Its commands have ended when the next one begins."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,6 +66,8 @@ class Mapping:
     """The eight-byte LUN as an integer."""
     port: TargetPort
     gate: Gate
+    read_only: bool = False
+    """Write protected here, whatever the unit is elsewhere."""
 
 
 class ItlNexus(NamedTuple):

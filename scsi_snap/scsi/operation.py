@@ -6,13 +6,22 @@ Each module of commands ends with its rows; `opcodes` puts them together.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.cdb import Cdb, Field, Layout, flag, number, refused
 from scsi_snap.scsi.invocation import Invocation
+from scsi_snap.scsi.request import Status
 
-Handler = Callable[[Invocation], bytes]
-"""Carries a command out and returns its Data-In, uncut; or raises `CheckCondition`."""
+if TYPE_CHECKING:
+    from scsi_snap.scsi.logical_unit import LogicalUnit
+
+Handler = Callable[[Invocation], bytes | Status]
+"""Carries a command out and returns its Data-In, uncut, for GOOD; or a status that says more than
+that, without data; or raises `CheckCondition`.
+"""
+
+Offer = Callable[["LogicalUnit"], bool]
+"""Whether a unit has a command; it stays so while the unit lives."""
 
 DataOut = Callable[[Cdb, int], int]
 """How many bytes of Data-Out a CDB asks for, given the block length in bytes."""
@@ -22,16 +31,28 @@ LONG_S: Final = 60
 
 
 class Access(Enum):
-    """What a command does to a logical unit that another nexus has reserved (SPC-4, 5.12.1)."""
+    """What a command does to a logical unit that another nexus has reserved (SPC-4, 5.13.1)."""
 
     ANY = "nothing that a reservation is about"
+    RESERVATION = "it makes or shows reservations, and sees to conflicts itself"
+    READINESS = "asks whether the unit is ready: conflicts only with RESERVE (SPC-2)"
     READ = "reads the medium: conflicts with exclusive access"
     WRITE = "changes the medium or the unit: conflicts with write exclusive too"
+
+
+def by_every_unit(_unit: "LogicalUnit") -> bool:
+    """Always."""
+    return True
 
 
 def no_data_out(_cdb: Cdb, _block_bytes: int) -> int:
     """None."""
     return 0
+
+
+def never(_cdb: Cdb) -> bool:
+    """For no CDB."""
+    return False
 
 
 def parameter_list(cdb: Cdb, _block_bytes: int) -> int:
@@ -55,6 +76,8 @@ class Operation:
     standard: str
     """Where it is defined."""
     access: Access
+    harmless: Callable[[Cdb], bool] = never
+    """Whether this CDB does nothing that a reservation is about, whatever `access` says."""
     service_action: int | None = None
     data_out: DataOut = no_data_out
     needs_medium: bool = False
@@ -63,8 +86,12 @@ class Operation:
     """Refused while the unit is write protected."""
     despite_unit_attention: bool = False
     """Carried out while a unit attention is pending (SAM-5)."""
+    despite_background: bool = False
+    """Carried out while the unit is formatted or sanitized, and after that has failed (SBC-4)."""
     timeout_s: int = 30
     """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
+    offered: Offer = by_every_unit
+    """A unit without it answers as if the command did not exist, and does not report it."""
 
 
 DPO: Final = flag("dpo", 1, 4)

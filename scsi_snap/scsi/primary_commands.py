@@ -1,12 +1,10 @@
-"""Commands of every device type that are not about its blocks (SPC-4, clause 6), and START STOP
-UNIT.
-"""
+"""Commands of every device type that are not about its blocks (SPC-4, clause 6)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from scsi_snap.scsi.cdb import Field, Layout, flag, number, refused
-from scsi_snap.scsi.operation import LONG_S, Access, Operation
+from scsi_snap.scsi.cdb import Field, Layout, flag, number
+from scsi_snap.scsi.operation import Access, Operation
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.cdb import Cdb
@@ -43,18 +41,6 @@ def luns_selected(cdb: "Cdb", router: "Router", nexus: int) -> bytes:
     return len(entries).to_bytes(4, "big") + bytes(4) + entries
 
 
-def start_stop_unit(invocation: "Invocation") -> bytes:
-    """START STOP UNIT (SBC-3): stopping makes the medium durable first, unless NO_FLUSH.
-
-    The medium does not come out (LOEJ) and there are no power conditions: the layout refuses both.
-    """
-    cdb, unit = invocation.cdb, invocation.unit
-    if not cdb["start"] and not cdb["no_flush"]:
-        unit.medium.flush()
-    unit.set_started(bool(cdb["start"]))
-    return b""
-
-
 OPERATIONS: Final = (
     Operation(
         "TEST UNIT READY",
@@ -62,7 +48,7 @@ OPERATIONS: Final = (
         Layout(6),
         test_unit_ready,
         "SPC-4",
-        Access.ANY,
+        Access.READINESS,
         needs_medium=True,
     ),
     Operation(
@@ -73,23 +59,7 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
-    ),
-    Operation(
-        "START STOP UNIT",
-        0x1B,
-        Layout(
-            6,
-            flag("immed", 1, 0),
-            refused("power_condition_modifier", 3, 3, 4),
-            refused("power_condition", 4, 7, 4),
-            flag("no_flush", 4, 2),
-            refused("load_eject", 4, 1),
-            flag("start", 4, 0),
-        ),
-        start_stop_unit,
-        "SBC-3",
-        Access.WRITE,
-        timeout_s=LONG_S,
+        despite_background=True,
     ),
     Operation(
         "REPORT LUNS",
@@ -103,5 +73,6 @@ OPERATIONS: Final = (
         "SPC-4",
         Access.ANY,
         despite_unit_attention=True,
+        despite_background=True,
     ),
 )

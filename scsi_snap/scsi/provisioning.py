@@ -1,6 +1,7 @@
-"""UNMAP and WRITE SAME (SBC-3): deallocating, and filling with one block.
+"""UNMAP and WRITE SAME (SBC-4, 5.35, 5.52, 5.53): deallocating, and filling with one block.
 
-An unmapped block reads as zeros (LBPRZ). Blocks are not anchored, and ANCHOR is refused.
+An unmapped block reads as zeros (LBPRZ). Blocks are not anchored, and ANCHOR is refused. A fully
+provisioned unit has no UNMAP command, and refuses the UNMAP bit.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -13,9 +14,20 @@ from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
+    from scsi_snap.scsi.logical_unit import LogicalUnit
 
 _HEADER_BYTES = 8
 _DESCRIPTOR_BYTES = 16
+
+
+def can_unmap(unit: "LogicalUnit") -> bool:
+    """Whether a unit has UNMAP. One whose medium is write protected has, and refuses it as that."""
+    return unit.personality.thin
+
+
+def refuses_zero_count(unit: "LogicalUnit") -> bool:
+    """WSNZ: where blocks can be deallocated, the rest of the unit is not, by a count left out."""
+    return can_unmap(unit)
 
 
 def unmap(invocation: "Invocation") -> bytes:
@@ -37,16 +49,13 @@ def unmap(invocation: "Invocation") -> bytes:
 
 
 def _unmap_ranges(data: bytes) -> list[tuple[int, int]]:
-    """LBA and number of blocks of each whole block descriptor (SBC-3).
+    """LBA and number of blocks of each whole block descriptor (SBC-4, 5.35.2).
 
-    A descriptor that the length field cuts short is not there; one that the list itself cuts short
-    is a length error.
+    A descriptor that is cut short, by its length field or by that of the list, is not there.
     """
     if len(data) < _HEADER_BYTES:
         refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
-    descriptors_bytes = int.from_bytes(data[2:4], "big")
-    if len(data) < _HEADER_BYTES + descriptors_bytes:
-        refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
+    descriptors_bytes = min(int.from_bytes(data[2:4], "big"), len(data) - _HEADER_BYTES)
     count = descriptors_bytes // _DESCRIPTOR_BYTES
     if count > UNMAP_DESCRIPTORS_MAX:
         refuse_parameter(2)
@@ -61,17 +70,21 @@ def _unmap_ranges(data: bytes) -> list[tuple[int, int]]:
 
 
 def write_same(invocation: "Invocation") -> bytes:
-    """WRITE SAME: one block, or zeros with NDOB, over a range; with UNMAP, zeros deallocate it."""
+    """WRITE SAME: one block, or zeros with NDOB, over a range; with UNMAP, zeros deallocate it.
+
+    A count of zero means all blocks to the last, within the same limit, where it is not refused.
+    """
     cdb, medium = invocation.cdb, invocation.unit.medium
     lba, blocks = cdb["lba"], cdb["number_of_blocks"]
-    if not blocks:
+    if cdb["unmap"] and not can_unmap(invocation.unit):
+        cdb.refuse("unmap")
+    if not blocks and refuses_zero_count(invocation.unit):
         cdb.refuse("number_of_blocks")
-    check_range(invocation, lba, blocks)
+    check_range(invocation, lba, max(blocks, 1))
+    blocks = blocks or medium.block_count - lba
     if blocks * medium.block_bytes > WRITE_SAME_BYTES_MAX:
         cdb.refuse("number_of_blocks")
-    if len(invocation.data_out) > invocation.data_out_wanted_bytes:
-        refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
-    block = invocation.block_data()
+    block = invocation.exact_block_data()
     if any(block):
         for first, count in pieces(lba, blocks, medium.block_bytes):
             medium.write(first, block * count)
@@ -101,7 +114,7 @@ OPERATIONS: Final = (
         0x41,
         ten("write_protect", "number_of_blocks", *_WRITE_SAME_FIELDS),
         write_same,
-        "SBC-3",
+        "SBC-4 5.52",
         Access.WRITE,
         data_out=_one_block,
         needs_medium=True,
@@ -113,12 +126,13 @@ OPERATIONS: Final = (
         0x42,
         Layout(10, refused("anchor", 1, 0), number("parameter_list_length", 7, 2)),
         unmap,
-        "SBC-3",
+        "SBC-4 5.35",
         Access.WRITE,
         data_out=parameter_list,
         needs_medium=True,
         changes_medium=True,
         timeout_s=LONG_S,
+        offered=can_unmap,
     ),
     Operation(
         "WRITE SAME (16)",
@@ -130,7 +144,7 @@ OPERATIONS: Final = (
             flag("no_data_out_buffer", 1, 0),
         ),
         write_same,
-        "SBC-3",
+        "SBC-4 5.53",
         Access.WRITE,
         data_out=_one_block,
         needs_medium=True,

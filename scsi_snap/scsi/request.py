@@ -16,6 +16,19 @@ class Status(IntEnum):
 
     GOOD = 0x00
     CHECK_CONDITION = 0x02
+    CONDITION_MET = 0x04
+    BUSY = 0x08
+    RESERVATION_CONFLICT = 0x18
+
+
+class TaskAttribute(IntEnum):
+    """Task attributes (SAM-5) with the codes of RFC 7143, 11.3.1."""
+
+    UNTAGGED = 0
+    SIMPLE = 1
+    ORDERED = 2
+    HEAD_OF_QUEUE = 3
+    ACA = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from scsi_snap.scsi.limits import LUNS_MAX
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.missing_unit import MissingLogicalUnit
 from scsi_snap.scsi.nexus import Gate, InitiatorPort, ItlNexus, Mapping, OpenGate, TargetPort
-from scsi_snap.scsi.request import NexusId, Request
-from scsi_snap.scsi.task_management import SUPPORTED, Function, Response
+from scsi_snap.scsi.request import NexusId, Request, Status, TaskAttribute
+from scsi_snap.scsi.sense import Sense, SenseCode
+from scsi_snap.scsi.task_management import SUPPORTED, Function, Response, event_answer
 
 _Places = MappingProxyType[int, tuple[Mapping, LogicalUnit]]
 
@@ -41,10 +42,12 @@ class Target:
         assert not self._places
         self._gate = gate
 
-    def add_unit(self, number: int, unit: LogicalUnit) -> None:
-        """Maps a unit; initiators are told by unit attention on the units they know."""
+    def add_unit(self, number: int, unit: LogicalUnit, *, read_only: bool = False) -> None:
+        """Maps a unit; initiators are told by unit attention on the units they know. `read_only`:
+        write protected at this place, whatever the unit is.
+        """
         assert 0 <= number < LUNS_MAX
-        mapping = Mapping(lun_address.encode(number), self._port, self._gate)
+        mapping = Mapping(lun_address.encode(number), self._port, self._gate, read_only)
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
@@ -76,19 +79,26 @@ class Target:
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
-        `lun` is the eight-byte LUN as an integer. Commands have no order among them but what the
-        transport gives them, so the task attribute changes nothing here. `data_in_room` neither:
-        the transport cuts Data-In to it and reports the residual.
+        `lun` is the eight-byte LUN as an integer. The transport gives commands the order that their
+        task attributes ask for; an ACA task is refused, as there is never an ACA condition (SAM-5).
+        `data_in_room` changes nothing here: the transport cuts Data-In to it and reports the
+        residual.
         """
         request = Request(
             NexusId(nexus), self._nexuses[NexusId(nexus)], bytes(cdb), bytes(data_out)
         )
         place = self._place(lun)
+        if attribute == TaskAttribute.ACA:
+            in_descriptors = place is not None and place[1].mode_pages.descriptor_sense
+            sense = Sense(SenseCode.INVALID_MESSAGE_ERROR).encode(descriptor_format=in_descriptors)
+            return Status.CHECK_CONDITION, sense, b"", 0
         if place is None:
             done = self._missing.execute(request, self)
         else:
             mapping, unit = place
+            began_ns = unit.statistics.now_ns()
             done = unit.execute(request, mapping, self)
+            unit.statistics.count(request.cdb, done, began_ns)
         return done.status, done.sense, done.data_in, done.data_out_wanted_bytes
 
     def _place(self, lun: int) -> tuple[Mapping, LogicalUnit] | None:
@@ -98,6 +108,10 @@ class Target:
     def luns(self) -> list[int]:
         """The eight-byte LUNs of every unit, as integers, by number."""
         return [mapping.lun for _, (mapping, _) in sorted(self._places.items())]
+
+    def places(self) -> list[tuple[Mapping, LogicalUnit]]:
+        """Every unit with its place, by number."""
+        return [place for _, place in sorted(self._places.items())]
 
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""
@@ -110,10 +124,17 @@ class Target:
         lun: int,
         function: int,
     ) -> int:
-        """What a function does beside ending tasks, which is done by now. The response code."""
+        """What a function does beside ending tasks, which is done by now. The response code, and
+        above it what the function answers with (`event_answer`).
+        """
+        places = self._places.values()
         if function in (Function.TARGET_WARM_RESET, Function.TARGET_COLD_RESET):
-            for _, unit in self._places.values():
+            for _, unit in places:
                 unit.reset()
+            return Response.FUNCTION_COMPLETE
+        if function == Function.I_T_NEXUS_RESET:
+            for mapping, unit in places:
+                unit.nexus_reset(self._itl(mapping, nexus))
             return Response.FUNCTION_COMPLETE
         if function == Function.TASK_REASSIGN:
             return Response.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
@@ -122,8 +143,12 @@ class Target:
         place = self._place(lun)
         if place is None:
             return Response.LUN_DOES_NOT_EXIST
+        if function == Function.QUERY_ASYNCHRONOUS_EVENT:
+            return event_answer(place[1].attentions(self._itl(place[0], nexus)))
         if function == Function.LOGICAL_UNIT_RESET:
             place[1].reset()
+        if function == Function.CLEAR_TASK_SET:
+            place[1].commands_cleared(NexusId(nexus))
         return Response.FUNCTION_COMPLETE
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:

@@ -52,7 +52,7 @@ class Recorder:
 def run(tmp_path: Path, disks: Disks, verbs: Callable[[Service], object], listen: str) -> Recorder:
     recorder = Recorder(verbs)
     data_path = FakeDataPath(disks)
-    options = Options(tmp_path / "state", listen, tmp_path / "control.sock")
+    options = Options(tmp_path / "state", [listen], tmp_path / "control.sock")
     try:
         asyncio.run(serve(options, lambda: data_path, recorder.make, recorder.announce))
     finally:
@@ -109,7 +109,7 @@ def test_an_address_in_use_undoes_the_start(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     directory = StateDirectory(tmp_path / "state")
-    options = Options(tmp_path / "state", "127.0.0.1:0", tmp_path / "control.sock")
+    options = Options(tmp_path / "state", ["127.0.0.1:0"], tmp_path / "control.sock")
     recorder = Recorder(lambda service: None)
     with pytest.raises(StateLocked):
         asyncio.run(serve(options, lambda: FakeDataPath(Disks()), recorder.make, recorder.announce))

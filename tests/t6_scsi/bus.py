@@ -3,16 +3,18 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from scsi_snap.scsi.caretaker import Caretaker
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
+from scsi_snap.scsi.reservation_record import ReservationStore
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.fakes import MemoryDevice, RecordingGate
+from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
 
 UNIT_UUID = UUID("6f9619ff-8b86-4d01-b42d-00cf4fc964ff")
 TARGET_NAME = "iqn.2026-11.org.example:disk"
 
-GOOD, CHECK_CONDITION = 0x00, 0x02
+GOOD, CHECK_CONDITION, CONDITION_MET, BUSY, RESERVATION_CONFLICT = 0x00, 0x02, 0x04, 0x08, 0x18
 
 
 def initiator(nexus: int) -> InitiatorPort:
@@ -28,6 +30,7 @@ class Bus:
     unit: LogicalUnit
     target: Target
     gate: RecordingGate
+    eraser: MemoryEraser
     begun: set[int] = field(default_factory=set)
 
     def begin(self, nexus: int) -> None:
@@ -61,16 +64,34 @@ class Bus:
         assert data_in == b""
         return sense
 
+    def conflicts(
+        self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1
+    ) -> bool:
+        """Whether the command ends in RESERVATION CONFLICT, which comes without sense data."""
+        status, sense, data_in, _ = self.command(cdb, data_out, lun=lun, nexus=nexus)
+        assert status != RESERVATION_CONFLICT or (sense, data_in) == (b"", b"")
+        return status == RESERVATION_CONFLICT
+
     def clear_attentions(self, nexus: int, lun: int = 0) -> None:
         while self.command([0x00] * 6, nexus=nexus, lun=lun)[0] != GOOD:
             pass
 
 
-def make_bus(device: MemoryDevice) -> Bus:
+def make_bus(
+    device: MemoryDevice,
+    store: ReservationStore | None = None,
+    caretaker: Caretaker | None = None,
+    *,
+    thin: bool = True,
+    removable: bool = False,
+) -> Bus:
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
-    unit = LogicalUnit(device, Personality(Identity(UNIT_UUID)))
+    personality = Personality(Identity(UNIT_UUID), thin=thin, removable=removable)
+    eraser = MemoryEraser()
+    unit = LogicalUnit(device, personality, store=store, eraser=eraser, caretaker=caretaker)
     target.add_unit(0, unit)
-    bus = Bus(device, unit, target, gate)
-    bus.clear_attentions(1)
+    bus = Bus(device, unit, target, gate, eraser)
+    if unit.reservations_lost is None:
+        bus.clear_attentions(1)
     return bus

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.t6_scsi.bus import Bus, make_bus
-from tests.t6_scsi.fakes import HollowDevice
+from tests.t6_scsi.fakes import HollowDevice, MemoryDevice
 from tests.t6_scsi.senses import (
     INVALID_FIELD_IN_INFORMATION_UNIT,
+    INVALID_OPCODE,
     LBA_OUT_OF_RANGE,
     LIST_LENGTH_ERROR,
     NO_SPACE,
@@ -43,10 +44,11 @@ class TestUnmap:
     def test_a_header_cut_short(self, bus: Bus, length: int) -> None:
         assert bus.refused(unmap(length), unmap_list()[:length]) == fixed(LIST_LENGTH_ERROR)
 
-    def test_descriptors_cut_short(self, bus: Bus) -> None:
-        data = unmap_list((3, 2))[:-1]
-        assert bus.refused(unmap(len(data)), data) == fixed(LIST_LENGTH_ERROR)
-        assert bus.device.calls == []
+    def test_a_descriptor_that_the_list_cuts_short_is_not_there(self, bus: Bus) -> None:
+        """SBC-4, 5.35.2."""
+        data = unmap_list((3, 2), (10, 1))[:-1]
+        bus.good(unmap(len(data)), data)
+        assert bus.device.calls == [("discard", 3, 2)]
 
     def test_a_list_cut_short_on_the_way(self, bus: Bus) -> None:
         data = unmap_list((3, 2))
@@ -114,7 +116,8 @@ class TestWriteSame:
         assert bus.device.calls == [("write", 3, 1)]
 
     def test_zero_blocks_are_refused(self, bus: Bus, size: int) -> None:
-        """WSNZ."""
+        """WSNZ, which thin units say."""
+        assert bus.good([0x12, 1, 0xB0, 0, 64, 0])[4] == 0x01
         assert bus.refused(write_same(3, 0, 0, size), bytes(512)) == in_cdb(7 if size == 10 else 10)
 
     def test_past_the_end(self, bus: Bus, size: int) -> None:
@@ -138,6 +141,48 @@ def test_write_same_without_a_buffer(bus: Bus) -> None:
     assert bus.command(write_same(3, 4, NDOB, 16)) == (0, b"", b"", 0)
     assert bus.command(write_same(3, 4, NDOB | UNMAP, 16)) == (0, b"", b"", 0)
     assert bus.device.calls == [("write_zeroes", 3, 4), ("discard", 3, 4)]
+
+
+class TestFullyProvisioned:
+    """A unit that says LBPME zero (SBC-4, 4.7.2)."""
+
+    @pytest.fixture
+    def bus(self) -> Bus:
+        return make_bus(MemoryDevice(), thin=False)
+
+    def test_it_claims_nothing_of_provisioning(self, bus: Bus) -> None:
+        """No MAXIMUM UNMAP fields, no granularity; no LBPU, LBPWS, LBPWS10, type; no LBPME."""
+        assert bus.good([0x12, 1, 0xB0, 0, 64, 0])[20:36] == bytes(16)
+        assert bus.good([0x12, 1, 0xB2, 0, 64, 0])[4:] == bytes(4)
+        assert bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])[13:15] == b"\x03\x00"
+
+    def test_it_has_no_unmap(self, bus: Bus) -> None:
+        data = unmap_list((3, 2))
+        assert bus.refused(unmap(len(data)), data) == fixed(INVALID_OPCODE)
+        one = bus.good([0xA3, 0x0C, 1, 0x42, 0, 0, *[0, 0, 0, 99], 0, 0])
+        assert one == bytes([0, 0x01, 0, 0])
+        listed = bus.good([0xA3, 0x0C, 0, 0, 0, 0, *[0, 0, 0xFF, 0xFF], 0, 0])
+        assert 0x42 not in listed[4::8]
+        assert bus.device.calls == []
+
+    @pytest.mark.parametrize("size", [10, 16])
+    def test_the_unmap_bit_is_refused(self, bus: Bus, size: int) -> None:
+        """SBC-4, 5.52."""
+        assert bus.refused(write_same(3, 4, UNMAP, size), bytes(512)) == in_cdb(1, bit=3)
+        assert bus.device.calls == []
+
+    @pytest.mark.parametrize("size", [10, 16])
+    def test_a_count_of_zero_means_to_the_last_block(self, bus: Bus, size: int) -> None:
+        """SBC-4, 5.52: WSNZ is zero."""
+        assert bus.good([0x12, 1, 0xB0, 0, 64, 0])[4] == 0
+        bus.good(write_same(60, 0, 0, size), bytes(512))
+        assert bus.device.calls == [("write_zeroes", 60, 4)]
+        sense = bus.refused(write_same(64, 0, 0, size), bytes(512))
+        assert sense == fixed(LBA_OUT_OF_RANGE, information=64)
+
+    def test_a_count_of_zero_that_is_more_than_the_limit(self) -> None:
+        bus = make_bus(HollowDevice(blocks=40000), thin=False)
+        assert bus.refused(write_same(0, 0, 0, 16), bytes(512)) == in_cdb(10)
 
 
 def test_maximum_write_same_length_is_enforced() -> None:

@@ -1,7 +1,10 @@
 """Unit attentions, resets, START STOP UNIT, and what the gate is told of them."""
 
+from dataclasses import replace
+
 import pytest
 
+from scsi_snap.scsi.limits import NEXUSES_REMEMBERED
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.request import NexusId, Request
@@ -11,12 +14,17 @@ from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.modes import CACHING, NO_WCE, SWP, select_6
 from tests.t6_scsi.senses import (
     CAPACITY_CHANGED,
+    COMMANDS_CLEARED,
     DEVICE_RESET,
+    INQUIRY_CHANGED,
     INVALID_OPCODE,
     LUN_NOT_SUPPORTED,
     LUNS_CHANGED,
+    NEXUS_LOSS,
     NOT_READY_START_IT,
     POWER_ON,
+    THRESHOLD_REACHED,
+    WRITE_PROTECTED,
     fixed,
     in_cdb,
 )
@@ -27,7 +35,7 @@ REPORT_LUNS = [0xA0, 0, 0, 0, 0, 0, *[0, 0, 0, 64], 0, 0]
 REQUEST_SENSE = [0x03, 0, 0, 0, 252, 0]
 TEST_UNIT_READY = [0] * 6
 STOP, START = [0x1B, 0, 0, 0, 0x00, 0], [0x1B, 0, 0, 0, 0x01, 0]
-LOGICAL_UNIT_RESET, TARGET_WARM_RESET = 5, 6
+CLEAR_TASK_SET, LOGICAL_UNIT_RESET, TARGET_WARM_RESET = 4, 5, 6
 
 
 class TestUnitAttention:
@@ -56,8 +64,11 @@ class TestUnitAttention:
         assert bus.good([0x03, 0, 0, 0, 4, 0]) == fixed((0, 0, 0))[:4]
 
     def test_a_nexus_that_was_lost_begins_anew(self, bus: Bus) -> None:
+        """SAM-5: the same initiator port learns of the loss, and of nothing older."""
+        bus.unit.capacity_changed()
         bus.lose(1)
-        assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+        assert bus.refused(TEST_UNIT_READY) == fixed(NEXUS_LOSS)
+        bus.good(TEST_UNIT_READY)
 
     def test_capacity_changed(self, bus: Bus) -> None:
         bus.clear_attentions(2)
@@ -73,6 +84,63 @@ class TestUnitAttention:
         assert bus.target.task_management(1, 0, LOGICAL_UNIT_RESET) == 0
         assert bus.refused(TEST_UNIT_READY) == fixed(DEVICE_RESET)
         bus.good(TEST_UNIT_READY)
+
+    def test_a_power_on_says_more_than_a_reset(self, bus: Bus) -> None:
+        """SAM-5, 5.14: what is lower is not reported beside it."""
+        bus.begin(2)
+        bus.target.task_management(1, 0, LOGICAL_UNIT_RESET)
+        assert bus.refused(TEST_UNIT_READY, nexus=2) == fixed(POWER_ON)
+        bus.good(TEST_UNIT_READY, nexus=2)
+
+    def test_a_reset_says_more_than_a_loss(self, bus: Bus) -> None:
+        bus.lose(1)
+        bus.begin(1)
+        bus.target.task_management(1, 0, LOGICAL_UNIT_RESET)
+        assert bus.refused(TEST_UNIT_READY) == fixed(DEVICE_RESET)
+        bus.good(TEST_UNIT_READY)
+
+    def test_the_rest_comes_in_its_order_and_once(self, bus: Bus) -> None:
+        bus.clear_attentions(2)
+        changed = replace(bus.unit.personality, read_only=True)
+        for _ in range(2):
+            bus.unit.threshold_reached()
+            bus.unit.inquiry_changed(changed)
+            bus.unit.capacity_changed()
+        for nexus in (1, 2):
+            for condition in (THRESHOLD_REACHED, INQUIRY_CHANGED, CAPACITY_CHANGED):
+                assert bus.refused(TEST_UNIT_READY, nexus=nexus) == fixed(condition)
+            bus.good(TEST_UNIT_READY, nexus=nexus)
+
+    def test_another_personality_is_in_effect(self, bus: Bus) -> None:
+        bus.unit.inquiry_changed(replace(bus.unit.personality, removable=True, read_only=True))
+        assert bus.good(INQUIRY)[1] == 0x80
+        bus.clear_attentions(1)
+        assert bus.gate.pending(1)
+        assert bus.refused([0x2A, *READ_10[1:]], bytes(512)) == fixed(WRITE_PROTECTED)
+
+    def test_clear_task_set_tells_the_others(self, bus: Bus) -> None:
+        """SAM-5, 5.6: TAS is zero, so their commands ended without a word."""
+        bus.clear_attentions(2)
+        assert bus.target.task_management(1, 0, CLEAR_TASK_SET) == 0
+        bus.good(TEST_UNIT_READY)
+        assert bus.refused(TEST_UNIT_READY, nexus=2) == fixed(COMMANDS_CLEARED)
+
+    def test_the_same_session_name_on_another_unit_is_not_lost(self, bus: Bus) -> None:
+        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), bus.unit.personality))
+        bus.lose(1)
+        bus.target.remove_unit(1)
+        bus.target.add_unit(1, LogicalUnit(MemoryDevice(), bus.unit.personality))
+        assert bus.refused(TEST_UNIT_READY, lun=1 << 48) == fixed(POWER_ON)
+
+    def test_what_is_remembered_has_a_limit(self, bus: Bus) -> None:
+        """Who was forgotten learns of a power on, which says more than a loss."""
+        for nexus in range(10, 10 + NEXUSES_REMEMBERED):
+            bus.begin(nexus)
+            bus.lose(nexus)
+        bus.lose(1)
+        assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+        last = 9 + NEXUSES_REMEMBERED
+        assert bus.refused(TEST_UNIT_READY, nexus=last) == fixed(NEXUS_LOSS)
 
     def test_a_unit_in_two_targets_tells_both(self, bus: Bus) -> None:
         other = Target(TargetPort("iqn.2026-11.org.example:other"))
@@ -263,7 +331,7 @@ def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
 
 def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
     """The router had looked the unit up before it went."""
-    (mapping,) = bus.unit._told
+    (mapping, _) = bus.target._places[0]
     bus.target.remove_unit(0)
     done = bus.unit.execute(Request(NexusId(1), initiator(1), bytes(6), b""), mapping, bus.target)
     assert done.sense == fixed(LUN_NOT_SUPPORTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scsi_snap.iscsi.chap import ChapCredentials, response
+from scsi_snap.iscsi.chap import Challenges, ChapCredentials, response
 from scsi_snap.iscsi.directory import NexusKey, PortalAddress, TargetDescription
 from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.login import Login
@@ -34,7 +34,9 @@ class Directory:
     targets: dict[str, TargetDescription] = field(
         default_factory=lambda: {
             DISK: TargetDescription(DISK, alias="a disk"),
-            TAPE: TargetDescription(TAPE, portals=(PortalAddress("192.0.2.7", 3260, 2),)),
+            TAPE: TargetDescription(
+                TAPE, tags=(2,), portals=(PortalAddress("192.0.2.7", 3260, 2),)
+            ),
             PRIVATE: TargetDescription(PRIVATE),
         }
     )
@@ -70,12 +72,16 @@ def counting_bytes(length_bytes: int) -> bytes:
 
 
 def login_for(
-    directory: Directory | None = None, sessions: Sessions | None = None, tag: int = 1
+    directory: Directory | None = None,
+    sessions: Sessions | None = None,
+    tag: int = 1,
+    challenges: Challenges | None = None,
 ) -> Login:
     return Login(
         directory=directory or Directory(),
         sessions=sessions or Sessions(),
-        portal_group_tag=tag,
+        connected_to=PortalAddress("192.0.2.1", 3260, tag),
+        challenges=challenges or Challenges(),
         random_bytes=counting_bytes,
     )
 

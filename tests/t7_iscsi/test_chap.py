@@ -8,7 +8,7 @@ import hashlib
 import pytest
 from hypothesis import strategies as st
 
-from scsi_snap.iscsi.chap import ALGORITHMS, ChapCredentials, ChapTarget, response
+from scsi_snap.iscsi.chap import ALGORITHMS, Challenges, ChapCredentials, ChapTarget, response
 from scsi_snap.iscsi.errors import InvalidCredentials, LoginRefused
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.iscsi.text import Pairs, decode_binary, encode_binary
@@ -21,7 +21,7 @@ THEIRS = b"challenge of the initiator"
 
 
 def challenged(credentials: ChapCredentials = CREDENTIALS, offer: str = "5") -> ChapTarget:
-    chap = ChapTarget(credentials, counting_bytes)
+    chap = ChapTarget(credentials, counting_bytes, Challenges())
     assert dict(chap.handle([("CHAP_A", offer)]))["CHAP_I"] == str(IDENTIFIER)
     return chap
 
@@ -54,10 +54,10 @@ def test_vectors(algorithm: int) -> None:
 
 @pytest.mark.parametrize(
     ("offer", "chosen"),
-    [("5", 5), ("7,5", 7), ("5,7", 5), ("8,7,5", 8), ("6,7", 7), ("0x7", 7), ("99,5", 5)],
+    [("5", 5), ("7,5", 7), ("5,7", 7), ("5,7,8", 8), ("6,7", 7), ("0x7", 7), ("99,5", 5)],
 )
-def test_the_first_known_algorithm_is_chosen(offer: str, chosen: int) -> None:
-    chap = ChapTarget(CREDENTIALS, counting_bytes)
+def test_the_strongest_algorithm_is_chosen(offer: str, chosen: int) -> None:
+    chap = ChapTarget(CREDENTIALS, counting_bytes, Challenges())
     assert chap.handle([("CHAP_A", offer)]) == [
         ("CHAP_A", str(chosen)),
         ("CHAP_I", str(IDENTIFIER)),
@@ -69,7 +69,9 @@ def test_the_first_known_algorithm_is_chosen(offer: str, chosen: int) -> None:
 
 @pytest.mark.parametrize("offer", ["6", "", "MD5", "5x", "-5"])
 def test_no_algorithm_in_common(offer: str) -> None:
-    assert "algorithm" in refused(ChapTarget(CREDENTIALS, counting_bytes), [("CHAP_A", offer)])
+    assert "algorithm" in refused(
+        ChapTarget(CREDENTIALS, counting_bytes, Challenges()), [("CHAP_A", offer)]
+    )
 
 
 def test_base64_is_read_too() -> None:
@@ -103,7 +105,7 @@ def test_a_wrong_answer_is_refused(pairs: Pairs) -> None:
 
 
 def test_an_answer_before_the_question_is_refused() -> None:
-    refused(ChapTarget(CREDENTIALS, counting_bytes), proof())
+    refused(ChapTarget(CREDENTIALS, counting_bytes, Challenges()), proof())
 
 
 def test_nothing_more_after_the_end() -> None:
@@ -124,6 +126,27 @@ def test_mutual(identifier: int) -> None:
     expected = hashlib.sha256(bytes([identifier]) + MUTUAL.mutual_secret + THEIRS).digest()
     assert answers["CHAP_N"] == "the disk"
     assert decode_binary(answers["CHAP_R"]) == expected
+
+
+def test_a_challenge_of_another_connection_does_not_come_back_either() -> None:
+    """Two logins at a time: what the one is asked is not answered for it in the other."""
+    challenges = Challenges()
+    other = ChapTarget(MUTUAL, lambda length_bytes: b"o" * length_bytes, challenges)
+    theirs = dict(other.handle([("CHAP_A", "5")]))["CHAP_C"]
+
+    def reflect() -> Pairs:
+        chap = ChapTarget(MUTUAL, counting_bytes, challenges)
+        chap.handle([("CHAP_A", "5")])
+        try:
+            return chap.handle([*proof(), ("CHAP_I", "1"), ("CHAP_C", theirs)])
+        finally:
+            chap.close()
+
+    with pytest.raises(LoginRefused, match="reflects"):
+        reflect()
+    other.close()
+    assert dict(reflect())["CHAP_N"] == "the disk"
+    assert len(challenges) == 0
 
 
 def test_mutual_is_the_initiators_choice() -> None:
@@ -197,7 +220,7 @@ def test_secrets_are_not_shown() -> None:
     st.booleans(),
 )
 def test_arbitrary_keys_are_refused_and_never_let_in(pairs: Pairs, begun: bool) -> None:
-    chap = challenged(MUTUAL) if begun else ChapTarget(MUTUAL, counting_bytes)
+    chap = challenged(MUTUAL) if begun else ChapTarget(MUTUAL, counting_bytes, Challenges())
     try:
         chap.handle(pairs)
     except LoginRefused as refusal:

@@ -12,28 +12,40 @@ import pytest
 
 from scsi_snap.errors import InvalidArgument, IoFailed, StateDamaged, StateLocked
 from scsi_snap.inventory.catalog import FILE, Catalog, decode, encode
+from scsi_snap.inventory.catalog_versions import VERSION, upgraded
 from scsi_snap.inventory.records import (
     ChapRecord,
+    InitiatorRecord,
     LunRecord,
     PoolRecord,
+    PortalRecord,
+    PortRecord,
+    RedirectRecord,
     State,
     TargetRecord,
 )
 from scsi_snap.inventory.state_directory import StateDirectory
 
+CATALOGS = Path(__file__).parent / "catalogs"
+A, B = "iqn.2026-11.org.example:a", "iqn.2026-11.org.example:b"
 TANK = PoolRecord("tank", ("/m1", "/m2"), "id-1")
 DISK = TargetRecord(
     "iqn.2026-11.org.example:disk",
     "id-2",
     chap=ChapRecord("user", "secret secret", "us", "other secret"),
-    initiators=("iqn.2026-11.org.example:a",),
+    ports=(PortRecord(1, 1), PortRecord(7, 3)),
+    initiators=(InitiatorRecord(A, ChapRecord("a", "secret of a")), InitiatorRecord(B)),
     luns=(
         LunRecord(0, "tank/vol0", "id-1", "id-3"),
-        LunRecord(1, "tank/vol0@m", "id-1", "id-3", "id-4"),
+        LunRecord(1, "tank/vol0@m", "id-1", "id-3", "id-4", (A,), read_only=True),
     ),
+    redirect=RedirectRecord("192.0.2.1", 3260, permanent=True),
 )
 OLD = State().with_pool(TANK)
-NEW = OLD.with_target(DISK)
+NEW = replace(
+    OLD.with_target(DISK).with_portal(PortalRecord("192.0.2.2:3260", 7)),
+    discovery_chap=ChapRecord("scout", "secret of scouts"),
+)
 
 
 class CrashingDirectory(StateDirectory):
@@ -192,9 +204,48 @@ def test_a_missing_catalog_beside_an_earlier_one_is_refused(tmp_path: Path) -> N
 
 def test_a_later_version_is_refused_by_number(tmp_path: Path) -> None:
     body = json.loads(encode(NEW, 1))
-    body["version"] = 2
-    with pytest.raises(ValueError, match="version"):
-        decode(json.dumps(body).encode())
+    for version in (0, VERSION + 1, True, "1", None):
+        body["version"] = version
+        with pytest.raises(ValueError, match="version"):
+            decode(json.dumps(body).encode())
+
+
+def test_a_catalog_of_version_1_is_read(tmp_path: Path) -> None:
+    """The stored one was written by the scsi_snap that had no other version."""
+    content = (CATALOGS / "version1.json").read_bytes()
+    state, sequence = decode(content)
+    assert sequence == 7 and state.portals == {} and state.discovery_chap is None
+    assert state.pools == {"tank": TANK}
+    disk, other = (state.targets[f"iqn.2026-11.org.example:{name}"] for name in ("disk", "other"))
+    assert disk == replace(
+        DISK,
+        id="0b8d5a0c-58a3-4a8e-8b11-1f2f2d7d6f10",
+        ports=(PortRecord(1, 1),),
+        initiators=(InitiatorRecord(A),),
+        luns=(DISK.luns[0], replace(DISK.luns[1], initiators=(), read_only=False)),
+        redirect=None,
+    )
+    assert (other.ports, other.initiators, other.luns) == ((PortRecord(1, 2),), (), ())
+    (tmp_path / FILE).write_bytes(content)
+    written(tmp_path, state.with_portal(PortalRecord("[::1]:3260", 1)))
+    assert reopened(tmp_path).targets == state.targets
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        7,
+        {},
+        {"targets": 7},
+        {"targets": [7]},
+        {"targets": [{}]},
+        {"pools": [], "targets": [[]]},
+    ],
+)
+def test_a_malformed_state_of_an_old_version_is_refused(state: object) -> None:
+    with pytest.raises(ValueError):
+        State.from_json(upgraded(state, 1))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}'])
@@ -238,4 +289,6 @@ def test_two_daemons_do_not_share_a_state(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_shown_in_reprs() -> None:
-    assert "secret secret" not in repr(NEW) and "other secret" not in repr(NEW)
+    shown = repr(NEW)
+    for secret in ("secret secret", "other secret", "secret of a", "secret of scouts"):
+        assert secret in encode(NEW, 1).decode() and secret not in shown

@@ -1,218 +1,139 @@
-"""The embedded portal's exporter: real logins over loopback, the command set, a fake fast path."""
+"""The embedded portals' exporter: sessions, targets and who may log in."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from uuid import UUID
+from dataclasses import replace
 
 import pytest
 
-from scsi_snap.errors import InvalidArgument
-from scsi_snap.inventory.exporter import Unit
-from scsi_snap.inventory.portal_exporter import PortalExporter, parse_listen
-from scsi_snap.inventory.records import ChapRecord, TargetRecord
-from scsi_snap.iscsi.framing import PduReader
-from scsi_snap.iscsi.pdu import LoginResponse
+from scsi_snap.inventory.records import (
+    ChapRecord,
+    InitiatorRecord,
+    PortRecord,
+    RedirectRecord,
+    TargetRecord,
+)
 from scsi_snap.iscsi.status import LoginStatus
-from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.nexus import InitiatorPort
-from scsi_snap.scsi.target import Target
-from tests.fakes import Disks, FakeDataPath, FakeDevice, FakeNativeTarget
-from tests.t7_iscsi.initiator import DISK, INITIATOR, request
+from scsi_snap.iscsi.text import decode_text
+from tests.t7_iscsi.initiator import DISK, INITIATOR
+from tests.t8_inventory.exporting import RECORD, Exporting, eventually, exporting, unit
 
-NAMES = [("InitiatorName", INITIATOR), ("TargetName", DISK), ("SessionType", "Normal")]
-RECORD = TargetRecord(DISK, "id")
-VOLUME, SNAPSHOT = UUID(int=1), UUID(int=2)
-INQUIRY_SERIAL = bytes([0x12, 1, 0x80, 0, 255, 0])
-INQUIRY_DEVICE = bytes([0x12, 1, 0x83, 0, 255, 0])
-REPORT_LUNS = bytes([0xA0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0])
-
-
-class RecordingDataPath(FakeDataPath):
-    """Keeps the command sets that targets are made with."""
-
-    def __init__(self) -> None:
-        super().__init__(Disks())
-        self.made: list[tuple[Target, FakeNativeTarget]] = []
-
-    def make_target(self, command_set: Target) -> FakeNativeTarget:
-        native = FakeNativeTarget()
-        self.made.append((command_set, native))
-        return native
-
-
-def device(snapshot: str | None = None) -> FakeDevice:
-    pool = FakeDataPath(Disks(files={"/m": 1})).create_pool("tank", "raid0", 65536, [("/m", 1)])
-    pool.create_volume("vol0", 1 << 20, 512, 65536, "drop-snapshot", None, {})
-    pool.take("vol0", "monday", None, "g")
-    return pool.device("vol0", snapshot)
-
-
-def execute(command_set: Target, number: int, cdb: bytes) -> bytes:
-    """Data-In of a command that needs no medium."""
-    command_set.nexus_begins(7, InitiatorPort("iqn.2026-11.org.example:host", bytes(6)))
-    status, _, data, _ = command_set.execute(7, lun_address.encode(number), cdb, 0, b"", 4096)
-    assert status == 0
-    return data
-
-
-def luns(command_set: Target) -> list[int]:
-    data = execute(command_set, 0, REPORT_LUNS)[8:]
-    return [data[offset + 1] for offset in range(0, len(data), 8)]
-
-
-def test_units_are_mapped_in_both_paths_and_taken_down() -> None:
-    data_path = RecordingDataPath()
-    exporter = PortalExporter(data_path)
-    exporter.set_target(RECORD)
-    exporter.map(DISK, 0, Unit("tank/vol0", device(), VOLUME))
-    exporter.map(DISK, 300, Unit("tank/vol0@monday", device("monday"), SNAPSHOT))
-    ((command_set, native),) = data_path.made
-    assert set(native.luns) == {0, 0x412C << 48}
-    assert len(command_set.luns()) == 2
-    exporter.unmap(DISK, 0)
-    assert set(native.luns) == {0x412C << 48} == set(command_set.luns())
-    exporter.remove_target(DISK)
-    assert native.luns == {} and command_set.luns() == []
-
-
-def test_a_target_with_one_unit_at_two_luns_is_taken_down() -> None:
-    data_path = RecordingDataPath()
-    exporter = PortalExporter(data_path)
-    exporter.set_target(RECORD)
-    exporter.map(DISK, 0, Unit("tank/vol0", device(), VOLUME))
-    exporter.map(DISK, 1, Unit("tank/vol0", device(), VOLUME))
-    exporter.remove_target(DISK)
-    ((command_set, native),) = data_path.made
-    assert native.luns == {} and command_set.luns() == []
-
-
-def test_a_snapshot_is_another_unit_and_a_volume_is_the_same_in_every_target() -> None:
-    data_path = RecordingDataPath()
-    exporter = PortalExporter(data_path)
-    for name in (DISK, f"{DISK}2"):
-        exporter.set_target(TargetRecord(name, "id"))
-        exporter.map(name, 0, Unit("tank/vol0", device(), VOLUME))
-        exporter.map(name, 1, Unit("tank/vol0@monday", device("monday"), SNAPSHOT))
-    (first, native), (second, other) = data_path.made
-    serials = [execute(one, lun, INQUIRY_SERIAL) for one in (first, second) for lun in (0, 1)]
-    assert serials[0] == serials[2] != serials[1] == serials[3]
-    assert execute(first, 0, INQUIRY_DEVICE) != execute(first, 1, INQUIRY_DEVICE)
-    # One volume is one device, so that both targets see the same writes and the same limits.
-    assert native.luns[0] is other.luns[0]
-    exporter.remove_target(DISK)
-    assert luns(second) == [0, 1]
-
-
-def in_loop(data_path: FakeDataPath, run: Callable[[PortalExporter], Awaitable[None]]) -> None:
-    async def all_of_it() -> None:
-        exporter = PortalExporter(data_path)
-        exporter.set_target(RECORD)
-        await exporter.start("127.0.0.1:0")
-        try:
-            async with asyncio.timeout(60):
-                await run(exporter)
-        finally:
-            await exporter.stop_listening()
-            await exporter.end_sessions(logout_wait_s=1)
-
-    asyncio.run(all_of_it())
-
-
-async def log_in(exporter: PortalExporter) -> tuple[int, asyncio.StreamReader]:
-    """Status of a login without authentication, and the connection."""
-    host, port = exporter.addresses()[0].split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request(1, 3, NAMES).encode())
-    pdus = PduReader(1 << 24)
-    while (pdu := pdus.next_pdu()) is None:
-        pdus.receive(await reader.read(4096))
-    assert isinstance(pdu, LoginResponse)
-    return pdu.status, reader
-
-
-async def eventually(true: Callable[[], bool]) -> None:
-    """Bounded by the test's own timeout."""
-    while not true():
-        await asyncio.sleep(0.01)
+BOTH = replace(RECORD, ports=(PortRecord(1, 1), PortRecord(2, 2)))
+CHAP = ChapRecord("u", "twelve bytes")
 
 
 def test_a_session_is_listed_counted_and_closed() -> None:
-    async def run(exporter: PortalExporter) -> None:
-        status, reader = await log_in(exporter)
-        assert status == LoginStatus.SUCCESS
-        await eventually(lambda: len(exporter.sessions()) == 1)
-        (session,) = exporter.sessions()
+    async def run(at: Exporting) -> None:
+        path = await at.path()
+        (session,) = at.exporter.sessions()
         assert (session.target, session.initiator) == (DISK, INITIATOR)
         assert session.address.startswith("127.0.0.1:")
+        assert (session.portal, session.portal_group_tag) == (at.addresses[0], 1)
         assert session.counters["commands"] == 3
-        assert exporter.close_session(session.id)
-        assert await reader.read() == b""
-        assert exporter.sessions() == [] and not exporter.close_session(session.id)
+        assert at.exporter.close_session(session.id)
+        assert await path.reader.read() == b""
+        assert at.exporter.sessions() == [] and not at.exporter.close_session(session.id)
 
-    in_loop(FakeDataPath(Disks()), run)
+    exporting(run)
 
 
 def test_removing_a_target_ends_its_sessions() -> None:
-    async def run(exporter: PortalExporter) -> None:
-        _, reader = await log_in(exporter)
-        await eventually(lambda: len(exporter.sessions()) == 1)
-        exporter.remove_target(DISK)
-        assert await reader.read() == b""
-        assert (await log_in(exporter))[0] == LoginStatus.NOT_FOUND
+    async def run(at: Exporting) -> None:
+        at.exporter.map(DISK, 0, unit())
+        path = await at.path()
+        at.exporter.remove_target(DISK)
+        assert await path.reader.read() == b""
+        assert path.native.luns == {}
+        assert await at.status() == LoginStatus.NOT_FOUND
 
-    in_loop(FakeDataPath(Disks()), run)
+    exporting(run)
 
 
 def test_stopping_asks_initiators_to_log_out() -> None:
-    async def run(exporter: PortalExporter) -> None:
-        await log_in(exporter)
-        await eventually(lambda: len(exporter.sessions()) == 1)
-        await exporter.stop_listening()
-        await exporter.end_sessions(logout_wait_s=1)
-        assert exporter.sessions() == [] and exporter.addresses() == []
+    async def run(at: Exporting) -> None:
+        await at.path()
+        await at.exporter.stop_listening()
+        await at.exporter.end_sessions(logout_wait_s=1)
+        assert at.exporter.sessions() == [] and at.addresses == []
 
-    in_loop(FakeDataPath(Disks()), run)
+    exporting(run)
 
 
 @pytest.mark.parametrize(
     ("record", "status"),
     [
         (RECORD, LoginStatus.SUCCESS),
-        (TargetRecord(DISK, "id", initiators=(INITIATOR,)), LoginStatus.SUCCESS),
+        (replace(RECORD, initiators=(InitiatorRecord(INITIATOR),)), LoginStatus.SUCCESS),
         (
-            TargetRecord(DISK, "id", initiators=(f"{INITIATOR}2",)),
+            replace(RECORD, initiators=(InitiatorRecord(f"{INITIATOR}2"),)),
             LoginStatus.AUTHORIZATION_FAILURE,
         ),
-        (TargetRecord(DISK, "id", chap=ChapRecord("u", "twelve bytes")), None),
+        (replace(RECORD, chap=CHAP), LoginStatus.AUTHENTICATION_FAILURE),
+        (
+            replace(RECORD, initiators=(InitiatorRecord(INITIATOR, CHAP),)),
+            LoginStatus.AUTHENTICATION_FAILURE,
+        ),
+        (replace(RECORD, ports=(PortRecord(2, 1),)), LoginStatus.NOT_FOUND),
+        (
+            replace(RECORD, redirect=RedirectRecord("192.0.2.1", 3260)),
+            LoginStatus.TARGET_MOVED_TEMPORARILY,
+        ),
     ],
 )
-def test_who_may_log_in_is_asked_at_each_login(
-    record: TargetRecord, status: LoginStatus | None
-) -> None:
-    async def run(exporter: PortalExporter) -> None:
-        exporter.set_target(record)
-        got, _ = await log_in(exporter)
-        assert got == status if status is not None else got != LoginStatus.SUCCESS
+def test_who_may_log_in_is_asked_at_each_login(record: TargetRecord, status: LoginStatus) -> None:
+    async def run(at: Exporting) -> None:
+        at.exporter.set_target(record)
+        assert await at.status() == status
 
-    in_loop(FakeDataPath(Disks()), run)
+    exporting(run)
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:3260", ("127.0.0.1", 3260)),
-        ("[::1]:0", ("::1", 0)),
-        (":3260", ("0.0.0.0", 3260)),
-        ("host.example:1", ("host.example", 1)),
-    ],
-)
-def test_addresses_are_parsed(text: str, address: tuple[str, int]) -> None:
-    assert parse_listen(text) == address
+def test_who_is_no_longer_allowed_is_logged_out_and_nobody_else() -> None:
+    async def run(at: Exporting) -> None:
+        kept, ended = await at.path(), await at.path(f"{INITIATOR}2")
+        at.exporter.set_target(replace(RECORD, initiators=(InitiatorRecord(INITIATOR),)))
+        assert await ended.reader.read() == b""
+        assert [one.id for one in at.exporter.sessions()] == [kept.number]
+
+    exporting(run)
 
 
-@pytest.mark.parametrize("text", ["", "3260", "host", "host:", "host:x", "host:65536", "host:-1"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(InvalidArgument):
-        parse_listen(text)
+def test_a_target_that_leaves_a_group_ends_the_sessions_there() -> None:
+    async def run(at: Exporting) -> None:
+        at.exporter.set_target(BOTH)
+        path = await at.path()
+        at.exporter.set_target(replace(BOTH, ports=BOTH.ports[1:]))
+        assert await path.reader.read() == b""
+        assert await at.status() == LoginStatus.NOT_FOUND
+
+    exporting(run)
+
+
+def test_a_redirection_is_followed_to_where_it_leads() -> None:
+    async def run(at: Exporting) -> None:
+        here, there = at.addresses
+        host, port = there.split(":")
+        at.exporter.set_target(replace(RECORD, redirect=RedirectRecord(host, int(port), True)))
+        answer, reader = await at.answer(address=here)
+        assert answer.status == LoginStatus.TARGET_MOVED_PERMANENTLY
+        assert decode_text(answer.data) == [("TargetAddress", there)]
+        assert await reader.read() == b""
+        assert await at.status(INITIATOR, there) == LoginStatus.SUCCESS
+
+    exporting(run, listen=("127.0.0.1:0", "127.0.0.1:0"))
+
+
+def test_views_that_nobody_uses_are_dropped() -> None:
+    async def run(at: Exporting) -> None:
+        at.exporter.map(DISK, 0, unit())
+        path, other = await at.path(), await at.path(f"{INITIATOR}2")
+        await at.verb(at.exporter.housekeep)
+        assert path.native.luns and other.native.luns
+        at.exporter.close_session(path.number)
+        await eventually(lambda: len(at.exporter.sessions()) == 1)
+        await at.verb(at.exporter.housekeep)
+        assert path.native.luns == {} and path.command_set.luns() == []
+        assert other.native.luns
+        assert (await at.path()).luns() == [0]
+
+    exporting(run)

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use datapath::block_io::{BlockIo, ReadResult};
 use datapath::error::IoError;
+use datapath::limits::{ATOMIC_BYTES_MAX, EXCLUSIVE_BYTES_MAX};
 use datapath::member::FileMember;
-use datapath::volume::{SnapshotImage, Volume};
+use datapath::scsi::UnitCounters;
+use datapath::volume::{SnapshotImage, Volume, copy};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -30,6 +32,14 @@ impl UnitDevice {
 
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Image(_))
+    }
+
+    /// What takes changes that are more than one write.
+    fn volume(&self) -> Result<&Volume<FileMember>, IoError> {
+        match self {
+            Self::Volume(volume) => Ok(volume),
+            Self::Image(_) => Err(IoError::ReadOnly),
+        }
     }
 }
 
@@ -81,9 +91,15 @@ impl BlockIo for UnitDevice {
 pub struct Device {
     pub threads: Arc<Threads>,
     pub device: UnitDevice,
+    /// Of every target that shows it.
+    pub counters: Arc<UnitCounters>,
 }
 
 impl Device {
+    pub fn new(threads: Arc<Threads>, device: UnitDevice) -> Self {
+        Self { threads, device, counters: Arc::default() }
+    }
+
     /// Python checks ranges first, as every door above floor 5 does; here a bad one is an error
     /// instead of a broken invariant.
     fn check_range(&self, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {
@@ -96,6 +112,15 @@ impl Device {
             return Ok(());
         }
         let text = format!("bytes {offset_bytes}+{length_bytes} are no blocks of the device");
+        Err(Failure::new("invalid-argument", text).into())
+    }
+
+    fn check_change(&self, offset_bytes: u64, data: &[u8], bytes_max: u64) -> PyResult<()> {
+        self.check_range(offset_bytes, data.len() as u64)?;
+        if data.len() as u64 <= bytes_max {
+            return Ok(());
+        }
+        let text = format!("{} bytes are more than {bytes_max}", data.len());
         Err(Failure::new("invalid-argument", text).into())
     }
 }
@@ -115,6 +140,23 @@ impl Device {
     #[getter]
     fn read_only(&self) -> bool {
         self.device.is_read_only()
+    }
+
+    #[getter]
+    fn atomic_bytes_max(&self) -> u64 {
+        if self.device.is_read_only() { 0 } else { ATOMIC_BYTES_MAX }
+    }
+
+    fn fast_path_counts(&self) -> (u64, u64, u64, u64, u64, u64) {
+        let counts = self.counters.counts();
+        (
+            counts.reads,
+            counts.read_bytes,
+            counts.read_ns,
+            counts.writes,
+            counts.written_bytes,
+            counts.write_ns,
+        )
     }
 
     fn read<'py>(
@@ -156,5 +198,55 @@ impl Device {
         let device = self.device.clone();
         self.threads
             .run(py, move || async move { device.write_zeroes(offset_bytes, length_bytes).await })
+    }
+
+    fn compare_and_write(
+        &self,
+        py: Python<'_>,
+        offset_bytes: u64,
+        expected: &[u8],
+        data: &[u8],
+    ) -> PyResult<Option<u64>> {
+        self.check_change(offset_bytes, data, EXCLUSIVE_BYTES_MAX)?;
+        if expected.len() != data.len() {
+            let text = format!("{} bytes are expected, {} written", expected.len(), data.len());
+            return Err(Failure::new("invalid-argument", text).into());
+        }
+        let (expected, data) = (Bytes::copy_from_slice(expected), Bytes::copy_from_slice(data));
+        let device = self.device.clone();
+        self.threads.run(py, move || async move {
+            device.volume()?.compare_and_write(offset_bytes, expected, data).await
+        })
+    }
+
+    fn or_write(&self, py: Python<'_>, offset_bytes: u64, data: &[u8]) -> PyResult<()> {
+        self.check_change(offset_bytes, data, EXCLUSIVE_BYTES_MAX)?;
+        let (device, data) = (self.device.clone(), Bytes::copy_from_slice(data));
+        self.threads
+            .run(py, move || async move { device.volume()?.or_write(offset_bytes, data).await })
+    }
+
+    fn write_atomic(&self, py: Python<'_>, offset_bytes: u64, data: &[u8]) -> PyResult<()> {
+        self.check_change(offset_bytes, data, ATOMIC_BYTES_MAX)?;
+        let (device, data) = (self.device.clone(), Bytes::copy_from_slice(data));
+        self.threads
+            .run(py, move || async move { device.volume()?.write_atomic(offset_bytes, data).await })
+    }
+
+    fn copy_from(
+        &self,
+        py: Python<'_>,
+        source: &Self,
+        source_offset_bytes: u64,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> PyResult<()> {
+        source.check_range(source_offset_bytes, length_bytes)?;
+        self.check_range(offset_bytes, length_bytes)?;
+        let (source, device) = (source.device.clone(), self.device.clone());
+        self.threads.run(py, move || async move {
+            let destination = device.volume()?;
+            copy(&source, source_offset_bytes, destination, offset_bytes, length_bytes).await
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use datapath::scsi::Sessions;
 use datapath::transport::Workers;
 use pyo3::prelude::*;
 
@@ -13,6 +14,8 @@ use crate::slow_path::SlowThreads;
 pub struct Threads {
     pub workers: Workers,
     pub slow: Arc<SlowThreads>,
+    /// The sessions of all targets.
+    pub sessions: Arc<Sessions>,
 }
 
 impl Threads {
@@ -46,7 +49,8 @@ impl Runtime {
         py.detach(|| {
             let workers = Workers::start(threads)?;
             let slow = Arc::new(SlowThreads::start()?);
-            Ok(Self { threads: Arc::new(Threads { workers, slow }) })
+            let sessions = Arc::default();
+            Ok(Self { threads: Arc::new(Threads { workers, slow, sessions }) })
         })
     }
 

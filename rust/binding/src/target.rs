@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use datapath::scsi::{LogicalUnit, NexusId, Target as TaskRouter};
+use datapath::limits::SENSE_BYTES_MAX;
+use datapath::scsi::nexus::end_token;
+use datapath::scsi::{LogicalUnit, NexusId, Target as TaskRouter, UnitNumber};
 use datapath::transport::iscsi::{SessionHandle, SessionParameters};
 use pyo3::prelude::*;
 
@@ -43,6 +45,7 @@ struct Negotiated {
     initial_r2t: bool,
     immediate_data: bool,
     max_outstanding_r2t: u16,
+    protocol_level: u8,
 }
 
 impl Negotiated {
@@ -64,6 +67,7 @@ impl Negotiated {
             initial_r2t: self.initial_r2t,
             immediate_data: self.immediate_data,
             max_outstanding_r2t: self.max_outstanding_r2t,
+            protocol_level: self.protocol_level,
         }
     }
 }
@@ -74,13 +78,17 @@ impl Target {
     fn new(runtime: &Runtime, command_set: Py<PyAny>) -> Self {
         let threads = Arc::clone(&runtime.threads);
         let slow_path = PythonCommandSet::new(Arc::clone(&threads.slow), command_set);
-        Self { threads, router: Arc::new(TaskRouter::new(Arc::new(slow_path))) }
+        let router = TaskRouter::new(Arc::clone(&threads.sessions), Arc::new(slow_path));
+        Self { threads, router: Arc::new(router) }
     }
 
-    fn map(&self, lun: u64, device: &Device) {
+    fn map(&self, lun: u64, device: &Device, unit: u64, read_only: bool) {
+        let counters = Arc::clone(&device.counters);
         let device = device.device.clone();
-        let (block_bytes, read_only) = (device.block_bytes(), device.is_read_only());
-        self.router.map(lun, Arc::new(LogicalUnit::new(device, block_bytes, read_only)));
+        let (block_bytes, read_only) = (device.block_bytes(), read_only || device.is_read_only());
+        let unit = LogicalUnit::new(UnitNumber(unit), device, block_bytes, read_only)
+            .counting_in(counters);
+        self.router.map(lun, Arc::new(unit));
     }
 
     fn unmap(&self, lun: u64) {
@@ -91,6 +99,15 @@ impl Target {
         if let Some(unit) = self.router.unit(lun) {
             unit.gate().set_pending(nexus.map(NexusId), pending);
         }
+    }
+
+    /// Waits without the interpreter's lock, which a task that is to end may need.
+    fn abort_tasks(&self, py: Python<'_>, lun: u64, nexuses: Vec<u64>) {
+        let nexuses: Vec<NexusId> = nexuses.into_iter().map(NexusId).collect();
+        let (token, ended) = end_token();
+        self.router.abort_tasks_of(&nexuses, lun, &token);
+        drop(token);
+        py.detach(|| ended.wait());
     }
 
     /// The descriptor is closed whatever comes of it.
@@ -145,6 +162,15 @@ impl Session {
 
     fn logout_request(&self) {
         self.handle.request_logout(LOGOUT_WITHIN_S);
+    }
+
+    fn report_event(&self, lun: u64, sense: &[u8]) -> PyResult<()> {
+        if sense.is_empty() || sense.len() > SENSE_BYTES_MAX {
+            let failure = Failure::new("invalid-argument", "sense data has 1 to 252 bytes");
+            return Err(failure.into());
+        }
+        self.handle.report_event(lun, Bytes::copy_from_slice(sense));
+        Ok(())
     }
 
     fn counters(&self) -> PyResult<String> {

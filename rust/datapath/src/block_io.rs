@@ -9,6 +9,8 @@
 //!   may lose it, keep it or tear it at 512-byte borders, independently of other writes.
 //! - After a completed `discard` or `write_zeroes` the range reads as zeros; `discard` also gives
 //!   the space back where the floor below can. Neither is durable before a `flush`.
+//! - What `mapped_run` calls deallocated reads as zeros until it is written; what it calls mapped may
+//!   hold anything, zeros too.
 //! - Overlapping calls in flight at the same time have no order among them.
 //! - A failed write leaves its range undefined (old, new or torn), and nothing else.
 //! - Futures are driven to their end. Dropping one stands for a power cut, nothing less: no caller
@@ -22,6 +24,7 @@ use std::future::Future;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::IoError;
+use crate::limits::{MAPPED_RUNS_MAX, SECTOR_BYTES};
 
 /// What a read gives back: the outcome, and the buffer it was lent (filled when `Ok`).
 pub type ReadResult = (Result<(), IoError>, BytesMut);
@@ -48,12 +51,51 @@ pub trait BlockIo: Send + Sync + 'static {
         length_bytes: u64,
     ) -> impl Future<Output = Result<(), IoError>>;
 
-    /// Zeroes a range.
+    /// Zeroes a range. Where its space was taken it stays so.
     fn write_zeroes(
         &self,
         offset_bytes: u64,
         length_bytes: u64,
     ) -> impl Future<Output = Result<(), IoError>>;
+
+    /// Whether the first sector of a range that is not empty is mapped, and for how many bytes of
+    /// the range that goes on at least; whole sectors, one or more. The next sector may be the same.
+    fn mapped_run(
+        &self,
+        _offset_bytes: u64,
+        length_bytes: u64,
+    ) -> impl Future<Output = Result<(bool, u64), IoError>> {
+        async move { Ok((true, length_bytes)) }
+    }
+
+    /// A discard whose borders are multiples of this gives back all of its space; a multiple of 512.
+    fn unmap_granularity_bytes(&self) -> u64 {
+        SECTOR_BYTES
+    }
+}
+
+/// What of a range that is not empty is mapped: lengths in bytes, neighbours differ. It covers the
+/// range from its start on, all of it unless there are many runs.
+pub async fn mapped_runs<B: BlockIo>(
+    device: &B,
+    offset_bytes: u64,
+    length_bytes: u64,
+) -> Result<Vec<(u64, bool)>, IoError> {
+    let mut runs: Vec<(u64, bool)> = Vec::new();
+    let mut done = 0;
+    for _ in 0..MAPPED_RUNS_MAX {
+        if done == length_bytes {
+            break;
+        }
+        let at = offset_bytes + done;
+        let (mapped, run_bytes) = device.mapped_run(at, length_bytes - done).await?;
+        match runs.last_mut() {
+            Some(last) if last.1 == mapped => last.0 += run_bytes,
+            _ => runs.push((run_bytes, mapped)),
+        }
+        done += run_bytes;
+    }
+    Ok(runs)
 }
 
 /// A range that can be made longer: the space of an exception store.

@@ -16,8 +16,22 @@ pub const CHUNKS_PER_VOLUME_MAX: u64 = 1 << 32;
 pub const SNAPSHOTS_PER_VOLUME_MAX: usize = 4096;
 /// Volumes of one pool: the catalog is written whole at each change.
 pub const VOLUMES_PER_POOL_MAX: usize = 4096;
+/// Attributes of one volume: a few for each thing that the floors above keep with it.
+pub const ATTRIBUTES_PER_VOLUME_MAX: usize = 32;
+/// Bytes of an attribute's name: it is a word.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
+/// Bytes of an attribute's value: the catalog, which is written whole at each change, stays small.
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 16 << 10;
 /// Characters of a pool's, volume's or snapshot's name.
 pub const NAME_CHARS_MAX: usize = 128;
+
+/// Runs that one look at what is mapped asks for; each may wait for a thread that asks the kernel.
+pub const MAPPED_RUNS_MAX: usize = 1024;
+/// Chunks of a snapshot that are looked up for one run of what is mapped.
+pub const MAPPED_RUN_CHUNKS_MAX: u64 = 1 << 14;
+
+/// Space that is taken in advance at a time, so that other work of the thread comes between.
+pub const ALLOCATED_PIECE_BYTES: u64 = 1 << 30;
 
 /// Chunks of one volume being preserved at the same time; each holds a buffer of a chunk's size.
 pub const PRESERVING_CHUNKS_MAX: usize = 64;
@@ -25,6 +39,15 @@ pub const PRESERVING_CHUNKS_MAX: usize = 64;
 /// Data of one command. Longer ones are not solicited and not read: it bounds what a single CDB can
 /// make us hold, and is what the Block Limits page reports as MAXIMUM TRANSFER LENGTH.
 pub const TRANSFER_BYTES_MAX: u32 = 16 << 20;
+
+/// What an exclusive change may be alone on: as long as a command can be, since ORWRITE has no limit
+/// of its own. It bounds what is read and compared at once, and how long others wait for the chunks.
+pub const EXCLUSIVE_BYTES_MAX: u64 = TRANSFER_BYTES_MAX as u64;
+/// What is written all or nothing: far above the pages of databases, and log and data fit into the
+/// least that a pool gives out.
+pub const ATOMIC_BYTES_MAX: u64 = 256 << 10;
+/// What a copy between devices holds in memory: long enough to keep members streaming.
+pub const COPY_BYTES_MAX: u64 = 1 << 20;
 
 /// Commands of one session in progress (MaxCmdSN - ExpCmdSN + 1 when none is): deep enough for one
 /// initiator's queue, small enough that a session's tasks fit in a cache.
@@ -52,6 +75,12 @@ pub const TEXT_BYTES_MAX: usize = 16 << 10;
 pub const RECEIVE_BYTES: usize = 128 << 10;
 /// Buffers kept for reuse by one session.
 pub const POOLED_BYTES_PER_SESSION_MAX: usize = 8 << 20;
+
+/// Asynchronous events that wait for one session's thread; more tell an initiator nothing that its
+/// next command would not.
+pub const EVENTS_WAITING_MAX: usize = 64;
+/// The longest sense data (SPC-4, 4.5.1), so also that of an asynchronous event.
+pub const SENSE_BYTES_MAX: usize = 252;
 
 /// Silence of a peer after which it is sent a NOP-In ping.
 pub const PING_AFTER_S: u64 = 15;

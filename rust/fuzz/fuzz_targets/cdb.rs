@@ -11,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 
 use datapath::member::MemoryMember;
 use datapath::scsi::buffers::BufferPool;
+use datapath::scsi::logical_unit::UnitNumber;
 use datapath::scsi::{Cdb, LogicalUnit, NexusId, Request, TaskAttribute};
 
 const BLOCK_BYTES: usize = 512;
@@ -32,7 +33,7 @@ fn range(cdb: &[u8]) -> Option<(u64, u64)> {
 
 thread_local! {
     static UNIT: (LogicalUnit<MemoryMember>, RefCell<Vec<u8>>) = (
-        LogicalUnit::new(MemoryMember::new("m", DEVICE_BYTES as u64), BLOCK_BYTES as u32, false),
+        LogicalUnit::new(UnitNumber(1), MemoryMember::new("m", DEVICE_BYTES as u64), BLOCK_BYTES as u32, false),
         RefCell::new(vec![0; DEVICE_BYTES]),
     );
 }

@@ -115,7 +115,7 @@ impl Loop {
             }
             5 => {
                 let (token, _ended) = end_token();
-                self.session.abort_tasks((step & 8 == 0).then_some(0), &token);
+                self.session.abort_tasks(if step & 8 == 0 { &[0] } else { &[] }, None, &token);
             }
             6 => {
                 self.now_s += u64::from(step & 31);

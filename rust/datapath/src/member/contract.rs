@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use crate::block_io::BlockIo;
+use crate::block_io::{BlockIo, mapped_runs};
 use crate::limits::SECTOR_BYTES;
 use crate::simulation::Random;
 
@@ -26,7 +26,7 @@ pub async fn check<B: BlockIo>(device: &B, seed: u64, rounds: u32) {
     for round in 0..rounds {
         let (offset, length) = range(&mut random, model.len() as u64);
         let part = offset as usize..(offset + length) as usize;
-        match random.below(8) {
+        match random.below(9) {
             0..=3 => {
                 random.fill(&mut model[part.clone()]);
                 let data = Bytes::copy_from_slice(&model[part]);
@@ -41,6 +41,12 @@ pub async fn check<B: BlockIo>(device: &B, seed: u64, rounds: u32) {
                 model[part].fill(0);
             }
             6 => device.flush().await.expect("flush"),
+            7 => {
+                let (mapped, run) = mapped_run(device, offset, length).await;
+                let run = &model[offset as usize..(offset + run) as usize];
+                let zeros = run.iter().all(|byte| *byte == 0);
+                assert!(mapped || zeros, "seed {seed}, round {round}: {offset} is deallocated");
+            }
             _ => {
                 let found = read(device, offset, length).await;
                 assert!(found == model[part], "seed {seed}, round {round}: {length} at {offset}");
@@ -109,6 +115,39 @@ async fn read<B: BlockIo>(device: &B, offset: u64, length: u64) -> BytesMut {
     outcome.expect("read");
     assert_eq!(buffer.len() as u64, length, "the buffer came back with another length");
     buffer
+}
+
+async fn mapped_run<B: BlockIo>(device: &B, offset: u64, length: u64) -> (bool, u64) {
+    let (mapped, run) = device.mapped_run(offset, length).await.expect("what is mapped");
+    let whole = run > 0 && run <= length && run.is_multiple_of(SECTOR_BYTES);
+    assert!(whole, "a run of {run} bytes in {length} at {offset}");
+    (mapped, run)
+}
+
+/// What is discarded in whole granules is deallocated, what is written is mapped, and what shares a
+/// granule with data reads as zeros all the same. For devices that give space back.
+pub async fn check_discards<B: BlockIo>(device: &B, seed: u64, rounds: u32) {
+    let mut random = Random::new(seed);
+    let granule = device.unmap_granularity_bytes();
+    let granules = device.size_bytes().min(WINDOW_BYTES) / granule;
+    assert!(granule.is_multiple_of(SECTOR_BYTES) && granules > 2, "granules of {granule} bytes");
+    for round in 0..rounds {
+        let first = random.below(granules - 2);
+        let count = 1 + random.below((granules - first - 1).min(40));
+        let (offset, length) = (first * granule, count * granule);
+        let mut data = vec![0; (length + granule) as usize];
+        random.fill(&mut data);
+        device.write_at(offset, Bytes::from(data)).await.expect("write");
+        let runs = mapped_runs(device, offset, length + granule).await.expect("what is mapped");
+        assert_eq!(runs, [(length + granule, true)], "seed {seed}, round {round}: written");
+        // The last sector of the last granule stays, so the granule does.
+        let cut = length + granule - SECTOR_BYTES;
+        device.discard(offset, cut).await.expect("discard");
+        assert!(read(device, offset, cut).await.iter().all(|byte| *byte == 0));
+        let runs = mapped_runs(device, offset, length + granule).await.expect("what is mapped");
+        assert_eq!(runs[0], (length, false), "seed {seed}, round {round}: {runs:?}");
+        assert!(runs.last().is_some_and(|last| last.1), "the data at the end: {runs:?}");
+    }
 }
 
 /// A range of whole sectors within `size`: often short, sometimes long.

@@ -24,6 +24,8 @@ pub enum Call {
     Write,
     /// Flushes.
     Flush,
+    /// Takings of space, which find none.
+    Allocate,
 }
 
 /// What happens.
@@ -209,11 +211,35 @@ impl<M: Member> BlockIo for Faulty<M> {
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.zero(offset_bytes, length_bytes, false).await
     }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.plan.delay().await;
+        match self.plan.strike(Call::Read) {
+            None => self.member.mapped_run(offset_bytes, length_bytes).await,
+            Some(_) => Err(self.injected(Call::Read)),
+        }
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.member.unmap_granularity_bytes()
+    }
 }
 
 impl<M: Member> Member for Faulty<M> {
     fn name(&self) -> &str {
         self.member.name()
+    }
+
+    async fn allocate(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        self.plan.delay().await;
+        match self.plan.strike(Call::Allocate) {
+            None => self.member.allocate(offset_bytes, length_bytes).await,
+            Some(_) => Err(IoError::NoSpace),
+        }
     }
 }
 

@@ -8,7 +8,11 @@
 //! - `flush` is `fdatasync`. One that failed stands for good: the kernel forgets which pages it
 //!   could not write, so that a later one would vouch for data that is lost.
 //! - `discard` punches a hole, which reads as zeros by definition, also on block devices; where
-//!   that is not supported the range is zeroed, at last by writing zeros.
+//!   that is not supported the range is zeroed, at last by writing zeros. Parts of a block of the file
+//!   system are zeroed and stay mapped.
+//! - `write_zeroes` leaves the range with its space: where the file system cannot zero it so, a hole
+//!   is punched and filled again.
+//! - What is mapped is what `SEEK_DATA` says; a block device, or a file system without it, is mapped.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,6 +29,7 @@ use super::Member;
 use super::file_open::{self, Opened};
 use crate::block_io::{BlockIo, ReadResult};
 use crate::error::{IoError, PoolError};
+use crate::limits::SECTOR_BYTES;
 
 /// Zeros are written in parts of this size where nothing better is supported.
 const ZEROS_BYTES: usize = 256 << 10;
@@ -37,6 +42,8 @@ pub struct FileMember {
     size_bytes: u64,
     /// On tmpfs or ramfs.
     in_memory: bool,
+    regular: bool,
+    block_bytes: u64,
     flush_failed: AtomicBool,
 }
 
@@ -59,6 +66,8 @@ impl FileMember {
             file: Arc::new(opened.file.into()),
             size_bytes: opened.size_bytes,
             in_memory: opened.in_memory,
+            regular: opened.regular,
+            block_bytes: opened.block_bytes,
             flush_failed: AtomicBool::new(false),
         }
     }
@@ -158,25 +167,33 @@ impl FileMember {
         }
     }
 
-    /// Zeroes by the first of `modes` that the file knows, else by writing.
-    async fn zero(&self, offset_bytes: u64, length_bytes: u64, modes: [i32; 2]) -> io::Result<()> {
-        for mode in modes {
-            let outcome = if self.in_memory {
-                retry(|| allocate(&self.file, mode, offset_bytes, length_bytes))
-            } else {
-                let file = self.file.clone();
-                let call = move || retry(|| allocate(&file, mode, offset_bytes, length_bytes));
-                match compio::runtime::spawn_blocking(call).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => Err(io::Error::other("the call was lost with its thread")),
-                }
+    /// Makes a call that may wait for a device: in another thread, except in memory.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl Fn(&OwnedFd) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        if self.in_memory {
+            return retry(|| call(&self.file));
+        }
+        let file = self.file.clone();
+        match compio::runtime::spawn_blocking(move || retry(|| call(&file))).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(io::Error::other("the call was lost with its thread")),
+        }
+    }
+
+    /// Zeroes by the first of `ways` that the file knows, each a row of modes; else by writing.
+    async fn zero(&self, offset: u64, length: u64, ways: [&'static [i32]; 2]) -> io::Result<()> {
+        for way in ways {
+            let all = move |file: &OwnedFd| {
+                way.iter().try_for_each(|mode| allocate(file, *mode, offset, length))
             };
-            match outcome {
+            match self.blocking(all).await {
                 Err(error) if is_unsupported(&error) => {}
                 outcome => return outcome,
             }
         }
-        self.write_zeros_out(offset_bytes, length_bytes).await
+        self.write_zeros_out(offset, length).await
     }
 
     async fn write_zeros_out(&self, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
@@ -215,21 +232,49 @@ impl BlockIo for FileMember {
     }
 
     async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        let modes = [PUNCH_HOLE, ZERO_RANGE];
-        let outcome = self.zero(offset_bytes, length_bytes, modes).await;
+        let ways: [&[i32]; 2] = [&[PUNCH_HOLE], &[ZERO_RANGE]];
+        let outcome = self.zero(offset_bytes, length_bytes, ways).await;
         outcome.map_err(|error| self.failed("discard", &error))
     }
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        let modes = [ZERO_RANGE, PUNCH_HOLE];
-        let outcome = self.zero(offset_bytes, length_bytes, modes).await;
+        let ways: [&[i32]; 2] = [&[ZERO_RANGE], &[PUNCH_HOLE, ALLOCATE]];
+        let outcome = self.zero(offset_bytes, length_bytes, ways).await;
         outcome.map_err(|error| self.failed("write zeroes", &error))
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        if !self.regular {
+            return Ok((true, length_bytes));
+        }
+        let run = self.blocking(move |file| file_run(file, offset_bytes, length_bytes)).await;
+        run.map_err(|error| self.failed("look for holes", &error))
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.block_bytes
     }
 }
 
 impl Member for FileMember {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    async fn allocate(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+        if !self.regular {
+            return Ok(());
+        }
+        let outcome =
+            self.blocking(move |file| allocate(file, ALLOCATE, offset_bytes, length_bytes)).await;
+        outcome.map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => IoError::NoSpace,
+            _ => self.failed("take space in advance", &error),
+        })
     }
 
     fn release(&self) {
@@ -241,11 +286,37 @@ impl Member for FileMember {
 const PUNCH_HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
 const ZERO_RANGE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
 
+const ALLOCATE: i32 = libc::FALLOC_FL_KEEP_SIZE;
+
 fn allocate(file: &OwnedFd, mode: i32, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
     let (offset, length) = (offset_bytes as i64, length_bytes as i64);
     // SAFETY: the descriptor is open while `file` is borrowed; the call touches no memory of ours.
     let outcome = unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the first sector of a range holds data, and for how many bytes that goes on.
+fn file_run(file: &OwnedFd, offset_bytes: u64, length_bytes: u64) -> io::Result<(bool, u64)> {
+    let end = offset_bytes + length_bytes;
+    let data = match seek(file, offset_bytes, libc::SEEK_DATA) {
+        Ok(data) => data,
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => seek(file, 0, libc::SEEK_END)?,
+        Err(error) if is_unsupported(&error) => return Ok((true, length_bytes)),
+        Err(error) => return Err(error),
+    };
+    let hole_bytes = data.clamp(offset_bytes, end) - offset_bytes;
+    if hole_bytes >= SECTOR_BYTES {
+        return Ok((false, hole_bytes / SECTOR_BYTES * SECTOR_BYTES));
+    }
+    let hole = seek(file, offset_bytes, libc::SEEK_HOLE)?.clamp(offset_bytes + 1, end);
+    Ok((true, (hole - offset_bytes).next_multiple_of(SECTOR_BYTES)))
+}
+
+fn seek(file: &OwnedFd, offset_bytes: u64, whence: i32) -> io::Result<u64> {
+    // SAFETY: the descriptor is open while `file` is borrowed; the call touches no memory of ours,
+    // and nobody uses the descriptor's own position.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), offset_bytes as i64, whence) };
+    u64::try_from(found).map_err(|_| io::Error::last_os_error())
 }
 
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {

@@ -4,11 +4,11 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::PoolError;
-use crate::limits::SECTOR_BYTES;
+use crate::limits::{SECTOR_BYTES, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
 
 /// A file or block device that nobody else holds.
 pub(super) struct Opened {
@@ -16,6 +16,10 @@ pub(super) struct Opened {
     pub(super) file: File,
     pub(super) size_bytes: u64,
     pub(super) in_memory: bool,
+    /// Not a block device.
+    pub(super) regular: bool,
+    /// What the file system gives and takes at a time.
+    pub(super) block_bytes: u64,
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, PoolError> {
@@ -53,12 +57,22 @@ pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Opened, PoolError> 
 
 fn opened(path: &Path, mut file: File) -> Result<Opened, PoolError> {
     let end = file.seek(SeekFrom::End(0)).map_err(|error| refused(path, error))?;
+    let metadata = file.metadata().map_err(|error| refused(path, error))?;
     Ok(Opened {
         name: path.display().to_string(),
         size_bytes: end / SECTOR_BYTES * SECTOR_BYTES,
         in_memory: is_in_memory(&file).map_err(|error| refused(path, error))?,
+        regular: metadata.is_file(),
+        block_bytes: block_bytes(&metadata),
         file,
     })
+}
+
+/// As the file system tells it; a page where that is no size that strips could be multiples of.
+fn block_bytes(metadata: &Metadata) -> u64 {
+    let told = metadata.blksize();
+    let plausible = told.is_power_of_two() && (SECTOR_BYTES..=STRIP_BYTES_MAX).contains(&told);
+    if plausible { told } else { STRIP_BYTES_MIN }
 }
 
 fn check_type(path: &Path, metadata: &Metadata) -> Result<(), PoolError> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
 type Page = [u8; PAGE_BYTES];
 
 /// A sparse array of bytes, zeros at first.
@@ -50,6 +50,16 @@ impl Image {
                 Arc::make_mut(bytes)[within..][..part.len()].fill(0);
             }
         }
+    }
+
+    /// Whether the page of `offset_bytes` is there, and how many bytes from there on are alike.
+    pub(crate) fn mapped_run(&self, offset_bytes: u64, length_bytes: u64) -> (bool, u64) {
+        let length = usize::try_from(length_bytes).expect("fits memory");
+        let mut parts = self.parts(offset_bytes, length);
+        let (first, _, part) = parts.next().expect("the range is not empty");
+        let mapped = self.pages[first].is_some();
+        let alike = parts.take_while(|(page, ..)| self.pages[*page].is_some() == mapped);
+        (mapped, alike.last().map_or(part.end, |(_, _, last)| last.end) as u64)
     }
 
     /// Cuts a range at page borders: page, offset within it, range within the caller's buffer.

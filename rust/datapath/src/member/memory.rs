@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use bytes::{Bytes, BytesMut};
 
 use super::Member;
-use super::image::Image;
+use super::image::{Image, PAGE_BYTES};
 use crate::block_io::{BlockIo, ReadResult};
 use crate::error::IoError;
 
@@ -55,6 +55,19 @@ impl BlockIo for MemoryMember {
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.change(|image| image.zero(offset_bytes, length_bytes));
         Ok(())
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        let image = self.image.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(image.mapped_run(offset_bytes, length_bytes))
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        PAGE_BYTES as u64
     }
 }
 

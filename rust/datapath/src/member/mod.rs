@@ -3,7 +3,10 @@
 //! A member is a [`BlockIo`] with a name. Decorators and the simulated member serve tests and
 //! searches and exist only with the feature `simulation`.
 
+use std::future::Future;
+
 use crate::block_io::BlockIo;
+use crate::error::IoError;
 
 #[cfg(feature = "simulation")]
 pub mod contract;
@@ -28,6 +31,17 @@ pub trait Member: BlockIo {
     /// The user's name for it, for messages.
     fn name(&self) -> &str;
 
+    /// Takes the space of a range from what the member lies on, so that writing there cannot want
+    /// for any. What the range holds stays, also where this fails: with `IoError::NoSpace` where
+    /// there is not enough.
+    fn allocate(
+        &self,
+        _offset_bytes: u64,
+        _length_bytes: u64,
+    ) -> impl Future<Output = Result<(), IoError>> {
+        async { Ok(()) }
+    }
+
     /// Lets others have it, once nothing is read from it or written to it any more, though the
     /// object lives on in somebody's hands.
     fn release(&self) {}
@@ -43,6 +57,7 @@ mod tests {
         let runtime = compio::runtime::Runtime::new().unwrap();
         runtime.block_on(contract::check(member, 1, 60));
         runtime.block_on(contract::check_concurrent(member, 2, 4));
+        runtime.block_on(contract::check_discards(member, 3, 20));
     }
 
     #[test]
@@ -69,6 +84,7 @@ mod tests {
             let run = Simulation::new(seed).run(async move {
                 contract::check(&member, seed, 100).await;
                 contract::check_concurrent(&member, seed, 5).await;
+                contract::check_discards(&member, seed, 10).await;
             });
             run.unwrap();
         }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 
 use super::Member;
-use super::image::Image;
+use super::image::{Image, PAGE_BYTES};
 use crate::block_io::{BlockIo, ReadResult};
 use crate::error::IoError;
 use crate::limits::SECTOR_BYTES;
@@ -248,6 +248,21 @@ impl BlockIo for SimulatedMember {
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.change(Change { offset_bytes, length_bytes, data: None }).await
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.delay().await;
+        let run = self.lock().current.mapped_run(offset_bytes, length_bytes);
+        self.delay().await;
+        Ok(run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        PAGE_BYTES as u64
     }
 }
 

@@ -90,6 +90,9 @@ pub struct VolumeRecord {
     pub origin: SpaceId,
     /// Where its exception store is.
     pub store: SpaceId,
+    /// Where its atomic log is, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atomic_log: Option<SpaceId>,
     /// How far the exception store may grow; `None` as far as the pool goes.
     pub store_limit_bytes: Option<u64>,
     /// What happens when the exception store cannot grow.
@@ -101,6 +104,13 @@ pub struct VolumeRecord {
     /// Whatever the floors above want to keep with the volume.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
+}
+
+impl VolumeRecord {
+    /// All spaces that belong to it.
+    pub fn spaces(&self) -> impl Iterator<Item = SpaceId> + use<> {
+        [self.origin, self.store].into_iter().chain(self.atomic_log)
+    }
 }
 
 /// What happens when an exception store is full.
@@ -133,6 +143,10 @@ pub struct SnapshotRecord {
     pub state: SnapshotState,
     /// Why it cannot.
     pub invalid_reason: Option<String>,
+    /// The size of the volume at its point; that of the volume now where there is none, since a
+    /// volume that grows gives one to every snapshot that has none.
+    #[serde(default)]
+    pub volume_bytes: Option<u64>,
     /// The consistent point it belongs to, where several were made at once.
     pub group: Option<Uuid>,
 }

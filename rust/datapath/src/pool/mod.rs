@@ -47,6 +47,15 @@ pub struct CreateOptions {
     pub strip_bytes: u64,
 }
 
+/// When a space takes room on what the members lie on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provisioning {
+    /// As it is written.
+    Thin,
+    /// When its extents are given to it: no write can want for room.
+    Full,
+}
+
 /// A pool as users see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
@@ -234,12 +243,24 @@ impl<M: Member> Pool<M> {
 
     /// Makes a space of at least `size_bytes`, which may be 0; it reads as zeros.
     pub async fn create_space(&self, size_bytes: u64) -> Result<SpaceId, PoolError> {
+        self.create_space_with(size_bytes, Provisioning::Thin, |_, _| Ok(())).await
+    }
+
+    /// The same, with the space's room taken or not; `name` puts its number into the catalog in the
+    /// update that makes it, so that it is at no moment a space without an owner.
+    pub async fn create_space_with(
+        &self,
+        size_bytes: u64,
+        provisioning: Provisioning,
+        name: impl FnOnce(&mut Catalog, SpaceId) -> Result<(), PoolError>,
+    ) -> Result<SpaceId, PoolError> {
         let _turn = self.allocation.lock().await;
-        let extents = self.prepare_extents(size_bytes, None).await?;
+        let extents = self.prepare_extents(size_bytes, None, provisioning).await?;
         self.update(|catalog| {
             let id = SpaceId(catalog.next_space);
             catalog.next_space += 1;
             catalog.spaces.insert(id, extents);
+            name(catalog, id)?;
             Ok(id)
         })
         .await
@@ -279,37 +300,38 @@ impl<M: Member> Pool<M> {
         Ok(space)
     }
 
-    /// Adds at least `additional_bytes` to a space; gives all its extents.
+    /// Adds at least `additional_bytes` to a space, and changes the catalog as `also` says in the
+    /// same update; gives all its extents.
     async fn grow_space(
         &self,
         id: SpaceId,
         additional_bytes: u64,
-        limit_bytes: u64,
-    ) -> Result<Vec<Extent>, IoError> {
+        provisioning: Provisioning,
+        also: impl FnOnce(&mut Catalog) -> Result<(), PoolError>,
+    ) -> Result<Vec<Extent>, PoolError> {
         let _turn = self.allocation.lock().await;
-        let mut extents = self.catalog().spaces.get(&id).cloned().ok_or(IoError::Closed)?;
-        let size: u64 = extents.iter().map(|extent| extent.length_bytes).sum();
-        if size.checked_add(additional_bytes).is_none_or(|wanted| wanted > limit_bytes) {
-            return Err(IoError::NoSpace);
-        }
+        let extents = self.catalog().spaces.get(&id).cloned();
+        let mut extents = extents.ok_or_else(|| no_space_of_number(id))?;
         let after = extents.last().map(|last| last.end_bytes());
-        let more = self.prepare_extents(additional_bytes, after).await.map_err(io_error)?;
+        let more = self.prepare_extents(additional_bytes, after, provisioning).await?;
         free_space::append(&mut extents, &more);
         let grown = extents.clone();
         let outcome = self.update(|catalog| {
             let list = catalog.spaces.get_mut(&id).ok_or_else(|| no_space_of_number(id))?;
             *list = grown;
-            Ok(())
+            also(catalog)
         });
-        outcome.await.map_err(io_error)?;
+        outcome.await?;
         Ok(extents)
     }
 
-    /// Chooses free extents and zeroes them, durably. With `allocation` held.
+    /// Chooses free extents and zeroes them, durably. With `allocation` held: while the members take
+    /// room in advance, no other space is made or grows.
     async fn prepare_extents(
         &self,
         length_bytes: u64,
         after: Option<u64>,
+        provisioning: Provisioning,
     ) -> Result<Vec<Extent>, PoolError> {
         let free = free_space::free_runs(&self.catalog(), self.size_bytes());
         let rounded = length_bytes.checked_next_multiple_of(self.granule_bytes());
@@ -321,10 +343,36 @@ impl<M: Member> Pool<M> {
         for extent in &extents {
             self.set.discard(extent.offset_bytes, extent.length_bytes).await?;
         }
+        if provisioning == Provisioning::Full {
+            self.take_room(&extents).await?;
+        }
         if !extents.is_empty() {
             self.set.flush().await?;
         }
         Ok(extents)
+    }
+
+    /// Takes the room of extents that are zeroed; all of it or none.
+    async fn take_room(&self, extents: &[Extent]) -> Result<(), PoolError> {
+        for extent in extents {
+            let Err(error) = self.set.allocate(extent.offset_bytes, extent.length_bytes).await
+            else {
+                continue;
+            };
+            for extent in extents {
+                // What cannot be given back now is zeroed again when it is next given to a space.
+                drop(self.set.discard(extent.offset_bytes, extent.length_bytes).await);
+            }
+            return Err(match error {
+                IoError::NoSpace => {
+                    let bytes: u64 = extents.iter().map(|extent| extent.length_bytes).sum();
+                    let text = "the file systems of the pool's members have no room for";
+                    PoolError::NoSpace(format!("{text} {bytes} bytes"))
+                }
+                other => other.into(),
+            });
+        }
+        Ok(())
     }
 
     fn granule_bytes(&self) -> u64 {
@@ -352,7 +400,8 @@ fn no_space_of_number(id: SpaceId) -> PoolError {
     PoolError::NotFound(format!("space {}", id.0))
 }
 
-fn io_error(error: PoolError) -> IoError {
+/// A verb's failure where a call on a device needed the verb.
+pub(crate) fn io_error(error: PoolError) -> IoError {
     match error {
         PoolError::Io(error) => error,
         PoolError::NoSpace(_) => IoError::NoSpace,

@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use super::Pool;
-use super::catalog::{Extent, SpaceId};
+use super::catalog::{Catalog, Extent, SpaceId};
+use super::{Pool, Provisioning, io_error};
 use crate::block_io::{BlockIo, Growable, ReadResult};
-use crate::error::IoError;
+use crate::error::{IoError, PoolError};
 use crate::member::Member;
 use crate::stripe::Gate;
 
@@ -97,6 +97,26 @@ impl<M: Member> Space<M> {
 
     pub(super) fn set_closed(&self, closed: bool) {
         self.closed.store(closed, Ordering::Release);
+    }
+
+    /// Adds at least `additional_bytes`, which may be 0, at the end, whatever the limit, and changes
+    /// the catalog as `also` says: both are in force, durably, when it returns `Ok`, or neither. The
+    /// new part reads as zeros. Returns the new size in bytes.
+    pub async fn grow_with(
+        &self,
+        additional_bytes: u64,
+        provisioning: Provisioning,
+        also: impl FnOnce(&mut Catalog) -> Result<(), PoolError>,
+    ) -> Result<u64, PoolError> {
+        let extents = self.pool.grow_space(self.id, additional_bytes, provisioning, also).await?;
+        let table = Table::new(&extents);
+        let size_bytes = table.size_bytes;
+        // Growths of one space may end in another order than they began; the longest table stays.
+        self.table.rcu(|old| {
+            let longer = Table { rows: table.rows.clone(), size_bytes };
+            if old.size_bytes < size_bytes { Arc::new(longer) } else { old.clone() }
+        });
+        Ok(size_bytes)
     }
 
     /// `Closed` once it was deleted.
@@ -193,20 +213,32 @@ impl<M: Member> BlockIo for Space<M> {
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.zero(offset_bytes, length_bytes, false).await
     }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.usable()?;
+        let first = self.table.load().runs(offset_bytes, length_bytes).next();
+        let first = first.expect("the range is not empty");
+        let run = self.pool.set().mapped_run(first.offset_bytes, first.length_bytes).await?;
+        self.usable().map(|()| run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.pool.set().unmap_granularity_bytes()
+    }
 }
 
 impl<M: Member> Growable for Space<M> {
     async fn grow(&self, additional_bytes: u64) -> Result<u64, IoError> {
         self.usable()?;
         let limit = self.limit_bytes.load(Ordering::Acquire);
-        let extents = self.pool.grow_space(self.id, additional_bytes, limit).await?;
-        let table = Table::new(&extents);
-        let size_bytes = table.size_bytes;
-        // Growths of one space may end in another order than they began; the longest table stays.
-        self.table.rcu(|old| {
-            let longer = Table { rows: table.rows.clone(), size_bytes };
-            if old.size_bytes < size_bytes { Arc::new(longer) } else { old.clone() }
-        });
-        Ok(size_bytes)
+        if self.size_bytes().checked_add(additional_bytes).is_none_or(|wanted| wanted > limit) {
+            return Err(IoError::NoSpace);
+        }
+        let grown = self.grow_with(additional_bytes, Provisioning::Thin, |_| Ok(())).await;
+        grown.map_err(io_error)
     }
 }

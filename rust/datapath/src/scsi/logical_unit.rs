@@ -1,5 +1,8 @@
 //! A logical unit's fast path: range check, then floor 5.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::block_io::BlockIo;
@@ -9,16 +12,21 @@ use super::buffers::BufferPool;
 use super::cdb::{self, BlockCommand, Direction};
 use super::counters::{UnitCounters, UnitCounts};
 use super::gate::Gate;
-use super::request::{Completion, Request};
+use super::request::{Completion, Request, TaskAttribute};
+
+/// Which logical unit: the same number in every target that shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UnitNumber(pub u64);
 
 /// A logical unit over a device of floor 5.
 #[derive(Debug)]
 pub struct LogicalUnit<D> {
+    number: UnitNumber,
     device: D,
     block_bytes: u32,
     read_only: bool,
     gate: Gate,
-    counters: UnitCounters,
+    counters: Arc<UnitCounters>,
 }
 
 /// A READ or WRITE in bytes of the device.
@@ -29,11 +37,23 @@ struct Transfer {
 }
 
 impl<D: BlockIo> LogicalUnit<D> {
-    /// `block_bytes` is the logical block length, a multiple of 512.
-    pub fn new(device: D, block_bytes: u32, read_only: bool) -> Self {
+    /// `block_bytes` is the logical block length, a multiple of 512. A unit that is read-only
+    /// declines every WRITE.
+    pub fn new(number: UnitNumber, device: D, block_bytes: u32, read_only: bool) -> Self {
         assert!(block_bytes > 0 && block_bytes.is_multiple_of(512), "a block is whole sectors");
         let (gate, counters) = Default::default();
-        Self { device, block_bytes, read_only, gate, counters }
+        Self { number, device, block_bytes, read_only, gate, counters }
+    }
+
+    /// Which unit it is.
+    pub fn number(&self) -> UnitNumber {
+        self.number
+    }
+
+    /// Counts there: units of several targets over one device are one logical unit.
+    pub fn counting_in(mut self, counters: Arc<UnitCounters>) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// The device below.
@@ -54,6 +74,7 @@ impl<D: BlockIo> LogicalUnit<D> {
     /// Executes a plain READ or WRITE that succeeds; `None` declines. A WRITE that is declined may
     /// have been executed in part: executing it again gives the same bytes, or the sense data.
     pub async fn execute(&self, request: &Request, buffers: &BufferPool) -> Option<Completion> {
+        let begin = Instant::now();
         let completion = match self.transfer(request) {
             None => None,
             Some(transfer) => match transfer.command.direction {
@@ -63,18 +84,19 @@ impl<D: BlockIo> LogicalUnit<D> {
         };
         match &completion {
             None => self.counters.declined(request.nexus),
-            Some(done) if done.data_out_wanted_bytes > 0 => {
-                self.counters.completed(request.nexus, Direction::Write, done.data_out_wanted_bytes)
-            }
             Some(done) => {
-                self.counters.completed(request.nexus, Direction::Read, done.data_in.len() as u64);
+                let (direction, bytes) = match done.data_out_wanted_bytes {
+                    0 => (Direction::Read, done.data_in.len() as u64),
+                    written => (Direction::Write, written),
+                };
+                self.counters.completed(request.nexus, direction, bytes, begin.elapsed());
             }
         }
         completion
     }
 
     fn transfer(&self, request: &Request) -> Option<Transfer> {
-        if !self.gate.is_clear(request.nexus) {
+        if request.attribute == TaskAttribute::Aca || !self.gate.is_clear(request.nexus) {
             return None;
         }
         let command = cdb::decode(&request.cdb)?;

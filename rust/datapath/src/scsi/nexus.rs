@@ -14,6 +14,10 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
+use crate::limits::EVENTS_WAITING_MAX;
+
+use super::logical_unit::UnitNumber;
+
 /// Held, in copies, by whatever has to end.
 #[derive(Clone, Debug)]
 pub struct EndToken {
@@ -30,6 +34,14 @@ pub fn end_token() -> (EndToken, Ended) {
     (EndToken { _all: Arc::new(sender) }, Ended(receiver))
 }
 
+impl Ended {
+    /// Waits on a thread that runs no tasks.
+    pub fn wait(self) {
+        // Nothing is ever sent: only the end is of interest.
+        let _ = self.0.blocking_recv();
+    }
+}
+
 impl Future for Ended {
     type Output = ();
 
@@ -42,10 +54,10 @@ impl Future for Ended {
 /// What a session is told from outside.
 #[derive(Debug)]
 pub enum Order {
-    /// End every task at the logical unit, or at all of them, without status.
+    /// End every task at these logical units, without status.
     AbortTasks {
-        /// The eight LUN bytes; `None` for every logical unit.
-        lun: Option<u64>,
+        /// The units, wherever the session's target shows them.
+        units: Arc<[UnitNumber]>,
         /// Kept by each of those tasks until it has ended.
         token: EndToken,
     },
@@ -74,9 +86,18 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Leaves an order and wakes the session.
+    /// Leaves an order and wakes the session. Events that a session does not come round to report
+    /// are lost beyond a limit: they are news, not state.
     pub fn post(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_event = |order: &Order| matches!(order, Order::ReportEvent { .. });
+        if is_event(&order)
+            && orders.iter().filter(|order| is_event(order)).count() >= EVENTS_WAITING_MAX
+        {
+            return;
+        }
+        orders.push(order);
+        drop(orders);
         self.waiting.store(true, Ordering::Release);
         self.waker.wake();
     }

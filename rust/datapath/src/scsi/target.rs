@@ -1,6 +1,9 @@
 //! The task router: which logical unit a command is for, and which sessions a target has.
+//!
+//! A target here is what one set of initiators sees: its LUNs are its own, its units may be shown by
+//! others too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -9,10 +12,11 @@ use tokio::sync::oneshot;
 use crate::block_io::BlockIo;
 
 use super::buffers::BufferPool;
-use super::logical_unit::LogicalUnit;
-use super::nexus::{EndToken, Mailbox, Order};
+use super::logical_unit::{LogicalUnit, UnitNumber};
+use super::nexus::{EndToken, Mailbox};
 use super::request::{Completion, NexusId, Request};
-use super::slow_path::{SlowPath, TaskManagementFunction};
+use super::sessions::Sessions;
+use super::slow_path::{FunctionAnswer, SlowPath, TaskManagementFunction};
 
 /// Logical units by the eight LUN bytes.
 pub type LunMap<D> = HashMap<u64, Arc<LogicalUnit<D>>>;
@@ -22,14 +26,15 @@ pub type LunMap<D> = HashMap<u64, Arc<LogicalUnit<D>>>;
 pub struct Target<D> {
     units: ArcSwap<LunMap<D>>,
     slow_path: Arc<dyn SlowPath>,
-    sessions: Mutex<HashMap<NexusId, Arc<Mailbox>>>,
+    sessions: Arc<Sessions>,
+    nexuses: Mutex<HashSet<NexusId>>,
 }
 
 impl<D: BlockIo> Target<D> {
-    /// A target without logical units.
-    pub fn new(slow_path: Arc<dyn SlowPath>) -> Self {
-        let (units, sessions) = Default::default();
-        Self { units, slow_path, sessions }
+    /// A target without logical units. `sessions` are those of all targets.
+    pub fn new(sessions: Arc<Sessions>, slow_path: Arc<dyn SlowPath>) -> Self {
+        let (units, nexuses) = Default::default();
+        Self { units, slow_path, sessions, nexuses }
     }
 
     /// Puts `unit` at `lun`; gives back the unit that was there.
@@ -43,7 +48,7 @@ impl<D: BlockIo> Target<D> {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut LunMap<D>) -> R) -> R {
-        let _one_at_a_time = self.sessions();
+        let _one_at_a_time = self.nexuses();
         let mut units = LunMap::clone(&self.units.load());
         let result = change(&mut units);
         self.units.store(Arc::new(units));
@@ -58,6 +63,20 @@ impl<D: BlockIo> Target<D> {
     /// The LUN map as it is now.
     pub fn units(&self) -> Arc<LunMap<D>> {
         self.units.load_full()
+    }
+
+    /// The unit at `lun`, or all of them.
+    pub fn numbers(&self, lun: Option<u64>) -> Arc<[UnitNumber]> {
+        let units = self.units.load();
+        let meant = units.iter().filter(|(at, _)| lun.is_none_or(|lun| lun == **at));
+        meant.map(|(_, unit)| unit.number()).collect()
+    }
+
+    /// Every LUN at which one of `units` is; a unit may be at several.
+    pub fn luns_of(&self, units: &[UnitNumber]) -> Vec<u64> {
+        let all = self.units.load();
+        let meant = all.iter().filter(|(_, unit)| units.contains(&unit.number()));
+        meant.map(|(lun, _)| *lun).collect()
     }
 
     /// Executes a command. `None` where the command set failed to answer.
@@ -78,7 +97,7 @@ impl<D: BlockIo> Target<D> {
         nexus: NexusId,
         lun: u64,
         function: TaskManagementFunction,
-    ) -> Option<u8> {
+    ) -> Option<FunctionAnswer> {
         let (reply, answer) = oneshot::channel();
         self.slow_path.task_management(nexus, lun, function, reply);
         answer.await.ok()
@@ -86,32 +105,41 @@ impl<D: BlockIo> Target<D> {
 
     /// Makes a session known.
     pub fn attach(&self, nexus: NexusId, mailbox: Arc<Mailbox>) {
-        let before = self.sessions().insert(nexus, mailbox);
-        assert!(before.is_none(), "a nexus is not used again");
+        self.sessions.attach(nexus, mailbox);
+        self.nexuses().insert(nexus);
     }
 
     /// Forgets a session whose tasks have all ended, and tells the command set.
     pub fn detach(&self, nexus: NexusId) {
-        self.sessions().remove(&nexus);
+        self.nexuses().remove(&nexus);
+        self.sessions.detach(nexus);
         for unit in self.units.load().values() {
             unit.gate().set_pending(Some(nexus), false);
         }
         self.slow_path.nexus_lost(nexus);
     }
 
-    /// Has every session but `nexus` end its tasks at `lun` (`None`: at every unit).
-    pub fn abort_tasks_of_others(&self, nexus: NexusId, lun: Option<u64>, token: &EndToken) {
-        for (_, mailbox) in self.sessions().iter().filter(|(other, _)| **other != nexus) {
-            mailbox.post(Order::AbortTasks { lun, token: token.clone() });
-        }
+    /// Has every session but `nexus`, of whatever target, end its tasks at `units`.
+    pub fn abort_tasks_of_others(
+        &self,
+        nexus: NexusId,
+        units: &Arc<[UnitNumber]>,
+        token: &EndToken,
+    ) {
+        self.sessions.abort_tasks_of_others(nexus, units, token);
     }
 
-    /// Has every session close its connection and end.
-    pub fn close_sessions(&self) {
-        self.sessions().values().for_each(|mailbox| mailbox.post(Order::Close));
+    /// Has the sessions of `nexuses` end their tasks at the unit that this target has at `lun`.
+    pub fn abort_tasks_of(&self, nexuses: &[NexusId], lun: u64, token: &EndToken) {
+        self.sessions.abort_tasks_of(nexuses, &self.numbers(Some(lun)), token);
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<NexusId, Arc<Mailbox>>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has every session of this target but `nexus` close its connection and end.
+    pub fn close_other_sessions(&self, nexus: NexusId) {
+        self.sessions.close(self.nexuses().iter().copied().filter(|other| *other != nexus));
+    }
+
+    fn nexuses(&self) -> MutexGuard<'_, HashSet<NexusId>> {
+        self.nexuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

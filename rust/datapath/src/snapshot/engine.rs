@@ -1,8 +1,9 @@
 //! The engine: a volume's origin behind copy-before-write.
 //!
-//! [`Engine::change`] is the one way to the origin. A change of clean chunks passes the gate, finds by
-//! loads alone that nothing must be preserved, and goes on: no lock, no allocation. Any other change
-//! first owns its chunks (see `pending`), has them preserved (see `preserve`), and then does the same.
+//! A change of clean chunks passes the gate, finds by loads alone that nothing must be preserved and
+//! nobody wants to be alone (see `exclusive`), and goes on: no lock, no allocation. Any other change
+//! first owns its chunks (see `pending`), has them preserved (see `preserve`), and then passes.
+//! [`Engine::change`] and [`Engine::permit`] are the only makers of permits to change the origin.
 //!
 //! `needed` rises only while the gate is held and drained, so between a passer's look at it and the
 //! end of its change it can only fall, which is harmless: a copy too many.
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
+use super::attention::{Attention, Heed};
 use super::event::{EngineEvent, EventQueue};
 use super::gate::{Gate, Pass};
 use super::needed::Needed;
@@ -63,8 +65,8 @@ pub struct Engine<O, S, L> {
     /// The percentage of the last threshold event.
     pub(super) threshold_percent: AtomicU32,
     needed: ArcSwap<Needed>,
-    /// `needed.highest()`, to be asked without a look at the list.
-    needed_highest: AtomicU32,
+    /// `needed.highest()` among others, to be asked without a look at the list.
+    pub(super) attention: Attention,
     snapshots: Mutex<Snapshots>,
     closed: AtomicBool,
 }
@@ -89,7 +91,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         options: EngineOptions,
     ) -> Self {
         let chunk = store.chunk();
-        let tags = Tags::new(options.size_bytes.div_ceil(chunk.bytes()));
+        let tags = Tags::default();
         store.for_each(|record| tags.raise(record.chunk, record.tag));
         let after_tags = Epoch(store.highest_tag().0.saturating_add(1));
         let live = options.points.into_iter().map(|point| (point, Ended::default())).collect();
@@ -108,7 +110,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
             events: EventQueue::default(),
             threshold_percent: AtomicU32::new(0),
             needed: ArcSwap::default(),
-            needed_highest: AtomicU32::new(0),
+            attention: Attention::default(),
             snapshots: Mutex::new(Snapshots { next_epoch, live }),
             closed: AtomicBool::new(false),
         };
@@ -153,27 +155,36 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     async fn change_piece(&self, offset_bytes: u64, change: Change) -> Result<(), IoError> {
         let (first, last) = self.chunk.chunks_of(offset_bytes, change.length_bytes());
         let owned = self.pending.own(first.0..=last.0).await;
+        let permit = self.permit(&owned).await?;
+        let change = self.origin.apply(&permit, offset_bytes, change);
+        once_begun(change, move || drop(owned)).await
+    }
+
+    /// The permit to change owned chunks, once they are preserved and the gate is passed.
+    pub(super) async fn permit(&self, owned: &Owned<'_>) -> Result<Permit<'_>, IoError> {
         // Ends unless snapshots are taken faster than chunks are preserved.
         loop {
-            self.preserve_needed(&owned).await?;
+            self.fail_if_sealed()?;
+            self.preserve_needed(owned).await?;
             let pass = self.gate.enter().await;
             self.fail_if_closed()?;
-            if self.first_unpreserved(&owned).is_none() {
-                let permit = Permit { _pass: pass };
-                let change = self.origin.apply(&permit, offset_bytes, change);
-                return once_begun(change, move || drop(owned)).await;
+            if self.first_unpreserved(owned).is_none() {
+                return Ok(Permit { _pass: pass });
             }
         }
     }
 
-    /// Whether no live snapshot needs a copy of `chunk` that is not there. Loads only.
+    /// Whether `chunk` may change without being owned: no live snapshot needs a copy of it that is not
+    /// there, and nobody wants to be alone on it. Loads only.
     fn is_clean(&self, chunk: ChunkIndex) -> bool {
-        let highest = self.needed_highest.load(Ordering::Acquire);
-        if highest == 0 {
-            return true;
+        match self.attention.heed() {
+            Heed::Nothing => true,
+            Heed::Needed(highest) => {
+                let last = self.pending.tag(chunk);
+                last >= highest || last >= self.needed.load().of(chunk)
+            }
+            Heed::Owners => false,
         }
-        let last = self.pending.tag(chunk);
-        last.0 >= highest || last >= self.needed.load().of(chunk)
     }
 
     fn first_unpreserved(&self, owned: &Owned<'_>) -> Option<ChunkIndex> {
@@ -222,7 +233,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         self.store.set_live(live);
         let highest = needed.highest();
         self.needed.store(Arc::new(needed));
-        self.needed_highest.store(highest.0, Ordering::Release);
+        self.attention.set_needed(highest);
     }
 
     /// The live snapshot of this epoch.
@@ -239,6 +250,12 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     /// The epoch that the next snapshot takes.
     pub fn next_epoch(&self) -> Epoch {
         self.snapshots().next_epoch
+    }
+
+    /// Makes the volume larger. Its device is so already, and reads as zeros there; live snapshots
+    /// stay as they are.
+    pub fn grow(&self, size_bytes: u64) {
+        self.origin.grow(size_bytes);
     }
 
     /// The size of chunks.
@@ -288,6 +305,16 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         if self.closed.load(Ordering::SeqCst) { Err(IoError::Closed) } else { Ok(()) }
     }
 
+    /// A range that is not settled must not change: nothing does, until the volume is opened again.
+    pub(super) fn fail_if_sealed(&self) -> Result<(), IoError> {
+        if !self.attention.is_sealed() {
+            return Ok(());
+        }
+        Err(IoError::failed(
+            "an atomic write could not be ended: the volume takes no change until its pool is opened again",
+        ))
+    }
+
     fn snapshots(&self) -> MutexGuard<'_, Snapshots> {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -319,6 +346,19 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Engine<O, S, L> {
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.change(offset_bytes, Change::Zeroes(length_bytes)).await
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        let run = self.origin.mapped_run(offset_bytes, length_bytes).await?;
+        self.fail_if_closed().map(|()| run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.origin.unmap_granularity_bytes()
     }
 }
 

@@ -13,10 +13,11 @@ use super::point::{Ended, SnapshotPoint};
 use super::policy::SnapshotLedger;
 use crate::block_io::{BlockIo, Growable, ReadResult};
 use crate::error::IoError;
+use crate::limits::MAPPED_RUN_CHUNKS_MAX;
 use crate::snapmap::Place;
 use crate::units::{ChunkIndex, Epoch};
 
-/// A snapshot's image. Same size and addresses as the origin; outside of the snapshot's range reads fail.
+/// A snapshot's image. Size, now, and addresses of the origin; outside of the snapshot's range reads fail.
 pub struct Image<O, S, L> {
     engine: Arc<Engine<O, S, L>>,
     point: SnapshotPoint,
@@ -99,6 +100,20 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
         (Ok(()), buffer)
     }
 
+    /// As reads do it: ask the origin, then look at the map again.
+    async fn find_mapped(&self, offset: u64, length: u64) -> Result<(bool, u64), IoError> {
+        let chunk_bytes = self.engine.chunk.bytes();
+        let length = length.min(MAPPED_RUN_CHUNKS_MAX * chunk_bytes - offset % chunk_bytes);
+        let is_mapped = |place| place != Place::Zeros;
+        let (place, run) = self.next_run(offset, length);
+        if let Some(place) = place {
+            return Ok((is_mapped(place), run));
+        }
+        let (mapped, run) = self.engine.origin.mapped_run(offset, run).await?;
+        let (place, run) = self.next_run(offset, run);
+        Ok((place.map_or(mapped, is_mapped), run))
+    }
+
     async fn read_copy(&self, place: Place, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         let within = offset_bytes % self.engine.chunk.bytes();
         self.engine.store.read_copy(place, within, buffer).await
@@ -147,5 +162,24 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Image<O, S, L> {
 
     async fn write_zeroes(&self, _offset_bytes: u64, _length_bytes: u64) -> Result<(), IoError> {
         Err(IoError::ReadOnly)
+    }
+
+    /// What lies outside of the snapshot's range is mapped: nobody can say that it reads as zeros.
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.fail_if_ended()?;
+        let (inside, length_bytes) = self.point.range.side(offset_bytes, length_bytes);
+        if !inside {
+            return Ok((true, length_bytes));
+        }
+        let run = self.find_mapped(offset_bytes, length_bytes).await?;
+        self.fail_if_ended().map(|()| run)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.engine.unmap_granularity_bytes()
     }
 }

@@ -6,12 +6,14 @@
 //! copy serves every snapshot.
 //!
 //! The order that makes snapshots true: *old data durable, then its exception durable, then the
-//! origin may change.* It is enforced in one place, `Engine::change` in `engine.rs`: the origin's changing calls
-//! want a [`Permit`], and only that function makes one.
+//! origin may change.* It is enforced in one place, `engine.rs`: the origin's changing calls want a
+//! [`Permit`], and only `Engine::change` and `Engine::permit` make one.
 
+mod attention;
 mod change_map;
 mod engine;
 mod event;
+mod exclusive;
 mod gate;
 mod group;
 mod image;
@@ -26,6 +28,7 @@ mod tags;
 pub use change_map::ChunkRun;
 pub use engine::{Engine, EngineOptions, Permit};
 pub use event::EngineEvent;
+pub use exclusive::Exclusive;
 pub use group::{Hold, hold_all};
 pub use image::Image;
 pub use point::{PointRange, SnapshotPoint};

@@ -1,6 +1,7 @@
 //! The origin, which changes only with a permit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -43,22 +44,41 @@ impl Change {
 /// The volume's own data.
 pub struct Origin<O> {
     device: Arc<O>,
-    size_bytes: u64,
+    /// Only ever grows.
+    size_bytes: AtomicU64,
 }
 
 impl<O: BlockIo> Origin<O> {
     /// Puts the first `size_bytes` of `device` behind the permit.
     pub fn new(device: Arc<O>, size_bytes: u64) -> Self {
         assert!(size_bytes <= device.size_bytes(), "the origin is larger than its device");
-        Self { device, size_bytes }
+        Self { device, size_bytes: AtomicU64::new(size_bytes) }
     }
 
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    /// Puts more of the device behind the permit.
+    pub fn grow(&self, size_bytes: u64) {
+        assert!(size_bytes <= self.device.size_bytes(), "the origin is larger than its device");
+        self.size_bytes.fetch_max(size_bytes, Ordering::AcqRel);
     }
 
     pub async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         self.device.read_at(offset_bytes, buffer).await
+    }
+
+    pub async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.device.mapped_run(offset_bytes, length_bytes).await
+    }
+
+    pub fn unmap_granularity_bytes(&self) -> u64 {
+        self.device.unmap_granularity_bytes()
     }
 
     pub async fn flush(&self) -> Result<(), IoError> {

@@ -6,6 +6,8 @@
 //! until then later writes find the chunk unpreserved and get in line, and nobody overtakes.
 //!
 //! A write owns all its chunks at once, taken in ascending order, so no two wait for each other.
+//!
+//! An exclusive change (see `exclusive`) owns its chunks, preserved or not, until it has ended.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::RangeInclusive;

@@ -21,6 +21,18 @@ impl PointRange {
         offset_bytes >= self.first_byte
             && offset_bytes + length_bytes <= self.first_byte + self.length_bytes
     }
+
+    /// Whether it holds byte `offset_bytes`, and for how many of `length_bytes` that goes on.
+    pub fn side(&self, offset_bytes: u64, length_bytes: u64) -> (bool, u64) {
+        let end = self.first_byte + self.length_bytes;
+        if offset_bytes < self.first_byte {
+            (false, length_bytes.min(self.first_byte - offset_bytes))
+        } else if offset_bytes < end {
+            (true, length_bytes.min(end - offset_bytes))
+        } else {
+            (false, length_bytes)
+        }
+    }
 }
 
 /// A live snapshot from the catalog.

@@ -9,6 +9,7 @@ use super::policy::{Failure, FullPolicy, SnapshotLedger};
 use crate::block_io::{BlockIo, Growable};
 use crate::checksum::crc32c;
 use crate::error::IoError;
+use crate::limits::PRESERVING_CHUNKS_PER_WRITE_MAX;
 use crate::snapmap::{Place, Record};
 use crate::units::{ChunkIndex, Epoch};
 
@@ -16,12 +17,14 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
     /// Preserves those of the owned chunks that a live snapshot needs, or sees to it by the volume's
     /// policy that none needs them.
     pub(super) async fn preserve_needed(&self, owned: &Owned<'_>) -> Result<(), IoError> {
-        // Ends: a round preserves everything, fails, or leaves fewer snapshots or more room.
+        // Ends: a round preserves all or as many as one write may, fails, or leaves fewer snapshots or
+        // more room.
         loop {
             let wanted: Vec<(ChunkIndex, Epoch)> = owned
                 .chunks()
                 .map(|chunk| (chunk, self.needed(chunk)))
                 .filter(|(chunk, needed)| *needed > owned.tag(*chunk))
+                .take(PRESERVING_CHUNKS_PER_WRITE_MAX)
                 .collect();
             if wanted.is_empty() {
                 return Ok(());

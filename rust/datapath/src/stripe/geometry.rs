@@ -82,6 +82,22 @@ impl Geometry {
         piece.stripe * self.strip_bytes + piece.within_bytes
     }
 
+    /// Where a byte of a member lies in the data area; `None` where it is parity.
+    pub fn data_offset(self, role: usize, member_offset: u64) -> Option<u64> {
+        let stripe = member_offset / self.strip_bytes;
+        let column = match self.level {
+            Level::Raid0 => role,
+            Level::Raid1 => 0,
+            Level::Raid10 => role / 2,
+            Level::Raid5 => {
+                let before = self.parity_member(stripe) + 1;
+                (role + self.members - before % self.members) % self.members
+            }
+        };
+        let start = stripe * self.stripe_bytes() + column as u64 * self.strip_bytes;
+        (column < self.columns()).then(|| start + member_offset % self.strip_bytes)
+    }
+
     /// Cuts a range of the data area at strip borders.
     pub fn pieces(self, offset_bytes: u64, length_bytes: u64) -> impl Iterator<Item = Piece> {
         let end = offset_bytes + length_bytes;
@@ -174,6 +190,30 @@ mod tests {
                 if let Some(first) = pieces.first() {
                     prop_assert_eq!(range.start, geometry.member_offset(*first));
                 }
+            }
+        }
+
+        #[test]
+        fn a_byte_of_a_member_is_found_where_its_piece_lies(
+            geometry in geometries(), offset in 0..4096u64
+        ) {
+            let offset = offset * 512;
+            let piece = geometry.pieces(offset, 512).next().unwrap();
+            let roles = match geometry.level {
+                Level::Raid5 => {
+                    let role = geometry.data_member(piece.stripe, piece.column);
+                    role..role + 1
+                }
+                _ => geometry.copies(piece.column),
+            };
+            for role in roles {
+                let at = geometry.member_offset(piece);
+                prop_assert_eq!(geometry.data_offset(role, at), Some(offset));
+            }
+            if geometry.level == Level::Raid5 {
+                let role = geometry.parity_member(piece.stripe);
+                let at = geometry.member_offset(piece);
+                prop_assert_eq!(geometry.data_offset(role, at), None);
             }
         }
 

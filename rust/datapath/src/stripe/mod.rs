@@ -5,6 +5,7 @@
 //! striped        raid0, raid1, raid10: columns and copies       parity    raid5
 //! failure        taking a member out                            status    what users see
 //! open           from members to a set: create, import          admission which members may join
+//! mapped         what is mapped; taking space in advance
 //! resync         after an unclean stop                          level, geometry   pure arithmetic
 //! inspect        dump and check of a member's metadata
 //! label, intent_format, journal_format, layout   on-disk formats    intents, journal   their use
@@ -23,6 +24,7 @@ mod journal_format;
 mod label;
 mod layout;
 mod level;
+mod mapped;
 mod open;
 mod parity;
 mod resync;

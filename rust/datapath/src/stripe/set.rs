@@ -99,7 +99,7 @@ impl<M: Member> StripeSet<M> {
         if self.closed.load(Ordering::Acquire) { Err(IoError::Closed) } else { Ok(()) }
     }
 
-    fn member(&self, role: usize) -> &M {
+    pub(super) fn member(&self, role: usize) -> &M {
         self.members[role].as_ref().expect("a member in sync is there")
     }
 
@@ -377,6 +377,19 @@ impl<M: Member> BlockIo for StripeSet<M> {
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.zero(offset_bytes, length_bytes, Zeroing::WriteZeroes).await
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.usable()?;
+        Ok(self.find_run(offset_bytes, length_bytes).await)
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.granularity_bytes()
     }
 }
 

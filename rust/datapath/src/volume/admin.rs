@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::attributes::{check_attributes, provisioning};
 use super::device::Volume;
 use super::name::check_name;
 use super::status::now_ms;
@@ -44,7 +45,9 @@ impl<M: Member> Volumes<M> {
         let _turn = self.admin.lock().await;
         fail_if_taken(&self.pool.catalog(), &options.name)?;
         let mut record = new_record(options);
-        record.origin = self.pool.create_space(record.size_bytes).await?;
+        let provisioning = provisioning(&record.attributes);
+        record.origin =
+            self.pool.create_space_with(record.size_bytes, provisioning, |_, _| Ok(())).await?;
         let created = self.create_on(&mut record).await;
         if created.is_err() {
             // What was made so far has no record; whatever stays is given back at the next open.
@@ -86,8 +89,8 @@ impl<M: Member> Volumes<M> {
         let record = update.await?;
         self.remove(name);
         volume.engine.stop().await;
-        for space in record.iter().flat_map(|record| [record.origin, record.store]) {
-            self.pool.delete_space(space).await?;
+        for space in record.iter().flat_map(VolumeRecord::spaces) {
+            self.give_back(space).await?;
         }
         Ok(())
     }
@@ -96,6 +99,7 @@ impl<M: Member> Volumes<M> {
 fn check_options(options: &VolumeOptions) -> Result<(), PoolError> {
     let invalid = |text: String| Err(PoolError::Invalid(text));
     check_name("volume", &options.name)?;
+    check_attributes(&options.attributes)?;
     if ![512, 4096].contains(&options.block_bytes) {
         return invalid(format!("a block has 512 or 4096 bytes, not {}", options.block_bytes));
     }
@@ -105,19 +109,7 @@ fn check_options(options: &VolumeOptions) -> Result<(), PoolError> {
             options.chunk_bytes
         ));
     };
-    let block_bytes = u64::from(options.block_bytes);
-    if options.size_bytes == 0 || !options.size_bytes.is_multiple_of(block_bytes) {
-        return invalid(format!(
-            "a size of {} bytes is no whole number of blocks of {block_bytes} bytes",
-            options.size_bytes
-        ));
-    }
-    if options.size_bytes.div_ceil(chunk.bytes()) > CHUNKS_PER_VOLUME_MAX {
-        return invalid(format!(
-            "{} bytes are more than {CHUNKS_PER_VOLUME_MAX} chunks: make the chunks larger",
-            options.size_bytes
-        ));
-    }
+    check_size(options.size_bytes, options.block_bytes.into(), chunk)?;
     let least = EXTENT_GRANULE_BYTES.max(STORE_CHUNKS_MIN * chunk.bytes());
     match options.store_limit_bytes {
         Some(limit_bytes) if limit_bytes < least => {
@@ -125,6 +117,26 @@ fn check_options(options: &VolumeOptions) -> Result<(), PoolError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a volume may have this size: whole blocks, and no more chunks than can be counted.
+pub(super) fn check_size(
+    size_bytes: u64,
+    block_bytes: u64,
+    chunk: ChunkSize,
+) -> Result<(), PoolError> {
+    if size_bytes == 0 || !size_bytes.is_multiple_of(block_bytes) {
+        return Err(PoolError::Invalid(format!(
+            "a size of {size_bytes} bytes is no whole number of blocks of {block_bytes} bytes"
+        )));
+    }
+    if size_bytes.div_ceil(chunk.bytes()) > CHUNKS_PER_VOLUME_MAX {
+        return Err(PoolError::Invalid(format!(
+            "{size_bytes} bytes are more than {CHUNKS_PER_VOLUME_MAX} chunks of {} bytes",
+            chunk.bytes()
+        )));
+    }
+    Ok(())
 }
 
 fn fail_if_taken(catalog: &Catalog, name: &str) -> Result<(), PoolError> {
@@ -150,6 +162,7 @@ fn new_record(options: VolumeOptions) -> VolumeRecord {
         chunk_bytes: options.chunk_bytes,
         origin: SpaceId(0),
         store: SpaceId(0),
+        atomic_log: None,
         store_limit_bytes: options.store_limit_bytes,
         policy: options.policy,
         next_epoch: 1,

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::attributes::provisioning;
 use super::device::Volume;
 use super::ledger::CatalogLedger;
 use super::volumes::Volumes;
+use crate::block_io::BlockIo;
 use crate::error::PoolError;
 use crate::limits::STORE_BYTES_INITIAL;
 use crate::limits::STORE_CHUNKS_MIN;
@@ -36,7 +38,11 @@ impl<M: Member> Volumes<M> {
                 store
             }
         };
-        self.assemble(&record, store)
+        let volume = self.assemble(&record, store)?;
+        if let Some(space) = record.atomic_log {
+            volume.recover_atomic_log(space).await?;
+        }
+        Ok(volume)
     }
 
     /// An open volume of its record and its open store.
@@ -66,6 +72,8 @@ impl<M: Member> Volumes<M> {
             pool: self.pool.clone(),
             pool_id: self.pool.id(),
             origin: record.origin,
+            atomic_log: tokio::sync::Mutex::new(None),
+            provisioning: provisioning(&record.attributes),
         }))
     }
 
@@ -105,19 +113,27 @@ impl<M: Member> Volumes<M> {
             Ok(record.clone())
         });
         let replaced = update.await?;
-        self.pool.delete_space(record.store).await?;
+        self.give_back(record.store).await?;
         Ok((store, replaced))
     }
 
     /// Gives back the spaces that no volume names.
     pub(super) async fn give_back_unused_spaces(&self) -> Result<(), PoolError> {
         let catalog = self.pool.catalog();
-        let named = catalog.volumes.values().flat_map(|volume| [volume.origin, volume.store]);
+        let named = catalog.volumes.values().flat_map(VolumeRecord::spaces);
         let named: BTreeSet<SpaceId> = named.collect();
         for space in catalog.spaces.keys().filter(|space| !named.contains(space)) {
-            self.pool.delete_space(*space).await?;
+            self.give_back(*space).await?;
         }
         Ok(())
+    }
+
+    /// Deletes a space that no volume names, and gives its room back to what the members lie on.
+    pub(super) async fn give_back(&self, id: SpaceId) -> Result<(), PoolError> {
+        let space = self.pool.space(id)?;
+        // Where the room stays taken, the extents are free in the pool all the same.
+        drop(space.discard(0, space.size_bytes()).await);
+        self.pool.delete_space(id).await
     }
 
     fn store_space(

@@ -38,6 +38,13 @@ pub struct Point<M> {
     pub range: Option<(u64, u64)>,
 }
 
+/// What of a volume a snapshot covers, and the volume's size.
+#[derive(Clone, Copy)]
+struct PointPlace {
+    range: PointRange,
+    volume_bytes: u64,
+}
+
 /// A snapshot whose point was taken, to be recorded.
 struct Taken<'a, M> {
     volume: &'a Volume<M>,
@@ -57,7 +64,7 @@ pub async fn take_snapshots<M: Member>(
             points.len()
         )));
     }
-    let mut sorted: Vec<(&Point<M>, PointRange)> = Vec::with_capacity(points.len());
+    let mut sorted: Vec<(&Point<M>, PointPlace)> = Vec::with_capacity(points.len());
     for point in points {
         sorted.push((point, check_point(point)?));
     }
@@ -82,16 +89,16 @@ pub async fn take_snapshots<M: Member>(
 
 /// Holds all volumes, takes all points, lets go.
 async fn flip_all<'a, M: Member>(
-    points: &[(&'a Point<M>, PointRange)],
+    points: &[(&'a Point<M>, PointPlace)],
 ) -> Result<Vec<Taken<'a, M>>, PoolError> {
     let group = (points.len() > 1).then(Uuid::new_v4);
     let engines: Vec<_> = points.iter().map(|(point, _)| &*point.volume.engine).collect();
     let holds = hold_all(&engines).await;
     let mut taken = Vec::with_capacity(points.len());
-    for (hold, (point, range)) in holds.iter().zip(points) {
-        match hold.flip(*range) {
+    for (hold, (point, place)) in holds.iter().zip(points) {
+        match hold.flip(place.range) {
             Ok(epoch) => {
-                let record = new_record(&point.name, epoch, *range, group);
+                let record = new_record(&point.name, epoch, *place, group);
                 taken.push(Taken { volume: &*point.volume, record });
             }
             Err(error) => {
@@ -193,8 +200,9 @@ fn forget<M: Member>(taken: &[Taken<'_, M>]) {
     }
 }
 
-/// The range of a point in bytes, when name and range are valid and the snapshot has room.
-fn check_point<M: Member>(point: &Point<M>) -> Result<PointRange, PoolError> {
+/// The place of a point in bytes, when name and range are valid and the snapshot has room. Of a volume
+/// that grows meanwhile it is the old size.
+fn check_point<M: Member>(point: &Point<M>) -> Result<PointPlace, PoolError> {
     check_name("snapshot", &point.name)?;
     let catalog = point.volume.pool.catalog();
     let missing = || PoolError::NotFound(format!("volume {}", point.volume.name));
@@ -210,7 +218,8 @@ fn check_point<M: Member>(point: &Point<M>) -> Result<PointRange, PoolError> {
         )));
     }
     let block_bytes = u64::from(record.block_bytes);
-    Ok(PointRange { first_byte: first * block_bytes, length_bytes: count * block_bytes })
+    let range = PointRange { first_byte: first * block_bytes, length_bytes: count * block_bytes };
+    Ok(PointPlace { range, volume_bytes: record.size_bytes })
 }
 
 fn fail_if_no_room(volume: &VolumeRecord, name: &str) -> Result<(), PoolError> {
@@ -233,16 +242,17 @@ pub(super) fn volume_record<'a, M: Member>(
     catalog.volumes.get_mut(&volume.id).ok_or_else(missing)
 }
 
-fn new_record(name: &str, epoch: Epoch, range: PointRange, group: Option<Uuid>) -> SnapshotRecord {
+fn new_record(name: &str, epoch: Epoch, place: PointPlace, group: Option<Uuid>) -> SnapshotRecord {
     SnapshotRecord {
         id: Uuid::new_v4(),
         name: name.to_owned(),
         created_at_ms: now_ms(),
         epoch,
-        first_byte: range.first_byte,
-        length_bytes: range.length_bytes,
+        first_byte: place.range.first_byte,
+        length_bytes: place.range.length_bytes,
         state: SnapshotState::Live,
         invalid_reason: None,
+        volume_bytes: Some(place.volume_bytes),
         group,
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::device::{SnapshotImage, Volume};
 use super::point::volume_record;
 use super::volumes::Volumes;
+use crate::block_io::BlockIo;
 use crate::error::{IoError, PoolError};
 use crate::member::Member;
 use crate::pool::{SnapshotRecord, SnapshotState};
@@ -44,7 +45,8 @@ impl<M: Member> Volumes<M> {
         let volume = self.get(volume)?;
         let record = volume.live_snapshot(snapshot)?;
         let image = volume.engine.image(record.epoch)?;
-        Ok(Arc::new(SnapshotImage { image, block_bytes: volume.block_bytes }))
+        let size_bytes = record.volume_bytes.unwrap_or_else(|| volume.size_bytes());
+        Ok(Arc::new(SnapshotImage { image, block_bytes: volume.block_bytes, size_bytes }))
     }
 
     /// What changed after snapshot `since` and before snapshot `until` (now, when there is none): whole

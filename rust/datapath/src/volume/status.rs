@@ -62,20 +62,22 @@ impl<M: Member> Volumes<M> {
         self.all().into_iter().filter_map(status).collect()
     }
 
-    /// A volume's snapshot map in words, a line for each block and record.
+    /// A volume's snapshot map in words, a line for each block and record; and its atomic log.
     pub async fn dump(&self, volume: &str) -> Result<String, PoolError> {
         let volume = self.get(volume)?;
-        volume.engine.dump().await.map_err(|error| match error {
+        let map = volume.engine.dump().await.map_err(|error| match error {
             MapError::Damaged(reason) => PoolError::Damaged(reason),
             MapError::Io(error) => PoolError::Io(error),
-        })
+        })?;
+        Ok(map + &volume.dump_atomic_log().await?)
     }
 
-    /// Verifies every invariant of a volume's snapshot map, and the data of every preserved chunk; it may
-    /// take long. What is wrong is in the report.
+    /// Verifies every invariant of a volume's snapshot map and atomic log, and the data of every preserved
+    /// chunk; it may take long. What is wrong is in the report.
     pub async fn check(&self, volume: &str) -> Result<CheckReport, PoolError> {
         let volume = self.get(volume)?;
         let mut report = volume.engine.check().await?;
+        report.problems.extend(volume.check_atomic_log().await?);
         let catalog = self.pool.catalog();
         let record = catalog.volumes.get(&volume.id);
         let snapshots = record.map_or(&[][..], |record| &record.snapshots);

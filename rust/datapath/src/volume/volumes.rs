@@ -53,6 +53,8 @@ impl<M: Member> Volumes<M> {
         let _turn = self.admin.lock().await;
         let mut outcome = Ok(());
         for volume in self.all() {
+            // One that is under way ends as it should, not with its record left.
+            let _no_atomic_write = volume.atomic_log.lock().await;
             outcome = outcome.and(volume.engine.close().await);
         }
         self.open.write().unwrap_or_else(PoisonError::into_inner).clear();

@@ -43,15 +43,21 @@ fn number() -> impl Strategy<Value = u32> {
 
 fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     let length = prop_oneof![Just(0u32), 1u32..5000, 60_000u32..70_000, any::<u32>()];
-    let command = (any::<[bool; 4]>(), tag(), length, number(), 0u64..2).prop_map(
-        |(flags, task_tag, expected_bytes, cmd_sn, lun)| {
+    let attribute = prop::sample::select(vec![
+        TaskAttribute::Simple,
+        TaskAttribute::Simple,
+        TaskAttribute::Ordered,
+        TaskAttribute::HeadOfQueue,
+    ]);
+    let command = (any::<[bool; 4]>(), tag(), length, number(), 0u64..2, attribute).prop_map(
+        |(flags, task_tag, expected_bytes, cmd_sn, lun, attribute)| {
             let [immediate, last, read, write] = flags;
             InitiatorPdu::ScsiCommand(ScsiCommand {
                 immediate,
                 last,
                 read,
                 write,
-                attribute: TaskAttribute::Simple,
+                attribute,
                 lun,
                 task_tag,
                 expected_bytes,
@@ -65,7 +71,7 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     let data_out = (tag(), tag(), 0u32..3, offset, any::<bool>()).prop_map(
         |(task, transfer, data_sn, offset, last)| data_out(task, transfer, data_sn, offset, last),
     );
-    let other = (0usize..5, any::<bool>(), tag(), tag(), number(), 1u8..9).prop_map(
+    let other = (0usize..5, any::<bool>(), tag(), tag(), number(), 1u8..13).prop_map(
         |(kind, immediate, task_tag, other_tag, cmd_sn, code)| {
             let mut bhs = initiator::encode(&InitiatorPdu::NopOut(NopOut {
                 immediate,
@@ -81,6 +87,12 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
         },
     );
     prop_oneof![4 => command, 4 => data_out, 1 => other]
+}
+
+/// Every LUN that a command of `pdu` can have, a bit of it flipped or not.
+fn luns() -> Vec<u64> {
+    let flips = std::iter::once(0).chain((0..64).map(|bit| 1 << bit));
+    flips.flat_map(|flip| [flip, 1 ^ flip]).collect()
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -113,6 +125,7 @@ proptest! {
             data_digest: digest,
             first_burst_bytes: 4096,
             max_outstanding_r2t: 2,
+            protocol_level: 2,
             ..parameters()
         });
         let data = pattern(65_536);
@@ -136,7 +149,7 @@ proptest! {
                 }
                 Move::Abort => {
                     let (token, _ended) = datapath::scsi::nexus::end_token();
-                    pair.session.abort_tasks(Some(0), &token);
+                    pair.session.abort_tasks(&[0], None, &token);
                     continue;
                 }
                 Move::Tick(seconds) => {
@@ -159,7 +172,7 @@ proptest! {
         }
         // Whatever was started ends, and then nothing is held for it.
         let (token, _ended) = datapath::scsi::nexus::end_token();
-        pair.session.abort_tasks(None, &token);
+        pair.session.abort_tasks(&luns(), None, &token);
         while let Some((tag, _)) = pair.started.pop_front() {
             pair.session.handle_completion(tag, None);
         }
@@ -248,7 +261,7 @@ fn commands_given_up_leave_nothing_in_the_queues() {
             request.referenced_task_tag = command.task_tag;
         });
         let function = pair.functions.pop_front().unwrap();
-        pair.session.handle_task_management(function.task_tag, true, Some(0));
+        pair.session.handle_task_management(function.task_tag, true, Some(0.into()));
         pair.answers();
         assert_eq!((pair.session.queued_count(), pair.session.task_count()), (0, 4));
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use datapath::scsi::slow_path::TaskManagementFunction;
-use datapath::scsi::{LogicalUnit, NexusId, Target, TaskAttribute};
+use datapath::scsi::{LogicalUnit, NexusId, Sessions, Target, TaskAttribute, UnitNumber};
 use datapath::transport::iscsi::pdu::NO_TAG;
 use datapath::transport::iscsi::pdu::initiator::{self, *};
 use datapath::transport::iscsi::pdu::target::*;
@@ -28,9 +28,14 @@ const DEVICE_BYTES: usize = 8 << 20;
 /// A target in memory on workers of its own.
 struct Bench {
     workers: Workers,
+    sessions: Arc<Sessions>,
     target: Arc<Target<Memory>>,
     unit: Arc<LogicalUnit<Memory>>,
     script: Arc<Script>,
+}
+
+fn unit(number: u64, bytes: usize, read_only: bool) -> Arc<LogicalUnit<Memory>> {
+    Arc::new(LogicalUnit::new(UnitNumber(number), Memory::new(bytes), 512, read_only))
 }
 
 /// Both drivers, where io_uring is permitted.
@@ -43,10 +48,11 @@ impl Bench {
     fn new(driver: Driver) -> Self {
         let workers = Workers::start_with(2, driver).unwrap();
         let script = Arc::new(Script::default());
-        let target = Arc::new(Target::new(script.clone()));
-        let unit = Arc::new(LogicalUnit::new(Memory::new(DEVICE_BYTES), 512, false));
+        let sessions = Arc::<Sessions>::default();
+        let target = Arc::new(Target::new(Arc::clone(&sessions), script.clone()));
+        let unit = unit(0, DEVICE_BYTES, false);
         target.map(0, Arc::clone(&unit));
-        Self { workers, target, unit, script }
+        Self { workers, sessions, target, unit, script }
     }
 
     fn connect(&self, nexus: u64, parameters: SessionParameters) -> Client {
@@ -54,6 +60,16 @@ impl Bench {
     }
 
     fn connect_with(&self, nexus: u64, parameters: SessionParameters, early: &[u8]) -> Client {
+        self.connect_to(&self.target, nexus, parameters, early)
+    }
+
+    fn connect_to(
+        &self,
+        target: &Arc<Target<Memory>>,
+        nexus: u64,
+        parameters: SessionParameters,
+        early: &[u8],
+    ) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_read_timeout(Some(LONG)).unwrap();
@@ -63,7 +79,7 @@ impl Bench {
             data_digest: parameters.data_digest,
         };
         let cmd_sn = parameters.cmd_sn;
-        let target = Arc::clone(&self.target);
+        let target = Arc::clone(target);
         let early = Bytes::copy_from_slice(early);
         let handle =
             self.workers.adopt(accepted.into(), parameters, target, NexusId(nexus), early).unwrap();
@@ -178,8 +194,24 @@ impl Client {
         assert!(matches!(self.receive().0, TargetPdu::Reject(_)));
     }
 
+    /// The tag of the command whose status comes next.
+    fn answered(&mut self) -> u32 {
+        loop {
+            match self.receive().0 {
+                TargetPdu::ScsiResponse(response) => return response.task_tag,
+                TargetPdu::TaskManagement(_) => {}
+                pdu => panic!("{pdu:?}"),
+            }
+        }
+    }
+
     fn function(&mut self, function: TaskManagementFunction) {
-        let request = TaskManagementRequest {
+        let request = self.request(function);
+        self.send(&InitiatorPdu::TaskManagement(request), &[]);
+    }
+
+    fn request(&self, function: TaskManagementFunction) -> TaskManagementRequest {
+        TaskManagementRequest {
             immediate: true,
             function,
             lun: 0,
@@ -188,8 +220,7 @@ impl Client {
             cmd_sn: self.cmd_sn,
             exp_stat_sn: 0,
             referenced_cmd_sn: 0,
-        };
-        self.send(&InitiatorPdu::TaskManagement(request), &[]);
+        }
     }
 }
 
@@ -296,12 +327,12 @@ fn what_is_unusual_is_declined_to_the_command_set() {
     declined(&mut client, false, 0, "the device fails");
     declined(&mut client, true, 0, "the device fails");
     bench.unit.device().fail.store(false, Ordering::SeqCst);
-    let unit = bench.target.unmap(0).unwrap();
+    let unmapped = bench.target.unmap(0).unwrap();
     declined(&mut client, false, 0, "unmapped");
-    bench.target.map(0, Arc::new(LogicalUnit::new(Memory::new(4096), 512, true)));
+    bench.target.map(0, unit(1, 4096, true));
     declined(&mut client, true, 0, "read-only");
     assert_eq!(client.read(0, 512), vec![0; 512]);
-    assert_eq!(unit.counts().declined, 5);
+    assert_eq!(unmapped.counts().declined, 5);
 }
 
 #[test]
@@ -335,7 +366,7 @@ fn a_reset_waits_for_the_tasks_of_every_session() {
         assert!(bench.script.functions.lock().unwrap().is_empty());
         let (_, reply) = bench.script.submitted.lock().unwrap().pop().unwrap();
         reply.send(good()).unwrap();
-        let response = TaskManagementResponse { response: 0, task_tag: 0xF000_0000 };
+        let response = TaskManagementResponse { answer: 0.into(), task_tag: 0xF000_0000 };
         assert_eq!(one.receive().0, TargetPdu::TaskManagement(response));
         let wanted = [(NexusId(1), 0, TaskManagementFunction::LogicalUnitReset)];
         assert_eq!(*bench.script.functions.lock().unwrap(), wanted);
@@ -345,12 +376,101 @@ fn a_reset_waits_for_the_tasks_of_every_session() {
     }
 }
 
+/// Another target that shows the unit of the bench at LUN 5 and LUN 6, and one of its own at 0.
+fn other_target(bench: &Bench) -> Arc<Target<Memory>> {
+    let target = Arc::new(Target::new(Arc::clone(&bench.sessions), bench.script.clone()));
+    let other = unit(0, DEVICE_BYTES, false);
+    target.map(5 << 48, Arc::clone(&other));
+    target.map(6 << 48, other);
+    target.map(0, unit(9, DEVICE_BYTES, false));
+    target
+}
+
+#[test]
+fn a_reset_reaches_the_unit_wherever_it_is_and_nothing_else() {
+    // Function, which of the tasks in `luns` end.
+    let luns = [5 << 48, 6 << 48, 0];
+    for (function, ends) in [
+        (TaskManagementFunction::LogicalUnitReset, [true, true, false]),
+        (TaskManagementFunction::TargetWarmReset, [true, true, false]),
+        (TaskManagementFunction::ClearTaskSet, [false; 3]),
+        (TaskManagementFunction::AbortTaskSet, [false; 3]),
+    ] {
+        let bench = Bench::new(Driver::Polling);
+        let mut one = bench.connect(1, parameters());
+        let mut two = bench.connect_to(&other_target(&bench), 2, parameters(), &[]);
+        for lun in luns {
+            let mut slow = two.command(&[0x35], false, false, 0);
+            slow.lun = lun;
+            two.start(&slow, &[]);
+        }
+        bench.script.wait_submitted(luns.len());
+        let response = TaskManagementResponse { answer: 0.into(), task_tag: 0xF000_0000 };
+        one.function(function);
+        let waits = ends.contains(&true);
+        if waits {
+            one.ping();
+            two.ping();
+            two.ping();
+            assert!(bench.script.functions.lock().unwrap().is_empty(), "{function:?}");
+        } else {
+            assert_eq!(one.receive().0, TargetPdu::TaskManagement(response.clone()));
+        }
+        for (_, reply) in bench.script.submitted.lock().unwrap().drain(..) {
+            reply.send(good()).unwrap();
+        }
+        if waits {
+            assert_eq!(one.receive().0, TargetPdu::TaskManagement(response));
+        }
+        let left = ends.iter().filter(|ends| !**ends).count();
+        let mut answered: Vec<u32> = (0..left).map(|_| two.answered()).collect();
+        answered.sort_unstable();
+        let wanted = (100..).zip(ends).filter(|(_, ends)| !ends).map(|(tag, _)| tag);
+        assert_eq!(answered, wanted.collect::<Vec<_>>(), "{function:?}");
+        assert_eq!(two.read(0, 512).len(), 512);
+    }
+}
+
+#[test]
+fn a_reset_ends_the_units_own_tasks_at_its_other_luns_but_none_that_came_later() {
+    let bench = Bench::new(Driver::Polling);
+    let mut two = bench.connect_to(&other_target(&bench), 2, parameters(), &[]);
+    let mut slow = two.command(&[0x35], false, false, 0);
+    slow.lun = 6 << 48;
+    two.start(&slow, &[]);
+    bench.script.wait_submitted(1);
+    // One piece, so that the later command is there before the reset looks for the unit.
+    let mut later = two.command(&[0x35], false, false, 0);
+    later.lun = 6 << 48;
+    let mut reset = two.request(TaskManagementFunction::LogicalUnitReset);
+    (reset.lun, reset.cmd_sn) = (5 << 48, later.cmd_sn);
+    let mut bytes =
+        two.framing.frame(initiator::encode(&InitiatorPdu::TaskManagement(reset)), &[], &[]);
+    bytes.extend(two.framing.frame(initiator::encode(&InitiatorPdu::ScsiCommand(later)), &[], &[]));
+    two.socket.write_all(&bytes).unwrap();
+    bench.script.wait_submitted(2);
+    two.ping();
+    for (_, reply) in bench.script.submitted.lock().unwrap().drain(..) {
+        reply.send(good()).unwrap();
+    }
+    let mut answers = [two.receive().0, two.receive().0];
+    answers.sort_by_key(|answer| matches!(answer, TargetPdu::ScsiResponse(_)));
+    assert!(matches!(answers[0], TargetPdu::TaskManagement(_)), "{answers:?}");
+    let TargetPdu::ScsiResponse(response) = &answers[1] else { panic!("{answers:?}") };
+    assert_eq!((response.task_tag, two.handle.counts().aborted), (101, 1));
+}
+
 #[test]
 fn a_cold_reset_ends_every_session_of_the_target() {
     let bench = Bench::new(Driver::Polling);
     let mut one = bench.connect(1, parameters());
     let mut two = bench.connect(2, parameters());
+    let mut three = bench.connect_to(&other_target(&bench), 3, parameters(), &[]);
     one.function(TaskManagementFunction::TargetColdReset);
+    let response = TaskManagementResponse { answer: 0.into(), task_tag: 0xF000_0000 };
+    assert_eq!(one.receive().0, TargetPdu::TaskManagement(response));
+    assert!(one.at_end());
+    assert_eq!(three.read(0, 512).len(), 512);
     assert!(one.handle.wait_ended(Some(LONG)) && two.handle.wait_ended(Some(LONG)));
     assert_eq!(two.handle.end_reason(), Some(EndReason::Closed));
     assert!(two.at_end());

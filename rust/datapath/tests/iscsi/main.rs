@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attributes;
 mod commands;
 mod delivery;
+mod functions;
 mod hostile;
 mod loopback;
 mod management;

@@ -16,6 +16,7 @@ fn every_level_keeps_the_contract() {
                 let pool = Pool::create(members, options(level, strip_bytes)).await.unwrap();
                 contract::check(&**pool.set(), 1, 120).await;
                 contract::check_concurrent(&**pool.set(), 2, 12).await;
+                contract::check_discards(&**pool.set(), 3, 12).await;
                 assert_eq!(pool.set().find_mismatch().await, Ok(None), "{level}");
             });
         }
@@ -53,6 +54,7 @@ fn spaces_keep_the_contract_over_scattered_extents() {
             assert_eq!(pool.catalog().spaces[&scattered].len(), 2);
             contract::check(&*space, 4, 120).await;
             contract::check_concurrent(&*space, 5, 12).await;
+            contract::check_discards(&*space, 6, 12).await;
             let other = read(&*pool.space(between).unwrap(), 0, granule).await;
             assert!(other.iter().all(|byte| *byte == 0), "{level}: a neighbour was written");
         });

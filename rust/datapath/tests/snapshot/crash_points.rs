@@ -170,6 +170,9 @@ async fn verify_snapshots(engine: &Arc<TestEngine<Medium>>, catalog: &Catalog, m
         let read = read_stamps(&image, first, sectors).await.unwrap();
         let expected = &content[first as usize..(first + sectors) as usize];
         assert_eq!(read, expected, "snapshot {:?}", point.epoch);
+        let mapped = mapped_sectors(&image, first, sectors).await.unwrap();
+        let mut told = mapped.iter().zip(&read);
+        assert!(told.all(|(mapped, stamp)| *mapped || *stamp == 0), "deallocated, but data");
         if first > 0 {
             let outside = read_stamps(&image, first - 1, 1).await;
             assert_eq!(outside, Err(IoError::OutsideSnapshot));

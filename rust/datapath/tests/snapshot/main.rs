@@ -3,11 +3,15 @@
 #![cfg(feature = "simulation")]
 #![allow(clippy::unwrap_used)] // A test says by panicking that it failed.
 
+mod atomic;
+mod atomic_faults;
 mod catalog_faults;
 mod crash_points;
+mod exclusive;
 mod full_store;
 mod held_writes;
 mod points;
+mod resize;
 mod simulation;
 mod support;
 mod threads;

@@ -12,23 +12,23 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::support::*;
 
-const CHUNK_BYTES: u64 = 4 << 10;
-const CHUNK_SECTORS: u64 = CHUNK_BYTES / SECTOR;
-const SIZE_BYTES: u64 = 16 * CHUNK_BYTES;
-const ALL: PointRange = PointRange { first_byte: 0, length_bytes: SIZE_BYTES };
+pub const CHUNK_BYTES: u64 = 4 << 10;
+pub const CHUNK_SECTORS: u64 = CHUNK_BYTES / SECTOR;
+pub const SIZE_BYTES: u64 = 16 * CHUNK_BYTES;
+pub const ALL: PointRange = PointRange { first_byte: 0, length_bytes: SIZE_BYTES };
 /// Virtual: until nothing else can run.
-const LONG: u64 = 1_000_000;
+pub const LONG: u64 = 1_000_000;
 
 /// An origin whose next read, or next write, stops before its effect or after it, until it is let go.
-struct Stepwise {
+pub struct Stepwise {
     device: SimulatedMember,
     stop_at: std::sync::Mutex<Option<Stop>>,
-    stopped: Notify,
-    go_on: Semaphore,
+    pub stopped: Notify,
+    pub go_on: Semaphore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub enum Stop {
     BeforeRead,
     AfterRead,
     BeforeWrite,
@@ -41,7 +41,7 @@ impl Stepwise {
         Arc::new(Self { device, stop_at, stopped, go_on: Semaphore::new(0) })
     }
 
-    fn stop_at(&self, stop: Stop) {
+    pub fn stop_at(&self, stop: Stop) {
         *self.stop_at.lock().unwrap() = Some(stop);
     }
 
@@ -82,7 +82,7 @@ impl BlockIo for Stepwise {
 }
 
 /// An engine whose chunks all hold stamp 1, with a first snapshot of it.
-async fn engine_over(rig: &Rig) -> (Arc<Stepwise>, Arc<TestEngine<Stepwise>>) {
+pub async fn engine_over(rig: &Rig) -> (Arc<Stepwise>, Arc<TestEngine<Stepwise>>) {
     drop(rig.format().await);
     let origin = Stepwise::new(rig.origin.clone());
     let engine = rig.open_over(origin.clone()).await.unwrap();

@@ -209,8 +209,16 @@ impl Scene {
 
     async fn read_image_of(&self, epochs: [Epoch; VOLUMES], volume: usize) {
         let Ok(image) = self.engines[volume].image(epochs[volume]) else { return };
+        let mapped = mapped_sectors(&image, 0, SECTORS).await;
         match read_stamps(&image, 0, SECTORS).await {
-            Ok(read) => self.world.borrow_mut().saw(epochs, volume, read),
+            Ok(read) => {
+                let mut told = mapped.iter().flatten().zip(&read);
+                assert!(
+                    told.all(|(mapped, stamp)| *mapped || *stamp == 0),
+                    "deallocated, but data"
+                );
+                self.world.borrow_mut().saw(epochs, volume, read);
+            }
             Err(IoError::SnapshotInvalid) => {}
             Err(error) => assert!(self.faults, "{error}"),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use datapath::block_io::{BlockIo, Growable, ReadResult};
+use datapath::block_io::{BlockIo, Growable, ReadResult, mapped_runs};
 use datapath::error::IoError;
 use datapath::member::{FaultPlan, Faulty, Power, SimulatedMember};
 use datapath::simulation::{Random, random_below, sleep};
@@ -69,6 +69,13 @@ impl<B: BlockIo> BlockIo for GrowingSpace<B> {
     }
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
         self.device.write_zeroes(offset_bytes, length_bytes).await
+    }
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        self.device.mapped_run(offset_bytes, length_bytes).await
     }
 }
 
@@ -319,6 +326,19 @@ pub async fn read_stamps<B: BlockIo>(
     let buffer = BytesMut::zeroed((sectors * SECTOR) as usize);
     let (outcome, bytes) = device.read_at(first_sector * SECTOR, buffer).await;
     outcome.map(|()| stamps_of(&bytes))
+}
+
+/// Whether each sector of a range of a device is mapped.
+pub async fn mapped_sectors<B: BlockIo>(
+    device: &B,
+    first_sector: u64,
+    sectors: u64,
+) -> Result<Vec<bool>, IoError> {
+    let runs = mapped_runs(device, first_sector * SECTOR, sectors * SECTOR).await?;
+    let of_run = |(length, mapped): &(u64, bool)| vec![*mapped; (length / SECTOR) as usize];
+    let mapped: Vec<bool> = runs.iter().flat_map(of_run).collect();
+    assert_eq!(mapped.len() as u64, sectors, "so few runs are never cut short");
+    Ok(mapped)
 }
 
 pub fn shared<T>(value: T) -> Rc<RefCell<T>> {

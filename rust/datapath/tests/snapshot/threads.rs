@@ -25,6 +25,7 @@ const SECTORS: u64 = 1024;
 const WRITERS: u64 = 3;
 const WRITES: u64 = 12_000;
 const SNAPSHOTS: usize = 60;
+const INCREMENTS: u64 = 1500;
 
 struct Unpark(Thread);
 
@@ -160,5 +161,54 @@ fn take_and_delete(engine: &Arc<ThreadEngine>, catalog: &Catalog, live: &Mutex<V
             block_on(delete_snapshot(engine, catalog, oldest));
         }
         std::thread::yield_now();
+    }
+}
+
+/// Several threads raise one counter; others write, and write everything as it is, around it.
+#[test]
+fn no_increment_is_lost_under_threads() {
+    let catalog = Catalog::default();
+    let engine = Arc::new(engine(&catalog));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let counting: Vec<_> = (0..WRITERS).map(|_| scope.spawn(|| count(&engine))).collect();
+        for writer in 0..2 {
+            let (engine, done) = (&engine, &done);
+            scope.spawn(move || write_around(engine, 1 + writer, done));
+        }
+        take_and_delete(&engine, &catalog, &Mutex::default());
+        counting.into_iter().for_each(|thread| thread.join().unwrap());
+        done.store(true, Ordering::SeqCst);
+    });
+    let counter = block_on(read_stamps(&*engine, 0, 1)).unwrap();
+    assert_eq!(counter, [WRITERS * INCREMENTS]);
+}
+
+fn count(engine: &Arc<ThreadEngine>) {
+    for _ in 0..INCREMENTS {
+        // Ends: each turn that fails means that another thread has got on.
+        loop {
+            let value = block_on(read_stamps(&**engine, 0, 1)).unwrap()[0];
+            let (expected, data) = (stamped(value, 1), stamped(value + 1, 1));
+            match block_on(engine.compare_and_write(0, expected, data)).unwrap() {
+                None => break,
+                Some(_) => std::thread::yield_now(),
+            }
+        }
+    }
+}
+
+fn write_around(engine: &Arc<ThreadEngine>, sector: u64, done: &AtomicBool) {
+    // Ends when the counters have.
+    for stamp in 1.. {
+        if done.load(Ordering::SeqCst) {
+            return;
+        }
+        block_on(engine.write_at(sector * SECTOR, stamped(stamp, 1))).unwrap();
+        if stamp % 8 == 0 {
+            block_on(engine.or_write(0, stamped(0, 24))).unwrap();
+        }
+        let read = block_on(read_stamps(&**engine, sector, 1)).unwrap();
+        assert_eq!(read, [stamp], "a write was undone");
     }
 }

@@ -27,12 +27,12 @@ use crate::block_io::BlockIo;
 use crate::limits::RECEIVE_BYTES;
 use crate::scsi::buffers::BufferPool;
 use crate::scsi::nexus::{Mailbox, Order};
-use crate::scsi::slow_path::TaskManagementFunction;
+use crate::scsi::slow_path::{FunctionAnswer, TaskManagementFunction};
 use crate::scsi::{Completion, NexusId, Request, Target};
 
 use super::handle::{EndReason, SessionHandle};
 use super::receive::GATHER_BYTES;
-use super::session::{Action, PendingFunction, Session};
+use super::session::{Action, OfUnits, PendingFunction, Session};
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ pub(crate) async fn serve<D: BlockIo>(
         receive_bytes: RECEIVE_BYTES,
         readable: false,
         writable: true,
-        closing: false,
+        closing: None,
         timer: Box::pin(compio::runtime::time::sleep(TICK)),
         started: Instant::now(),
         end: None,
@@ -113,8 +113,13 @@ impl<F: Future<Output = Option<Completion>>> Future for Running<F> {
     }
 }
 
-/// Tag, whether immediate, response code.
-type FunctionOutcome = (u32, bool, Option<u8>);
+/// How a task management function ended.
+struct FunctionOutcome {
+    task_tag: u32,
+    immediate: bool,
+    function: TaskManagementFunction,
+    answer: Option<FunctionAnswer>,
+}
 
 struct Connection<D, F, S> {
     /// Gone once the connection is to end.
@@ -132,8 +137,8 @@ struct Connection<D, F, S> {
     readable: bool,
     /// The socket took all that it was given.
     writable: bool,
-    /// To end once everything is sent.
-    closing: bool,
+    /// Why it is to end once everything is sent.
+    closing: Option<EndReason>,
     timer: Pin<Box<dyn Future<Output = ()>>>,
     started: Instant,
     end: Option<EndReason>,
@@ -193,7 +198,10 @@ where
         let moved = !orders.is_empty();
         for order in orders {
             match order {
-                Order::AbortTasks { lun, token } => self.session.abort_tasks(lun, &token),
+                Order::AbortTasks { units, token } => {
+                    let luns = self.shared.target.luns_of(&units);
+                    self.session.abort_tasks(&luns, None, &token);
+                }
                 Order::Close => self.finish(EndReason::Closed),
                 Order::RequestLogout { within_s } => self.session.request_logout(within_s),
                 Order::ReportEvent { lun, sense } => self.session.report_event(lun, &sense),
@@ -218,13 +226,24 @@ where
     fn poll_functions(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
         while !self.functions.is_empty()
-            && let Poll::Ready(Some((tag, immediate, response))) =
-                Pin::new(&mut self.functions).poll_next(context)
+            && let Poll::Ready(Some(outcome)) = Pin::new(&mut self.functions).poll_next(context)
         {
-            self.session.handle_task_management(tag, immediate, response);
+            let FunctionOutcome { task_tag, immediate, function, answer } = outcome;
+            self.session.handle_task_management(task_tag, immediate, answer);
+            let complete = answer.is_some_and(|answer| answer.response == 0);
+            if function == TaskManagementFunction::TargetColdReset && complete {
+                self.end_all_sessions();
+            }
             moved = true;
         }
         moved
+    }
+
+    /// TARGET COLD RESET ends the sessions of the target (RFC 7143, 11.5.1); this one once it has
+    /// its answer.
+    fn end_all_sessions(&mut self) {
+        self.shared.target.close_other_sessions(self.shared.nexus);
+        self.closing = Some(EndReason::Closed);
     }
 
     fn receive(&mut self, context: &mut Context<'_>) -> bool {
@@ -286,16 +305,24 @@ where
             match action {
                 Action::Execute(tag, request) => self.execute(tag, request, context),
                 Action::TaskManagement(mut function) => {
-                    let Shared { target, nexus, .. } = &*self.shared;
-                    if let Some((units, token)) = function.of_others.take() {
-                        target.abort_tasks_of_others(*nexus, units, &token);
+                    if let Some(tasks) = function.of_units.take() {
+                        self.abort_tasks_of_units(&tasks);
                     }
                     self.functions.push(Box::pin(manage(Rc::clone(&self.shared), function)));
                 }
-                Action::Close => self.closing = true,
+                Action::Close => self.closing = Some(EndReason::LoggedOut),
             }
         }
         moved
+    }
+
+    /// Ends tasks of units wherever they are; here too where a unit is at several LUNs.
+    fn abort_tasks_of_units(&mut self, tasks: &OfUnits) {
+        let Shared { target, nexus, .. } = &*self.shared;
+        let units = target.numbers(tasks.lun);
+        let luns = target.luns_of(&units);
+        self.session.abort_tasks(&luns, Some(tasks.end_position), &tasks.token);
+        target.abort_tasks_of_others(*nexus, &units, &tasks.token);
     }
 
     fn execute(&mut self, tag: u32, request: Request, context: &mut Context<'_>) {
@@ -316,8 +343,8 @@ where
         // Ends because each round sends bytes, or returns.
         while let Some(socket) = &self.socket {
             if self.session.outbox().is_empty() {
-                if self.closing {
-                    self.finish(EndReason::LoggedOut);
+                if let Some(reason) = self.closing {
+                    self.finish(reason);
                     return true;
                 }
                 break;
@@ -356,11 +383,8 @@ where
 async fn manage<D: BlockIo>(shared: Rc<Shared<D>>, function: PendingFunction) -> FunctionOutcome {
     let PendingFunction { task_tag, immediate, function, lun, ended, .. } = function;
     ended.await;
-    let response = shared.target.task_management(shared.nexus, lun, function).await;
-    if function == TaskManagementFunction::TargetColdReset && response == Some(0) {
-        shared.target.close_sessions();
-    }
-    (task_tag, immediate, response)
+    let answer = shared.target.task_management(shared.nexus, lun, function).await;
+    FunctionOutcome { task_tag, immediate, function, answer }
 }
 
 /// What a receive brought.

@@ -10,7 +10,7 @@ use crate::scsi::{Cdb, TaskAttribute};
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Data-Out is missing, or its CmdSN's turn has not come.
+    /// Data-Out is missing, its CmdSN's turn has not come, or it is dormant.
     Collecting,
     /// Complete; waits to be started.
     Ready,
@@ -123,8 +123,10 @@ impl DataOutBuffer {
 pub struct Task {
     /// Where it is.
     pub phase: Phase,
-    /// The eight LUN bytes.
+    /// The eight LUN bytes in their usual form.
     pub lun: u64,
+    /// The eight LUN bytes as they came.
+    pub lun_as_sent: u64,
     /// The CDB.
     pub cdb: Cdb,
     /// The task attribute.
@@ -137,8 +139,14 @@ pub struct Task {
     pub expected_bytes: u32,
     /// Delivered outside the command window.
     pub immediate: bool,
+    /// Its CmdSN.
+    pub cmd_sn: u32,
     /// Its CmdSN's turn has come.
     pub admitted: bool,
+    /// How many tasks were admitted before it, once it is.
+    pub position: u64,
+    /// Waits for others by its task attribute, or theirs.
+    pub dormant: bool,
     /// Its Data-Out.
     pub data_out: DataOutBuffer,
     /// Set once its Data-Out went wrong.

@@ -20,6 +20,11 @@ pub enum Turn {
     Never,
 }
 
+/// Whether a CmdSN is the older one, by serial number arithmetic (RFC 1982).
+pub fn is_before(cmd_sn: u32, other: u32) -> bool {
+    (cmd_sn.wrapping_sub(other) as i32) < 0
+}
+
 /// The window, and what waits in it for its turn.
 #[derive(Debug)]
 pub struct CommandWindow<T> {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::limits::IMMEDIATE_COMMANDS_MAX;
-use crate::scsi::{Cdb, NexusId, Request};
+use crate::scsi::lun::usual_form;
+use crate::scsi::{Cdb, NexusId, Request, TaskAttribute};
 
 use super::super::pdu::ahs;
 use super::super::pdu::initiator::ScsiCommand;
@@ -64,14 +65,18 @@ impl Session {
         }
         Task {
             phase: Phase::Collecting,
-            lun: command.lun,
+            lun: usual_form(command.lun),
+            lun_as_sent: command.lun,
             cdb,
             attribute: command.attribute,
             read: command.read,
             write: command.write,
             expected_bytes: command.expected_bytes,
             immediate: command.immediate,
+            cmd_sn: command.cmd_sn,
             admitted: false,
+            position: 0,
+            dormant: false,
             data_out,
             fault,
             data_in_budget_bytes: 0,
@@ -99,8 +104,14 @@ impl Session {
         // A held task may have been aborted: then only its turn passes.
         let Some(task) = self.tasks.get_mut(&tag) else { return };
         task.admitted = true;
+        task.position = self.admitted_count;
+        self.admitted_count += 1;
+        let is_simple = matches!(task.attribute, TaskAttribute::Simple | TaskAttribute::Untagged);
         if !task.immediate {
             self.window.begin();
+        }
+        if !is_simple || !self.task_sets.is_empty() {
+            self.enter_task_set(tag);
         }
         self.progress(tag);
     }
@@ -121,7 +132,11 @@ impl Session {
         }
         self.data_out_bytes -= task.data_out.budget_bytes;
         self.data_in_bytes -= task.data_in_budget_bytes;
+        self.granted_count -= u32::from(task.data_out.granted);
         self.grant_waiting();
+        if task.admitted && !self.task_sets.is_empty() {
+            self.leave_task_set(tag, &task);
+        }
         Some(task)
     }
 }

@@ -3,9 +3,12 @@
 //! A fault in delivery ends the command with sense data, but only after the sequences that were
 //! announced have come to their end (RFC 7143, 7.8): until then their data is discarded.
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 
 use crate::limits::{DATA_OUT_BYTES_PER_SESSION_MAX, TRANSFER_BYTES_MAX};
+use crate::scsi::TaskAttribute;
 
 use super::super::pdu::initiator::{DataOut, InitiatorPdu, decode};
 use super::super::pdu::target::{R2t, RejectReason, TargetPdu};
@@ -101,7 +104,8 @@ impl Session {
         let max_burst_bytes = self.parameters.max_burst_bytes;
         let Some(task) = self.tasks.get_mut(&tag) else { return };
         let data = &mut task.data_out;
-        if !task.admitted || task.phase != Phase::Collecting || data.unsolicited_open {
+        let waits = !task.admitted || task.dormant || data.unsolicited_open;
+        if waits || task.phase != Phase::Collecting {
             return;
         }
         if let Some(fault) = task.fault {
@@ -112,7 +116,7 @@ impl Session {
         }
         if data.received_bytes >= task.wanted_bytes() {
             task.phase = Phase::Ready;
-            self.ready.push_back(tag);
+            enqueue(&mut self.ready, tag, task.attribute);
             return;
         }
         if !task.data_out.granted && !self.grant(tag) {
@@ -130,16 +134,18 @@ impl Session {
         }
     }
 
-    /// Gives a task room for all of its Data-Out, or has it wait for room.
+    /// Gives a task room for all of its Data-Out, or has it wait for room. One gets it in any case:
+    /// what others hold unasked may be of tasks that wait for this one.
     fn grant(&mut self, tag: u32) -> bool {
         let Some(task) = self.tasks.get_mut(&tag) else { return false };
         let more = u64::from(task.expected_bytes) - task.data_out.budget_bytes;
-        if self.data_out_bytes > 0 && self.data_out_bytes + more > DATA_OUT_BYTES_PER_SESSION_MAX {
+        if self.granted_count > 0 && self.data_out_bytes + more > DATA_OUT_BYTES_PER_SESSION_MAX {
             if !self.waiting_for_room.contains(&tag) {
-                self.waiting_for_room.push_back(tag);
+                enqueue(&mut self.waiting_for_room, tag, task.attribute);
             }
             return false;
         }
+        self.granted_count += 1;
         self.data_out_bytes += more;
         task.data_out.budget_bytes += more;
         task.data_out.granted = true;
@@ -151,12 +157,21 @@ impl Session {
     pub(super) fn grant_waiting(&mut self) {
         while let Some(tag) = self.waiting_for_room.pop_front() {
             if !self.grant(tag) {
-                // It has queued again at the end; its place was the first.
-                self.waiting_for_room.rotate_right(1);
+                // It may have queued again at the end; its place was the first.
+                self.waiting_for_room.retain(|other| *other != tag);
+                self.waiting_for_room.push_front(tag);
                 return;
             }
             self.progress(tag);
         }
+    }
+}
+
+/// Queues a task; one that is HEAD OF QUEUE comes before all that wait.
+fn enqueue(queue: &mut VecDeque<u32>, tag: u32, attribute: TaskAttribute) {
+    match attribute {
+        TaskAttribute::HeadOfQueue => queue.push_front(tag),
+        _ => queue.push_back(tag),
     }
 }
 
@@ -234,6 +249,7 @@ impl Task {
         data.asked_bytes += length_bytes;
         let r2t_sn = data.r2t_sn;
         data.r2t_sn += 1;
-        R2t { lun: self.lun, task_tag: tag, transfer_tag, r2t_sn, offset_bytes, length_bytes }
+        let lun = self.lun_as_sent;
+        R2t { lun, task_tag: tag, transfer_tag, r2t_sn, offset_bytes, length_bytes }
     }
 }

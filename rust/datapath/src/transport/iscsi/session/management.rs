@@ -1,27 +1,19 @@
-//! Task management, orders from outside, logout, NOP.
+//! Logout, NOP, asynchronous events.
 
 use bytes::Bytes;
 
-use crate::limits::{IMMEDIATE_COMMANDS_MAX, PEER_GONE_AFTER_S, PING_AFTER_S};
-use crate::scsi::nexus::{EndToken, end_token};
-use crate::scsi::slow_path::TaskManagementFunction;
+use crate::limits::{OUTBOX_BYTES_MAX, PEER_GONE_AFTER_S, PING_AFTER_S};
+use crate::scsi::nexus::end_token;
 
-use super::super::pdu::initiator::{LogoutRequest, NopOut, TaskManagementRequest};
+use super::super::pdu::initiator::{LogoutRequest, NopOut};
 use super::super::pdu::target::{
-    AsyncMessage, LogoutResponse, NopIn, RejectReason, TargetPdu, TaskManagementResponse, encode,
+    AsyncMessage, LogoutResponse, NopIn, RejectReason, TargetPdu, encode,
 };
-use super::super::pdu::{Bhs, NO_TAG, word};
+use super::super::pdu::{Bhs, NO_TAG};
 use super::super::receive::Pdu;
 use super::super::task::Phase;
 use super::super::window::Turn;
-use super::{Action, Held, PendingFunction, Session, Violation};
-
-/// Response codes of task management (RFC 7143, 11.6.1).
-const FUNCTION_COMPLETE: u8 = 0;
-const TASK_DOES_NOT_EXIST: u8 = 1;
-const REASSIGNMENT_NOT_SUPPORTED: u8 = 4;
-const FUNCTION_NOT_SUPPORTED: u8 = 5;
-const FUNCTION_REJECTED: u8 = 255;
+use super::{Action, Held, Session, Violation};
 
 /// Asynchronous events (11.9.1).
 const SCSI_EVENT: u8 = 0;
@@ -42,132 +34,6 @@ impl Keepalive {
 }
 
 impl Session {
-    pub(super) fn on_task_management(&mut self, request: TaskManagementRequest, bhs: &Bhs) {
-        if request.immediate && self.immediate_in_progress >= IMMEDIATE_COMMANDS_MAX {
-            return self.reject(RejectReason::TooManyImmediate, bhs);
-        }
-        match self.take_turn(request.immediate, request.cmd_sn) {
-            Turn::Never => {}
-            Turn::Now => self.start_task_management(&request),
-            Turn::Later => self.window.hold(request.cmd_sn, Held::TaskManagement(request)),
-        }
-    }
-
-    /// A function that is not among those of RFC 7143; others need a protocol level that login does
-    /// not offer.
-    pub(super) fn on_unknown_function(&mut self, bhs: &Bhs) {
-        if self.pass_turn(bhs) {
-            let (response, task_tag) = (FUNCTION_NOT_SUPPORTED, word(bhs, 16));
-            let pdu = TargetPdu::TaskManagement(TaskManagementResponse { response, task_tag });
-            self.push_status(&pdu, Bytes::new());
-        }
-    }
-
-    pub(super) fn start_task_management(&mut self, request: &TaskManagementRequest) {
-        use TaskManagementFunction::{
-            AbortTask, AbortTaskSet, ClearAca, ClearTaskSet, LogicalUnitReset, TargetColdReset,
-            TargetWarmReset, TaskReassign,
-        };
-        self.counters.task_management.add(1);
-        match request.immediate {
-            true => self.immediate_in_progress += 1,
-            false => self.window.begin(),
-        }
-        let (token, ended) = end_token();
-        let lun = request.lun;
-        let of_others = match request.function {
-            TaskReassign => return self.finish_function(request, REASSIGNMENT_NOT_SUPPORTED),
-            AbortTask => match self.abort_one(request, &token) {
-                FUNCTION_COMPLETE => None,
-                response => return self.finish_function(request, response),
-            },
-            AbortTaskSet => {
-                self.abort_tasks(Some(lun), &token);
-                None
-            }
-            ClearAca => None,
-            ClearTaskSet | LogicalUnitReset => {
-                self.abort_tasks(Some(lun), &token);
-                Some((Some(lun), token))
-            }
-            TargetWarmReset | TargetColdReset => {
-                self.abort_tasks(None, &token);
-                Some((None, token))
-            }
-        };
-        self.actions.push_back(Action::TaskManagement(PendingFunction {
-            task_tag: request.task_tag,
-            immediate: request.immediate,
-            function: request.function,
-            lun,
-            ended,
-            of_others,
-        }));
-    }
-
-    /// ABORT TASK. A task that is not there but whose command is missing before this function counts
-    /// as received and aborted (RFC 7143, 11.6.1).
-    fn abort_one(&mut self, request: &TaskManagementRequest, token: &EndToken) -> u8 {
-        let tag = request.referenced_task_tag;
-        if self.tasks.get(&tag).is_some_and(|task| task.lun == request.lun) {
-            self.abort(tag, token);
-            return FUNCTION_COMPLETE;
-        }
-        let missing = request.referenced_cmd_sn;
-        if self.window.is_missing_before(missing, request.cmd_sn) {
-            self.window.hold(missing, Held::Nothing);
-            self.release_held();
-            return FUNCTION_COMPLETE;
-        }
-        TASK_DOES_NOT_EXIST
-    }
-
-    /// Ends every task at `lun` (`None`: at every unit), without status. Those that run end when
-    /// their outcome comes; until then they hold `token`.
-    pub fn abort_tasks(&mut self, lun: Option<u64>, token: &EndToken) {
-        let concerned = |task_lun| lun.is_none_or(|lun| lun == task_lun);
-        let tags: Vec<u32> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| concerned(task.lun))
-            .map(|(tag, _)| *tag)
-            .collect();
-        tags.into_iter().for_each(|tag| self.abort(tag, token));
-    }
-
-    fn abort(&mut self, tag: u32, token: &EndToken) {
-        let Some(task) = self.tasks.get_mut(&tag) else { return };
-        match task.phase {
-            Phase::Running | Phase::Aborted => {
-                task.phase = Phase::Aborted;
-                task.tokens.push(token.clone());
-            }
-            Phase::Collecting | Phase::Ready => {
-                self.end_task(tag);
-                self.counters.commands.add(1);
-                self.counters.aborted.add(1);
-            }
-        }
-    }
-
-    fn finish_function(&mut self, request: &TaskManagementRequest, response: u8) {
-        self.respond_to_function(request.task_tag, request.immediate, response);
-    }
-
-    /// The function's tasks have ended and the command set has answered.
-    pub fn handle_task_management(&mut self, task_tag: u32, immediate: bool, code: Option<u8>) {
-        self.respond_to_function(task_tag, immediate, code.unwrap_or(FUNCTION_REJECTED));
-    }
-
-    fn respond_to_function(&mut self, task_tag: u32, immediate: bool, response: u8) {
-        match immediate {
-            true => self.immediate_in_progress -= 1,
-            false => self.window.end(),
-        }
-        let pdu = TargetPdu::TaskManagement(TaskManagementResponse { response, task_tag });
-        self.push_status(&pdu, Bytes::new());
-    }
-
     pub(super) fn on_logout(&mut self, request: LogoutRequest, bhs: &Bhs) {
         if request.reason > 2 {
             return self.refuse(RejectReason::InvalidField, bhs);
@@ -193,14 +59,7 @@ impl Session {
         // What runs may still answer; what waits for data or for its turn will not get it.
         self.logout = Some(request);
         let (token, _ended) = end_token();
-        let waiting = |phase| matches!(phase, Phase::Collecting | Phase::Ready);
-        let tags: Vec<u32> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| waiting(task.phase))
-            .map(|(tag, _)| *tag)
-            .collect();
-        tags.into_iter().for_each(|tag| self.abort(tag, &token));
+        self.abort_where(|task| matches!(task.phase, Phase::Collecting | Phase::Ready), &token);
         self.logout_if_idle();
     }
 
@@ -265,8 +124,12 @@ impl Session {
         self.send_event(0, LOGOUT_REQUESTED, [0, 0, within_s], Bytes::new());
     }
 
-    /// Reports a SCSI asynchronous event with its sense data.
+    /// Reports a SCSI asynchronous event with its sense data; not to a peer that leaves its answers
+    /// unread.
     pub fn report_event(&mut self, lun: u64, sense: &Bytes) {
+        if self.outbox.bytes() >= OUTBOX_BYTES_MAX {
+            return;
+        }
         let segment = [&(sense.len() as u16).to_be_bytes()[..], sense].concat();
         self.send_event(lun, SCSI_EVENT, [0; 3], segment.into());
     }

@@ -15,6 +15,8 @@ mod data_out;
 mod management;
 mod negotiation;
 mod responses;
+mod task_management;
+mod task_set;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -44,6 +46,7 @@ use super::window::{CommandWindow, Turn};
 use data_out::Inbound;
 use management::Keepalive;
 use negotiation::TextExchange;
+use task_set::TaskSets;
 
 /// What a peer did that leaves the stream, or the session, unusable. It ends the connection.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -89,8 +92,19 @@ pub struct PendingFunction {
     pub lun: u64,
     /// Resolves when the tasks have ended.
     pub ended: Ended,
-    /// Set where tasks of other sessions have to end too: at this unit, or at all.
-    pub of_others: Option<(Option<u64>, EndToken)>,
+    /// Set where tasks have to end that this session cannot tell: those of other sessions.
+    pub of_units: Option<OfUnits>,
+}
+
+/// Tasks of logical units, in every session.
+#[derive(Debug)]
+pub struct OfUnits {
+    /// The eight LUN bytes of the unit; `None` for every unit of the target.
+    pub lun: Option<u64>,
+    /// Tasks of this session admitted from here on came after the function.
+    pub end_position: u64,
+    /// Kept by each of the tasks until it has ended.
+    pub token: EndToken,
 }
 
 /// A numbered PDU that waits for its turn.
@@ -139,6 +153,11 @@ pub struct Session {
     /// Tags of tasks whose R2Ts wait for room, in order.
     waiting_for_room: VecDeque<u32>,
     immediate_in_progress: u32,
+    task_sets: TaskSets,
+    /// Tasks that were given room for all of their Data-Out.
+    granted_count: u32,
+    /// Tasks whose turn has come so far.
+    admitted_count: u64,
     data_out_bytes: u64,
     data_in_bytes: u64,
     /// The Data-Out PDU that is coming in.
@@ -174,6 +193,9 @@ impl Session {
             ready: VecDeque::new(),
             waiting_for_room: VecDeque::new(),
             immediate_in_progress: 0,
+            task_sets: TaskSets::default(),
+            granted_count: 0,
+            admitted_count: 0,
             data_out_bytes: 0,
             data_in_bytes: 0,
             inbound: None,

@@ -1,0 +1,88 @@
+"""Verbs on network portals: the addresses at which initiators log in."""
+
+from __future__ import annotations
+
+from scsi_snap import limits
+from scsi_snap.control import views
+from scsi_snap.control.outcomes import Created, Deleted, Unchanged
+from scsi_snap.errors import Exists, InvalidArgument, IoFailed, LimitReached, NotFound
+from scsi_snap.inventory import addresses
+from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.records import PortalRecord, State
+from scsi_snap.inventory.target_records import FIRST_GROUP
+
+
+class PortalVerbs:
+    """A portal is listened on first and recorded then: what cannot listen is not on record."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._catalog = assembly.catalog
+        self._exporter = assembly.exporter
+        self._lock = assembly.exports_lock
+
+    def all(self) -> list[views.Portal]:
+        return [_view(one) for one in self._exporter.portals()]
+
+    def create(
+        self, address: str, tag: int = FIRST_GROUP
+    ) -> Created[views.Portal] | Unchanged[views.Portal]:
+        """Listens there from now on, and after every start."""
+        check_tag(tag)
+        record = PortalRecord(addresses.canonical(address), tag)
+
+        def change(state: State) -> State:
+            return state.with_portal(record)
+
+        with self._lock:
+            portals = self._catalog.state.portals
+            there = portals.get(record.address)
+            if there == record:
+                return Unchanged(self._shown(record.address))
+            if there is not None:
+                raise Exists(
+                    f"the portal {record.address} is in portal group {there.tag}",
+                    f"`scsi-snap portal delete {record.address}` first: it ends no session",
+                )
+            if len(portals) >= limits.PORTALS_MAX:
+                raise LimitReached(
+                    f"a controller has at most {limits.PORTALS_MAX} portals", "delete one"
+                )
+            self._exporter.add_portal(record)
+            try:
+                self._catalog.update(change)
+            except IoFailed:
+                self._exporter.remove_portal(record.address)
+                raise
+            return Created(self._shown(record.address))
+
+    def delete(self, address: str) -> Deleted:
+        """Listens there no more. Logins under way there end; sessions go on."""
+        address = addresses.canonical(address)
+        with self._lock:
+            known = {one.address for one in self._exporter.portals()}
+            if address not in known:
+                raise NotFound.named("portal", address, known, "scsi-snap portal list")
+            self._exporter.remove_portal(address)
+            self._catalog.update(lambda state: state.without_portal(address))
+        return Deleted(address)
+
+    def _shown(self, address: str) -> views.Portal:
+        return next(one for one in self.all() if one.address == address)
+
+
+def check_tag(tag: int) -> None:
+    """Raises `InvalidArgument` for what is no portal group tag (RFC 7143, 13.9)."""
+    if not 1 <= tag <= limits.PORTAL_GROUP_TAG_MAX:
+        raise InvalidArgument(
+            f"{tag} is no portal group tag", f"1 to {limits.PORTAL_GROUP_TAG_MAX}"
+        )
+
+
+def _view(one: views.ListedPortal) -> views.Portal:
+    return views.Portal(
+        address=one.address,
+        portal_group_tag=one.portal_group_tag,
+        on_record=one.on_record,
+        state="unavailable" if one.reason else "listening",
+        reason=one.reason,
+    )

@@ -1,0 +1,114 @@
+"""The records of targets as verbs use them: found by name, changed, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scsi_snap.control import views
+from scsi_snap.control.outcomes import Changed, Unchanged
+from scsi_snap.errors import InvalidArgument, NotFound
+from scsi_snap.inventory.access import credentials_of
+from scsi_snap.inventory.assembly import Assembly, Backings, backings_in
+from scsi_snap.inventory.records import ChapRecord, LunRecord, TargetRecord
+from scsi_snap.iscsi.directory import spelled
+from scsi_snap.iscsi.errors import InvalidCredentials
+
+Backed = dict[str, Backings]
+"""What is in every open pool, by the pool's id."""
+
+
+class TargetBook:
+    """The record is written first, then the exporter is told: what is acknowledged survives a
+    crash, and what initiators see never runs ahead of the record."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._catalog = assembly.catalog
+        self._exporter = assembly.exporter
+        self._lock = assembly.exports_lock
+
+    def _find(self, name: str) -> TargetRecord:
+        targets = self._catalog.state.targets
+        found = targets.get(name.lower())
+        if found is None:
+            raise NotFound.named("target", name, targets, "scsi-snap target list")
+        return found
+
+    def _change(
+        self, name: str, change: Callable[[TargetRecord], TargetRecord]
+    ) -> Changed[views.Target] | Unchanged[views.Target]:
+        """Of what is not about LUNs. Sessions that are no longer allowed end."""
+        with self._lock:
+            before = self._find(name)
+            after = change(before)
+            if after == before:
+                return Unchanged(self._view(before))
+            self._catalog.update(lambda state: state.with_target(after))
+            self._exporter.set_target(after)
+        return Changed(self._view(after))
+
+    def _view(self, record: TargetRecord) -> views.Target:
+        return self._views([record])[0]
+
+    def _views(self, records: list[TargetRecord]) -> list[views.Target]:
+        there, sessions = self._backings(), self._exporter.sessions()
+        portals = self._exporter.portals()
+        return [_view(record, there, sessions, portals) for record in records]
+
+    def _backings(self) -> Backed:
+        return {handle.id: backings_in(handle) for handle in self._assembly.pools.opened()}
+
+
+def _view(
+    record: TargetRecord,
+    there: Backed,
+    sessions: list[views.Session],
+    portals: list[views.ListedPortal],
+) -> views.Target:
+    redirect = record.redirect
+    return views.Target(
+        name=record.name,
+        ports=tuple(
+            views.TargetPort(
+                portal_group_tag=port.tag,
+                relative_identifier=port.relative_identifier,
+                portals=tuple(one.address for one in portals if one.portal_group_tag == port.tag),
+            )
+            for port in record.ports
+        ),
+        chap_user=record.chap.user if record.chap else None,
+        chap_mutual_user=(record.chap.mutual_user or None) if record.chap else None,
+        initiators=tuple(
+            views.Initiator(
+                name=one.name,
+                chap_user=one.chap.user if one.chap else None,
+                chap_mutual_user=(one.chap.mutual_user or None) if one.chap else None,
+            )
+            for one in record.initiators
+        ),
+        redirect=spelled(redirect.host, redirect.port) if redirect else None,
+        redirect_permanent=redirect is not None and redirect.permanent,
+        luns=tuple(lun_view(record, lun, there) for lun in record.luns),
+        sessions=sum(one.target == record.name for one in sessions),
+    )
+
+
+def lun_view(target: TargetRecord, lun: LunRecord, there: Backed) -> views.Lun:
+    found = there.get(lun.pool_id, {}).get((lun.volume_id, lun.snapshot_id))
+    if found is not None:
+        read_only, state = lun.read_only or found.personality.read_only, "mapped"
+    else:
+        read_only = lun.read_only or bool(lun.snapshot_id)
+        state = "missing" if lun.pool_id in there else "unavailable"
+    return views.Lun(target.name, lun.lun, lun.backing, read_only, state, lun.initiators)
+
+
+def check_chap(chap: ChapRecord | None) -> None:
+    """Raises `InvalidArgument` for what must not be a secret."""
+    try:
+        if chap is not None:
+            credentials_of(chap)
+    except InvalidCredentials as error:
+        raise InvalidArgument(
+            str(error), "`scsi-snap target chap --help` says what is asked"
+        ) from error

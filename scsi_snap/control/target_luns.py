@@ -1,0 +1,132 @@
+"""Verbs on LUNs: which volume or snapshot a target shows under which number, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsi_snap import limits
+from scsi_snap.control import views
+from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
+from scsi_snap.control.target_book import TargetBook, lun_view
+from scsi_snap.errors import Exists, InvalidArgument, LimitReached, NotFound
+from scsi_snap.inventory import names
+from scsi_snap.inventory.assembly import backings_in
+from scsi_snap.inventory.names import BackingName, SnapshotName
+from scsi_snap.inventory.pools import PoolHandle
+from scsi_snap.inventory.records import LunRecord, TargetRecord
+
+LunOutcome = Created[views.Lun] | Changed[views.Lun] | Unchanged[views.Lun]
+
+
+class LunVerbs(TargetBook):
+    def luns(self, target: str | None = None) -> list[views.Lun]:
+        found = [self._find(target)] if target else self._catalog.state.targets.values()
+        targets = sorted(found, key=lambda one: one.name)
+        there = self._backings()
+        return [lun_view(one, lun, there) for one in targets for lun in one.luns]
+
+    def map(
+        self,
+        name: str,
+        lun: int,
+        backing: BackingName,
+        initiators: Sequence[str] = (),
+        *,
+        read_only: bool = False,
+    ) -> LunOutcome:
+        """Shows a volume, or a snapshot (always read-only), as a logical unit: to every initiator
+        that may log in, or to those named alone. A number is either everybody's or belongs to
+        initiators, where each may have another backing."""
+        if not 0 <= lun <= limits.LUN_MAX:
+            raise InvalidArgument(f"LUN {lun} cannot be used", f"0 to {limits.LUN_MAX}")
+        wanted = tuple(sorted({names.iscsi_name(one) for one in initiators}))
+        with self._assembly.pools.locked([backing.pool]) as handles, self._lock:
+            handle = handles[backing.pool]
+            target = self._find(name)
+            record = _lun_record(handle, lun, backing, wanted, read_only)
+            same = _check_place(target, record)
+            new = [one for one in wanted if same is None or one not in same.initiators]
+            if same is not None and not new:
+                return Unchanged(lun_view(target, same, self._backings()))
+            _check_initiators(target, new)
+            if same is None and len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
+                raise LimitReached(
+                    f"a target has at most {limits.LUNS_PER_TARGET_MAX} LUNs",
+                    "make another target for more",
+                )
+            unit = self._assembly.unit(handle, backings_in(handle), record)
+            assert unit is not None, "the pool's lock is held since the backing was looked up"
+            changed = target.with_lun(record)
+            self._catalog.update(lambda state: state.with_target(changed))
+            self._exporter.map(target.name, lun, unit, tuple(new), read_only)
+            there = next(one for one in changed.luns_at(lun) if one.shows_the_same(record))
+            view = lun_view(changed, there, self._backings())
+            return Created(view) if same is None else Changed(view)
+
+    def unmap(self, name: str, lun: int, initiators: Sequence[str] = ()) -> Deleted:
+        """Takes the number away: from these initiators, whose own it is, or (none named) from
+        everybody who sees anything there."""
+        wanted = tuple(sorted({names.iscsi_name(one) for one in initiators}))
+        with self._lock:
+            target = self._find(name)
+            changed = target.without_lun(lun, wanted)
+            if changed == target:
+                of_theirs = f" of {', '.join(wanted)} alone" if wanted else ""
+                raise NotFound(
+                    f"{target.name} has no LUN {lun}{of_theirs}",
+                    f"`scsi-snap lun list {target.name}` shows what there is",
+                )
+            self._catalog.update(lambda state: state.with_target(changed))
+            self._exporter.unmap(target.name, lun, wanted)
+        return Deleted(f"{target.name} LUN {lun}")
+
+
+def _lun_record(
+    handle: PoolHandle,
+    lun: int,
+    backing: BackingName,
+    initiators: tuple[str, ...],
+    read_only: bool,
+) -> LunRecord:
+    volume = handle.volume(backing.volume)
+    snapshot_id = ""
+    if isinstance(backing, SnapshotName):
+        snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
+    return LunRecord(lun, str(backing), handle.id, volume.id, snapshot_id, initiators, read_only)
+
+
+def _check_place(target: TargetRecord, wanted: LunRecord) -> LunRecord | None:
+    """The record that shows the same at that number, if there is one. Raises `Exists` where
+    somebody sees something else there, or would see something else from now on."""
+    same = None
+    for there in target.luns_at(wanted.lun):
+        if bool(there.initiators) == bool(wanted.initiators) and there.shows_the_same(wanted):
+            same = there
+            continue
+        shared = set(there.initiators) & set(wanted.initiators)
+        if not there.initiators or not wanted.initiators or shared:
+            whose = f" for {min(shared or there.initiators)}" if there.initiators else ""
+            how = ", read-only" if there.read_only else ""
+            options = f" --initiator {min(shared)}" if shared else ""
+            raise Exists(
+                f"LUN {wanted.lun} of {target.name} is {there.backing}{how}{whose}",
+                "take another number, or"
+                f" `scsi-snap lun unmap {target.name} {wanted.lun}{options}` first",
+            )
+    return same
+
+
+def _check_initiators(target: TargetRecord, initiators: list[str]) -> None:
+    for one in initiators:
+        if not target.admits(one):
+            raise NotFound(
+                f"{one} may not log in to {target.name}",
+                f"`scsi-snap target allow {target.name} {one}` first",
+            )
+    having = {name for lun in target.luns for name in lun.initiators}
+    if len(having.union(initiators)) > limits.INITIATORS_PER_TARGET_MAX:
+        raise LimitReached(
+            f"at most {limits.INITIATORS_PER_TARGET_MAX} initiators have LUNs of their own"
+            " in a target",
+            "make another target for more",
+        )

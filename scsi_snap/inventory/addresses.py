@@ -1,0 +1,57 @@
+"""Addresses as users type them, `ADDRESS:PORT`, in one canonical spelling."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from scsi_snap.errors import InvalidArgument
+from scsi_snap.iscsi.directory import spelled
+
+ANY_ADDRESS = "0.0.0.0"
+PORT_MAX = 0xFFFF
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def parse(text: str) -> tuple[str, int]:
+    """`127.0.0.1:3260`, `[::1]:3260`, `host.example:3260` or `:3260` (every IPv4 address)."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host, bare = host[1:-1], False
+    else:
+        bare = True
+    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > PORT_MAX:
+        raise InvalidArgument(f"{text!r} is not an address", "write ADDRESS:PORT")
+    if bare and ":" in host:
+        raise InvalidArgument(
+            f"{text!r} is not an address", "write IPv6 in brackets, like [::1]:3260"
+        )
+    return _host(host or ANY_ADDRESS, text, numeric=not bare), int(port)
+
+
+def parse_fixed(text: str) -> tuple[str, int]:
+    """The same with a port of its own: what is on record must be found again."""
+    host, port = parse(text)
+    if port == 0:
+        raise InvalidArgument(
+            f"{text!r} has no port",
+            "name one, like 3260; only `daemon --listen` takes whichever is free",
+        )
+    return host, port
+
+
+def canonical(text: str) -> str:
+    """`parse_fixed`, spelled again."""
+    return spelled(*parse_fixed(text))
+
+
+def _host(host: str, text: str, *, numeric: bool) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        if numeric or not _HOST_NAME.fullmatch(host) or host.replace(".", "").isdigit():
+            raise InvalidArgument(
+                f"{text!r} is not an address", "write ADDRESS:PORT, like 192.0.2.1:3260"
+            ) from None
+        return host.lower()
