@@ -85,7 +85,7 @@ class LogicalUnit:
         """
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
-        self.medium: Final = Medium(device)
+        self.medium: Final = Medium(device, personality.physical_block_bytes)
         self.personality = personality
         self.care: Final = Care(caretaker or Nobody())
         self.statistics: Final = Statistics(device)
