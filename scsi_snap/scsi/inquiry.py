@@ -26,8 +26,8 @@ VERSION_DESCRIPTORS: Final = {
     "SPC-4": 0x0460,
     "SBC-3": 0x04C0,
 }
-"""No version claimed of each (SPC-4). Hosts know SPC-4 and SBC-3; later ones add nothing
-to what is here."""
+"""No version claimed of each (SPC-4). Hosts know SPC-4 and SBC-3; of what SBC-4 adds they learn
+from the Block Limits page and from the list of commands."""
 
 
 def inquiry(invocation: "Invocation") -> bytes:
