@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -30,6 +30,8 @@ from scsi_snap.iscsi.chap import Challenges
 from scsi_snap.iscsi.directory import of_socket, spelled
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
+from scsi_snap.scsi.caretaker import Space
+from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
 from scsi_snap.scsi.sense import SenseCode
@@ -136,15 +138,22 @@ class PortalExporter:
                     for lun in view.luns_of(uuid):
                         view.report(SenseCode.CAPACITY_DATA_HAS_CHANGED, lun)
 
-    def threshold_reached(self, uuid: UUID) -> None:
-        with self._lock:
-            shared = self._units.find(uuid)
-        if shared is not None:
-            shared.logical_unit.threshold_reached()
-
     def take_troubles(self) -> list[tuple[str, str]]:
         with self._lock:
             return self._units.take_troubles()
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        with self._lock:
+            shared = self._units.find(uuid)
+            if shared is not None:
+                shared.logical_unit.inquiry_changed(personality)
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        with self._lock:
+            found = [(self._units.find(uuid), space) for uuid, space in spaces.items()]
+        for shared, space in found:
+            if shared is not None:
+                shared.logical_unit.watch_space(space)
 
     def sessions(self) -> list[SessionView]:
         with self._lock:

@@ -100,7 +100,6 @@ class Portal:
         self._limits = limits or PortalLimits()
         self._random_bytes = random_bytes
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._logins: Counter[str] = Counter()
         self._discovery_sessions = 0
@@ -127,38 +126,50 @@ class Portal:
             listener.close()
             raise
         self._listener = listener
-        self._accepting = asyncio.create_task(self._accept(listener))
+        self._watch()
 
     async def close(self) -> None:
         """Stops listening and ends every login and discovery session. Adopted sessions go on."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         tasks = list(self._connections)
-        if self._accepting is not None:
-            tasks.append(self._accepting)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, peer = await loop.sock_accept(listener)
-            except OSError as error:
-                # The peer is gone already, or the process is out of descriptors; both pass.
-                _log.warning("accept on %s failed: %s", self.address, error)
-                await asyncio.sleep(_ACCEPT_RETRY_S)
-                continue
-            peer_host = str(peer[0])
-            if not self._may_begin(peer_host):
-                _log.warning("closed a connection from %s: too many logins under way", peer_host)
-                connection.close()
-                continue
-            self._logins[peer_host] += 1
-            task = asyncio.create_task(self._serve(connection, peer_host))
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+    def _watch(self) -> None:
+        if self._listener is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Somebody has connected. No task waits for it, so that none is cancelled with a connection
+        in its hands."""
+        try:
+            connection, peer = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # The process is out of descriptors, which passes.
+            _log.warning("accept on %s failed: %s", self.address, error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(_ACCEPT_RETRY_S, self._watch)
+            return
+        peer_host = str(peer[0])
+        if not self._may_begin(peer_host):
+            _log.warning("closed a connection from %s: too many logins under way", peer_host)
+            connection.close()
+            return
+        self._logins[peer_host] += 1
+        conversation = _Conversation(connection)
+        task = asyncio.create_task(self._serve(conversation, peer_host))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        # Also where the task is cancelled before it begins.
+        task.add_done_callback(lambda _: conversation.close())
 
     def _may_begin(self, peer_host: str) -> bool:
         return (
@@ -166,12 +177,10 @@ class Portal:
             and self._logins[peer_host] < self._limits.logins_per_address
         )
 
-    async def _serve(self, connection: socket.socket, peer_host: str) -> None:
+    async def _serve(self, conversation: _Conversation, peer_host: str) -> None:
         """One connection from accept to its end or to its adoption."""
-        conversation = _Conversation(connection)
         try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            conversation.prepare()
             try:
                 login = await self._log_in(conversation)
                 if login is not None and login.refusal is not None:
@@ -190,8 +199,6 @@ class Portal:
         except Exception:  # noqa: BLE001
             # One connection's defect must not take the others with it.
             _log.exception("connection from %s failed", peer_host)
-        finally:
-            conversation.close()
 
     async def _log_in(self, conversation: _Conversation) -> Login | None:
         """The login at its end, or None when the peer hung up before."""
@@ -307,6 +314,10 @@ class _Conversation:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._released = False
+
+    def prepare(self) -> None:
+        self.connection.setblocking(False)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self) -> bytes:
         return await asyncio.get_running_loop().sock_recv(self.connection, RECEIVE_BYTES)

@@ -109,11 +109,11 @@ def _inquiry() -> list[str]:
 
 
 def _modes() -> list[str]:
-    pages = ModePages(write_cache=True)
+    pages = ModePages(write_cache=True, threshold=0)
     default, changeable = 2, 1
     rows = [
         [
-            f"{code:02X}h",
+            f"{code[0]:02X}h" + (f"/{code[1]:02X}h" if code[1] else ""),
             f"`{pages.read(code, default).hex(' ')}`",
             f"`{pages.read(code, changeable).hex(' ')}`",
         ]

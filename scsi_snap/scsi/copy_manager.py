@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from scsi_snap.scsi import copy_list
 from scsi_snap.scsi.copy_list import CopyList, Cscd, Segment
 from scsi_snap.scsi.copy_results import Copying
+from scsi_snap.scsi.identification_pages import unit_designators
 from scsi_snap.scsi.limits import (
     COPY_BYTES_MAX,
     COPY_PIECE_BYTES,
@@ -37,7 +38,6 @@ from scsi_snap.scsi.sense import (
     SenseKey,
     refuse_parameter,
 )
-from scsi_snap.scsi.vpd import unit_designators
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation

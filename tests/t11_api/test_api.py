@@ -97,6 +97,25 @@ def test_the_life_of_a_volume(client: Client, controller: Controller) -> None:
     assert ask(client, "GET", "/v1/pools") == (200, [])
 
 
+def test_a_personality_is_chosen_and_changed(client: Client) -> None:
+    assert ask(client, "POST", "/v1/pools", POOL)[0] == 201
+    chosen = {"provisioning": "full", "removable": True, "serial": "A1", "vendor": "ACME"}
+    volume = {"name": "tank/vol0", "size_bytes": MIB, **chosen}
+    status, answer = ask(client, "POST", "/v1/volumes", volume)
+    assert status == 201 and chosen.items() <= answer["view"].items()
+    path = "/v1/volumes/tank/vol0"
+    status, answer = ask(client, "PATCH", path, {"read_only": True, "vendor": ""})
+    assert (status, answer["outcome"]) == (200, "changed")
+    assert answer["view"] == ask(client, "GET", path)[1]
+    assert (answer["view"]["read_only"], answer["view"]["vendor"]) == (True, "SCSISNAP")
+    assert ask(client, "PATCH", path, {"removable": True})[1]["outcome"] == "unchanged"
+    assert ask(client, "PATCH", path, {"provisioning": "thin"})[1]["code"] == "invalid-argument"
+    assert ask(client, "PATCH", path, {"read_only": "yes"})[1]["code"] == "invalid-argument"
+    assert ask(client, "PATCH", path, {"size_bytes": MIB})[1]["code"] == "invalid-argument"
+    other = {"name": "tank/vol1", "size_bytes": MIB, "serial": "A1"}
+    assert ask(client, "POST", "/v1/volumes", other)[1]["code"] == "exists"
+
+
 def test_access_and_sessions(client: Client, controller: Controller) -> None:
     initiator = "iqn.2026-11.org.example:alice"
     client.post("targets", body={"name": IQN})
@@ -113,6 +132,40 @@ def test_access_and_sessions(client: Client, controller: Controller) -> None:
     assert ask(client, "DELETE", f"/v1/targets/{IQN}/initiators/{initiator}")[0] == 409
     assert client.delete("targets", IQN, "initiators")["view"]["initiators"] == []
     assert client.delete("targets", IQN, "chap")["view"]["chap_user"] is None
+
+
+def test_portals_groups_own_luns_and_secrets(client: Client, controller: Controller) -> None:
+    alice, bob = "iqn.2026-11.org.example:alice", "iqn.2026-11.org.example:bob"
+    chap = {"user": "user", "secret": "twelve bytes"}
+    client.post("pools", body=POOL)
+    client.post("volumes", body={"name": "tank/vol0", "size_bytes": 1 << 20})
+    address = "[2001:db8::1]:3260"
+    body = {"address": address, "group": 2}
+    assert [ask(client, "POST", "/v1/portals", body)[0] for _ in range(2)] == [201, 200]
+    assert ask(client, "POST", "/v1/targets", {"name": IQN, "groups": [2]})[0] == 201
+    assert ask(client, "PUT", f"/v1/targets/{IQN}/groups/1")[0] == 200
+    ports = client.get("targets", IQN)["ports"]
+    assert [one["portals"] for one in ports] == [["127.0.0.1:3260"], [address]]
+    assert ask(client, "DELETE", f"/v1/targets/{IQN}/groups/1")[0] == 200
+    assert client.delete("portals", address)["name"] == address
+    where = f"/v1/targets/{IQN}"
+    assert ask(client, "PUT", f"{where}/initiators/{alice}", {"chap": chap})[0] == 200
+    assert ask(client, "PUT", f"{where}/initiators/{bob}")[0] == 200
+    assert ask(client, "PUT", f"{where}/initiators/{bob}/chap", chap)[0] == 200
+    assert ask(client, "DELETE", f"{where}/initiators/{bob}/chap")[0] == 200
+    names = [(one["name"], one["chap_user"]) for one in client.get("targets", IQN)["initiators"]]
+    assert names == [(alice, "user"), (bob, None)]
+    own = {"backing": "tank/vol0", "initiators": [alice, bob]}
+    assert ask(client, "PUT", f"{where}/luns/0", own)[0] == 201
+    assert ask(client, "DELETE", f"{where}/luns/0?initiator={alice}")[0] == 200
+    assert [one["initiators"] for one in client.get("luns")] == [[bob]]
+    moved = {"address": "192.0.2.1:3260", "permanent": True}
+    assert ask(client, "PUT", f"{where}/redirect", moved)[1]["view"]["redirect_permanent"] is True
+    assert client.delete("targets", IQN, "redirect")["view"]["redirect"] is None
+    assert ask(client, "PUT", "/v1/discovery/chap", chap)[0] == 200
+    assert client.get("discovery") == {"chap_user": "user", "chap_mutual_user": None}
+    assert ask(client, "DELETE", "/v1/discovery/chap")[0] == 200
+    assert "twelve bytes" not in json.dumps([client.get("targets"), client.get("discovery")])
 
 
 def test_export_import_and_failed_members(client: Client) -> None:

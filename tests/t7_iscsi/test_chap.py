@@ -128,6 +128,27 @@ def test_mutual(identifier: int) -> None:
     assert decode_binary(answers["CHAP_R"]) == expected
 
 
+def test_a_challenge_of_another_connection_does_not_come_back_either() -> None:
+    """Two logins at a time: what the one is asked is not answered for it in the other."""
+    challenges = Challenges()
+    other = ChapTarget(MUTUAL, lambda length_bytes: b"o" * length_bytes, challenges)
+    theirs = dict(other.handle([("CHAP_A", "5")]))["CHAP_C"]
+
+    def reflect() -> Pairs:
+        chap = ChapTarget(MUTUAL, counting_bytes, challenges)
+        chap.handle([("CHAP_A", "5")])
+        try:
+            return chap.handle([*proof(), ("CHAP_I", "1"), ("CHAP_C", theirs)])
+        finally:
+            chap.close()
+
+    with pytest.raises(LoginRefused, match="reflects"):
+        reflect()
+    other.close()
+    assert dict(reflect())["CHAP_N"] == "the disk"
+    assert len(challenges) == 0
+
+
 def test_mutual_is_the_initiators_choice() -> None:
     chap = challenged(MUTUAL)
     assert chap.handle(proof()) == []

@@ -149,6 +149,38 @@ def test_addresses(portal: PortalAddress, line: str) -> None:
     ]
 
 
+LOOPBACK = (PortalAddress("127.0.0.1", 3260), PortalAddress("::1", 3260))
+
+
+@pytest.mark.parametrize(
+    ("here", "portals", "told"),
+    [
+        # Loopback leads another machine to itself.
+        (HERE, (*LOOPBACK, HERE), ["192.0.2.1:3260,1"]),
+        (LOOPBACK[0], (*LOOPBACK, HERE), ["127.0.0.1:3260,1", "[::1]:3260,1", "192.0.2.1:3260,1"]),
+        # Every IPv4 address is no IPv6 address; every IPv6 address takes IPv4 as well.
+        (
+            PortalAddress("2001:db8::1", 3260),
+            (PortalAddress("0.0.0.0", 3261), PortalAddress("::", 3262)),
+            ["[2001:db8::1]:3262,1"],
+        ),
+        # Said once, though two portals come to the same.
+        (HERE, (HERE, PortalAddress("0.0.0.0", 3260)), ["192.0.2.1:3260,1"]),
+        # Reached at no address: not there.
+        (HERE, LOOPBACK, []),
+    ],
+)
+def test_only_addresses_that_lead_here_from_there(
+    here: PortalAddress, portals: tuple[PortalAddress, ...], told: list[str]
+) -> None:
+    directory = Directory(targets={DISK: TargetDescription(DISK, portals=portals)})
+    initiator = Initiator(directory)
+    initiator.session = DiscoverySession(PARAMETERS, directory=directory, connected_to=here)
+    lines = decode_text(initiator.text([("SendTargets", "All")]).data)
+    names = [("TargetName", DISK)] if told else []
+    assert lines == [*names, *(("TargetAddress", address) for address in told)]
+
+
 def test_a_long_answer_comes_in_parts() -> None:
     names = [f"iqn.2026-11.org.example:{number:04}" for number in range(500)]
     directory = Directory(targets={name: TargetDescription(name) for name in names})

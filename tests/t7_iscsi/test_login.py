@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.chap import ChapCredentials
-from scsi_snap.iscsi.directory import NexusKey
+from scsi_snap.iscsi.directory import NexusKey, Redirect, TargetDescription
 from scsi_snap.iscsi.limits import MAX_LOGIN_REQUESTS, MAX_NEGOTIATION_TEXT_BYTES
 from scsi_snap.iscsi.login import TRANSITIONS, Login, Stage, State
 from scsi_snap.iscsi.parameters import SessionParameters
@@ -430,6 +430,47 @@ def test_a_target_of_another_portal_group() -> None:
 
 
 LOGOUT = LogoutRequest(reason=0, initiator_task_tag=1, cmd_sn=1, exp_stat_sn=1).encode()
+
+
+@pytest.mark.parametrize(
+    ("permanent", "status"),
+    [
+        (False, LoginStatus.TARGET_MOVED_TEMPORARILY),
+        (True, LoginStatus.TARGET_MOVED_PERMANENTLY),
+    ],
+)
+@pytest.mark.parametrize("host", ["192.0.2.9", "2001:db8::9", "array.example.org"])
+def test_a_redirection_is_the_first_answer(permanent: bool, status: LoginStatus, host: str) -> None:
+    """RFC 7143, 11.13.5; 13.8: without a portal group tag. Nothing is asked before."""
+    target = TargetDescription(DISK, redirect=Redirect(host, 3261, permanent))
+    login = login_for(Directory(CREDENTIALS, targets={DISK: target}))
+    received = exchange(login, request(SEC, OP, [*NAMES, ("AuthMethod", "CHAP,None")]))
+    assert received.status == status and not received.transit
+    where = f"[{host}]:3261" if ":" in host else f"{host}:3261"
+    assert decode_text(received.data) == [("TargetAddress", where)]
+    assert login.refusal is not None and login.refusal.status is status
+
+
+def test_a_redirection_ends_where_it_leads() -> None:
+    here = TargetDescription(DISK, redirect=Redirect("192.0.2.1", 3260))
+    received = exchange(login_for(Directory(targets={DISK: here})), request(OP, FULL, NAMES))
+    assert received.status == LoginStatus.SUCCESS
+
+
+def test_who_may_not_log_in_is_not_told_where_to_go() -> None:
+    target = TargetDescription(DISK, redirect=Redirect("192.0.2.9", 3260))
+    names = [("InitiatorName", STRANGER), *NAMES[1:]]
+    received = exchange(login_for(Directory(targets={DISK: target})), request(OP, FULL, names))
+    assert (received.status, received.data) == (LoginStatus.AUTHORIZATION_FAILURE, b"")
+
+
+def test_a_target_that_leaves_the_group_meanwhile() -> None:
+    directory = Directory()
+    login = login_for(directory)
+    login.receive(request(OP, FULL, NAMES).encode())
+    directory.targets[DISK] = TargetDescription(DISK, tags=(2,))
+    (received,) = responses(login.establish(9))
+    assert received.status == LoginStatus.TARGET_REMOVED
 
 
 def test_another_pdu_during_login() -> None:

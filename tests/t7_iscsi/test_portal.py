@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scsi_snap.iscsi.chap import ChapCredentials
+from scsi_snap.iscsi.chap import Challenges, ChapCredentials
 from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.pdu import LoginRequest, LoginResponse, LogoutRequest, Pdu, TextRequest
 from scsi_snap.iscsi.portal import Adoption, Portal, PortalLimits
@@ -310,6 +310,91 @@ def test_an_adoption_that_fails_closes_the_connection() -> None:
             controller.fails = False
             async with connected(portal) as peer:
                 assert (await peer.log_in(login())).status == 0
+
+    run(test)
+
+
+def test_a_portal_deleted_while_a_session_is_handed_over_lists_it() -> None:
+    """Else nothing would end it when its initiator port logs in again, by another portal."""
+
+    async def test() -> None:
+        controller = Controller()
+        controller.may_adopt.clear()
+        async with serving(controller) as portal, connected(portal) as peer:
+            assert (await peer.log_in(login())).status == 0
+            closing = asyncio.create_task(portal.close())
+            await asyncio.sleep(0)
+            controller.may_adopt.set()
+            await closing
+            assert len(controller.sessions) == len(controller.table) == 1
+            assert not controller.sessions[0].ended
+            async with serving(controller) as other, connected(other) as again:
+                assert (await again.log_in(login())).status == 0
+                assert controller.sessions[0].ended
+
+    run(test)
+
+
+def test_a_portal_deleted_in_the_middle_of_logins_ends_them() -> None:
+    async def test() -> None:
+        controller = Controller(directory=Directory(MUTUAL))
+        challenges = Challenges()
+        portal = Portal(
+            "127.0.0.1",
+            0,
+            directory=controller.directory,
+            sessions=controller.table,
+            adopt=controller.adopt,
+            challenges=challenges,
+        )
+        await portal.start()
+        async with connected(portal) as silent, connected(portal) as asked:
+            silent.writer.write(login().encode()[:20])
+            asking = [*NAMES, ("AuthMethod", "CHAP"), ("CHAP_A", "7,5")]
+            assert (await asked.log_in(request(0, None, asking))).status == 0
+            assert len(challenges) == 1
+            await portal.close()
+            assert await silent.receive() is None and await asked.receive() is None
+        assert len(challenges) == 0 and not controller.sessions
+
+    run(test)
+
+
+def test_many_wrong_answers_and_half_open_logins_leave_nothing() -> None:
+    async def test() -> None:
+        controller = Controller(directory=Directory(CREDENTIALS))
+        challenges = Challenges()
+        limits = PortalLimits(logins=16, logins_per_address=16, login_timeout_s=GUARD_S)
+        portal = Portal(
+            "127.0.0.1",
+            0,
+            directory=controller.directory,
+            sessions=controller.table,
+            adopt=controller.adopt,
+            challenges=challenges,
+            limits=limits,
+        )
+        await portal.start()
+        asking = request(0, None, [*NAMES, ("AuthMethod", "CHAP"), ("CHAP_A", "5")])
+        guess = request(0, 3, [("CHAP_N", "alice"), ("CHAP_R", "0x" + "00" * 16)])
+        for _ in range(40):
+            async with connected(portal) as peer:
+                assert (await peer.log_in(asking)).status == 0
+                refused = await peer.log_in(guess)
+                assert refused.status == LoginStatus.AUTHENTICATION_FAILURE
+                assert await peer.receive() is None
+        half_open = [
+            Peer(*await asyncio.open_connection(portal.address.host, portal.address.port))
+            for _ in range(40)
+        ]
+        for peer in half_open:
+            peer.writer.write(asking.encode()[:30])
+        # Beyond the limit they are hung up on; below it they wait.
+        assert [await peer.receive() for peer in half_open[16:]] == [None] * 24
+        for peer in half_open:
+            peer.close()
+        await portal.close()
+        assert len(challenges) == 0 and not controller.sessions
 
     run(test)
 
