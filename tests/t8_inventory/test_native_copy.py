@@ -35,7 +35,7 @@ FORMAT_UNIT = bytes([0x04, 0, 0, 0, 0, 0])
 
 
 class Copies:
-    """LUN 0: blocks of 512 bytes, full of `CONTENT`. LUN 1: of 4096, empty, and a snapshot of that."""
+    """LUN 0: blocks of 512 bytes, full of `CONTENT`. LUN 1: of 4096, empty, with a snapshot."""
 
     def __init__(self, directory: Path) -> None:
         members: list[tuple[str, int | None]] = [
