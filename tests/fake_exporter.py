@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 from scsi_snap.inventory.exporter import SessionView, Unit
 from scsi_snap.inventory.records import TargetRecord
@@ -16,6 +17,8 @@ class FakeExporter:
     def __init__(self) -> None:
         self.targets: dict[str, TargetRecord] = {}
         self.units: dict[tuple[str, int], Unit] = {}
+        self.told: list[tuple[str, int]] = []
+        """Target and LUN of each unit whose initiators were told of another capacity."""
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
 
@@ -33,6 +36,9 @@ class FakeExporter:
 
     def unmap(self, target: str, lun: int) -> None:
         self.units.pop((target, lun), None)
+
+    def capacity_changed(self, uuid: UUID) -> None:
+        self.told += [key for key, unit in self.units.items() if unit.uuid == uuid]
 
     def log_in(self, target: str, initiator: str) -> int:
         assert target in self.targets

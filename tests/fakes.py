@@ -34,6 +34,7 @@ class _Snapshot:
     changed: set[int] = field(default_factory=set)
     invalid_reason: str | None = None
     group: str | None = None
+    volume_bytes: int = 0
 
 
 @dataclass
@@ -166,6 +167,24 @@ class FakePool:
             attributes,
         )
 
+    def resize_volume(self, name: str, size_bytes: int) -> None:
+        volume = self.volume(name)
+        if size_bytes < volume.size_bytes:
+            raise FakeNativeError("invalid-argument", f"volume {name} cannot shrink")
+        if size_bytes > 1 << 40:
+            raise FakeNativeError("no-space", "the pool has no room for it")
+        volume.size_bytes = size_bytes
+
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        kept = self.volume(volume).attributes
+        kept.update(attributes)
+        for name in [name for name, value in attributes.items() if not value]:
+            del kept[name]
+
+    def erase_store(self, volume: str) -> None:
+        if any(one.invalid_reason is None for one in self.volume(volume).snapshots):
+            raise FakeNativeError("busy", f"volume {volume} has snapshots")
+
     def delete_volume(self, name: str) -> None:
         if self.volume(name).snapshots:
             raise FakeNativeError("busy", f"volume {name} has snapshots")
@@ -249,6 +268,7 @@ class FakePool:
                 length,
                 dict(origin.chunks),
                 group=group,
+                volume_bytes=origin.size_bytes,
             )
         )
 
@@ -268,7 +288,10 @@ class FakeDevice:
 
     @property
     def size_bytes(self) -> int:
-        return self._origin().size_bytes
+        origin = self._origin()
+        if self._snapshot is not None:
+            return self._pool.snapshot(self._volume, self._snapshot).volume_bytes
+        return origin.size_bytes
 
     @property
     def block_bytes(self) -> int:
@@ -317,6 +340,14 @@ class FakeDevice:
 
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
+
+    @property
+    def unmap_granularity_bytes(self) -> int:
+        return 4096
+
+    def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
+        """Nothing is ever given back here."""
+        return [(length_bytes, True)] if length_bytes else []
 
     def _origin(self) -> _Volume:
         found = self._pool.content.volumes.get(self._volume)
@@ -477,6 +508,7 @@ def _volume_json(volume: _Volume) -> dict[str, object]:
                 "state": "invalid" if one.invalid_reason else "live",
                 "invalid_reason": one.invalid_reason,
                 "group": one.group,
+                "volume_bytes": one.volume_bytes,
             }
             for one in volume.snapshots
         ],

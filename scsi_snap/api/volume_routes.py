@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
-from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate
+from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate, VolumeResize
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
 from scsi_snap.inventory.names import VolumeName
@@ -34,6 +34,14 @@ def volume_router(service: Service) -> APIRouter:
     @router.get("/volumes/{pool}/{volume}")
     def show_volume(pool: str, volume: str) -> views.Volume:
         return volumes.show(VolumeName(pool, volume))
+
+    @router.post("/volumes/{pool}/{volume}/resize")
+    def resize_volume(
+        pool: str, volume: str, body: VolumeResize, response: Response
+    ) -> OutcomeBody[views.Volume]:
+        """Makes it larger, online; initiators are told."""
+        outcome = volumes.resize(VolumeName(pool, volume), body.size_bytes)
+        return outcome_body(outcome, response)
 
     @router.delete("/volumes/{pool}/{volume}")
     def delete_volume(pool: str, volume: str, with_snapshots: bool = False) -> DeletedBody:

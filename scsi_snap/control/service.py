@@ -1,7 +1,7 @@
 """The controller's verbs, each once, by noun. Every face calls these and adds no rule.
 
     pools      all show create import_ export destroy fail_member
-    volumes    all show create delete check check_all
+    volumes    all show create resize delete check check_all
     snapshots  all show create delete diff map
     targets    all show create delete set_chap allow deny allow_any
                luns map unmap sessions close_session

@@ -45,6 +45,9 @@ class Exporter(Protocol):
 
     def map(self, target: str, lun: int, unit: Unit) -> None: ...
     def unmap(self, target: str, lun: int) -> None: ...
+    def capacity_changed(self, uuid: UUID) -> None:
+        """The unit has another size: every initiator that sees it is told. None need see it."""
+
     def sessions(self) -> list[SessionView]: ...
     def close_session(self, session_id: int) -> bool:
         """False where there is no such session."""

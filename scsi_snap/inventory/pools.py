@@ -63,6 +63,10 @@ class PoolHandle:
                 name, size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes, {}
             )
 
+    def resize_volume(self, name: str, size_bytes: int) -> None:
+        with translated(self._data_path):
+            self.native.resize_volume(name, size_bytes)
+
     def delete_volume(self, name: str) -> None:
         with translated(self._data_path):
             self.native.delete_volume(name)

@@ -116,6 +116,11 @@ class PortalExporter:
             if lun in export.units:
                 self._take_down(export, lun)
 
+    def capacity_changed(self, uuid: UUID) -> None:
+        with self._lock:
+            if uuid in self._shared:
+                self._shared[uuid][0].capacity_changed()
+
     def sessions(self) -> list[SessionView]:
         with self._lock:
             found = self._open_sessions()

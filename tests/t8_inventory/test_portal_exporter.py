@@ -105,6 +105,28 @@ def test_a_snapshot_is_another_unit_and_a_volume_is_the_same_in_every_target() -
     assert luns(second) == [0, 1]
 
 
+def test_a_new_capacity_is_told_in_every_target_that_shows_the_unit() -> None:
+    data_path = RecordingDataPath()
+    exporter = PortalExporter(data_path)
+    exporter.set_target(RECORD)
+    exporter.map(DISK, 0, Unit("tank/vol0", device(), VOLUME))
+    exporter.map(DISK, 1, Unit("tank/vol0@monday", device("monday"), SNAPSHOT))
+    ((command_set, _),) = data_path.made
+    command_set.nexus_begins(7, InitiatorPort("iqn.2026-11.org.example:host", bytes(6)))
+
+    def ask(lun: int) -> tuple[int, bytes]:
+        status, sense, *_ = command_set.execute(7, lun_address.encode(lun), bytes(6), 0, b"", 0)
+        return status, sense[12:14]
+
+    for lun in (0, 1):
+        # Power on, and the list of units, which has grown.
+        while ask(lun)[0]:
+            pass
+    exporter.capacity_changed(VOLUME)
+    exporter.capacity_changed(UUID(int=3))
+    assert [ask(0), ask(1), ask(0)] == [(2, b"\x2a\x09"), (0, b""), (0, b"")]
+
+
 def in_loop(data_path: FakeDataPath, run: Callable[[PortalExporter], Awaitable[None]]) -> None:
     async def all_of_it() -> None:
         exporter = PortalExporter(data_path)

@@ -29,10 +29,8 @@ use super::Member;
 use super::file_open::{self, Opened};
 use crate::block_io::{BlockIo, ReadResult};
 use crate::error::{IoError, PoolError};
-use crate::limits::SECTOR_BYTES;
+use crate::limits::{SECTOR_BYTES, ZEROS_BYTES};
 
-/// Zeros are written in parts of this size where nothing better is supported.
-const ZEROS_BYTES: usize = 256 << 10;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
 /// A regular file or block device, held exclusively.

@@ -69,6 +69,16 @@ impl<M: Member> Volumes<M> {
         Ok(volume)
     }
 
+    /// Overwrites everything that the volume's snapshots have preserved; `Busy` while it has some
+    /// that can be read. Durable when it returns `Ok`.
+    pub async fn erase_store(&self, name: &str) -> Result<(), PoolError> {
+        let _turn = self.admin.lock().await;
+        if self.get(name)?.engine.erase_store().await? {
+            return Ok(());
+        }
+        Err(PoolError::Busy(format!("volume {name} has snapshots: delete them first")))
+    }
+
     /// Deletes a volume without snapshots. Calls on it fail with `IoError::Closed` from then on.
     pub async fn delete(&self, name: &str) -> Result<(), PoolError> {
         let _turn = self.admin.lock().await;
