@@ -62,12 +62,16 @@ def test_resize_grows_and_tells_those_who_see_the_volume(controller: Controller)
     controller.service.snapshots.create([SnapshotToMake(MONDAY)])
     controller.service.targets.map(IQN, 6, MONDAY)
     before = controller.service.volumes.show(VOL0).size_bytes
+    monday = controller.service.snapshots.show(MONDAY)
+    picture = controller.service.snapshots.map(MONDAY, 4)
     grown = controller.service.volumes.resize(VOL0, before + 512)
     assert isinstance(grown, Changed) and grown.view.size_bytes == before + 512
     assert controller.exporter.told == [(IQN, 5)], "the volume's LUN, not the snapshot's"
     again = controller.service.volumes.resize(VOL0, before + 512)
     assert isinstance(again, Unchanged) and again.view == grown.view
     assert len(controller.exporter.told) == 1
+    assert controller.service.snapshots.show(MONDAY) == monday and monday.whole_volume
+    assert controller.service.snapshots.map(MONDAY, 4) == picture
 
 
 def test_resize_refuses_to_shrink_and_what_is_no_size(controller: Controller) -> None:

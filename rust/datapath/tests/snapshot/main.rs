@@ -5,6 +5,7 @@
 
 mod catalog_faults;
 mod crash_points;
+mod erase;
 mod full_store;
 mod held_writes;
 mod points;
