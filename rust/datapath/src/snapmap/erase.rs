@@ -18,6 +18,8 @@ impl<S: Growable> ExceptionStore<S> {
     /// Overwrites with zeros whatever slot is mapped, durably; the store is empty afterwards. The
     /// caller sees to it that nothing is preserved meanwhile and that no snapshot is live.
     pub async fn erase(&self) -> Result<(), IoError> {
+        // Whoever ended the last snapshot may not have come to this yet.
+        self.sweep();
         let mut log = self.log.lock().await;
         assert_eq!(self.map.count(), 0, "exceptions live as long as their snapshots");
         for _ in 0..2 {

@@ -43,7 +43,7 @@ fn life(rig: &Rig, power: &std::sync::Arc<Power>, cut: u64, seed: u64) -> Option
         let took = power.steps() - began;
         assert!(!holds_secret(&rig).await, "old data in the store");
         // The records tell which chunks were written, and when.
-        assert!(!engine.dump().await.unwrap().contains("chunk"), "old records in the log");
+        assert!(!engine.dump().await.unwrap().contains("\n  chunk"), "old records in the log");
         assert_eq!(engine.check().await.unwrap().problems, Vec::<String>::new());
         took
     });
@@ -69,7 +69,7 @@ fn every_cut_leaves_a_store_that_opens_and_preserves() {
     let power = Power::new();
     let steps = life(&rig(&power), &power, u64::MAX / 2, 1).unwrap();
     for seed in seeds(3) {
-        for cut in 1..=steps {
+        for cut in 0..steps {
             let _named = Seed("erase", seed, cut);
             let power = Power::new();
             let rig = rig(&power);
