@@ -92,6 +92,10 @@ pub const PEER_GONE_AFTER_S: u64 = 30;
 pub const PRESERVING_CHUNKS_PER_WRITE_MAX: usize = 16;
 /// Log blocks beyond twice a compact log's need before a checkpoint is due: 4 MiB of log.
 pub const LOG_SLACK_BLOCKS: u64 = 1024;
+/// Slots of a store that are overwritten at a time, and so are missing while they are.
+pub const ERASED_SLOTS: usize = 64;
+/// Zeros are written in parts of this size: few calls, and no memory to speak of.
+pub const ZEROS_BYTES: usize = 256 << 10;
 /// Slots that only the log may take, so that a store full of data can still record it.
 pub const LOG_RESERVED_SLOTS: u64 = 2;
 /// A store grows by a quarter of its size, within these bounds: few steps, little waste.
