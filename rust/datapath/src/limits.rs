@@ -43,9 +43,9 @@ pub const TRANSFER_BYTES_MAX: u32 = 16 << 20;
 /// What an exclusive change may be alone on: as long as a command can be, since ORWRITE has no limit
 /// of its own. It bounds what is read and compared at once, and how long others wait for the chunks.
 pub const EXCLUSIVE_BYTES_MAX: u64 = TRANSFER_BYTES_MAX as u64;
-/// What is written all or nothing: far above the pages of databases, and log and data fit into the
-/// least that a pool gives out.
-pub const ATOMIC_BYTES_MAX: u64 = 256 << 10;
+/// What is written all or nothing: 256 blocks of 4096 bytes, as long as the first form of the command
+/// could say, and far above the pages of databases.
+pub const ATOMIC_BYTES_MAX: u64 = 1 << 20;
 /// What a copy between devices holds in memory: long enough to keep members streaming.
 pub const COPY_BYTES_MAX: u64 = 1 << 20;
 
