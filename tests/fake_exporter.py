@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
 from scsi_snap.errors import Busy, Exists, IoFailed
 from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.scsi.caretaker import Space
+from scsi_snap.scsi.identity import Personality
 
 LISTENING = "127.0.0.1:3260"
 
@@ -27,7 +29,7 @@ class FakeExporter:
         self.taken: set[str] = set()
         self.discovery_chap: ChapRecord | None = None
         self._portals = {LISTENING: PortalView(LISTENING, 1, on_record=False)}
-        self.thresholds: list[UUID] = []
+        self.spaces: dict[UUID, Space] = {}
         self.troubles: list[tuple[str, str]] = []
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
@@ -50,12 +52,18 @@ class FakeExporter:
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
         self.discovery_chap = chap
 
-    def threshold_reached(self, uuid: UUID) -> None:
-        self.thresholds.append(uuid)
-
     def take_troubles(self) -> list[tuple[str, str]]:
         taken, self.troubles = self.troubles, []
         return taken
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        self.units = {
+            key: replace(unit, personality=personality) if unit.uuid == uuid else unit
+            for key, unit in self.units.items()
+        }
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        self.spaces = dict(spaces)
 
     def map(
         self,

@@ -333,6 +333,9 @@ class FakeDevice:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
 
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        return 0, 0, 0, 0, 0, 0
+
     @property
     def unmap_granularity_bytes(self) -> int:
         return 4096

@@ -44,6 +44,9 @@ class Client:
     def put(self, *parts: str | int, body: object = None) -> Any:
         return self._call("PUT", parts, {}, body)
 
+    def patch(self, *parts: str | int, body: object) -> Any:
+        return self._call("PATCH", parts, {}, body)
+
     def delete(self, *parts: str | int, **query: str | bool | list[str] | None) -> Any:
         return self._call("DELETE", parts, query, None)
 

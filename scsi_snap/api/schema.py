@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from scsi_snap.control import pools, volumes
+from scsi_snap.control.traits import TraitChoices
 from scsi_snap.inventory.records import ChapRecord
 
 View = TypeVar("View")
@@ -40,7 +41,23 @@ class MemberFail(_Request):
     member: str
 
 
-class VolumeCreate(_Request):
+class VolumeSet(_Request):
+    """What a volume's logical unit says it is. Null leaves as it is, an empty text goes back to the
+    default."""
+
+    provisioning: str | None = Field(None, description="thin or full; of a volume being made")
+    read_only: bool | None = None
+    removable: bool | None = None
+    vendor: str | None = Field(None, description="up to 8 ASCII characters")
+    product: str | None = Field(None, description="up to 16 ASCII characters")
+    serial: str | None = Field(None, description="up to 64 ASCII characters, of this volume alone")
+    naa: str | None = Field(None, description="hexadecimal, of this volume alone")
+
+    def traits(self) -> TraitChoices:
+        return TraitChoices(**{name: getattr(self, name) for name in VolumeSet.model_fields})
+
+
+class VolumeCreate(VolumeSet):
     name: str = Field(description="POOL/VOLUME")
     size_bytes: int
     block_bytes: int = 512

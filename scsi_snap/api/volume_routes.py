@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
-from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate
+from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate, VolumeSet
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
 from scsi_snap.inventory.names import VolumeName
@@ -28,12 +28,19 @@ def volume_router(service: Service) -> APIRouter:
             body.chunk_bytes,
             body.policy,
             body.store_limit_bytes,
+            body.traits(),
         )
         return outcome_body(outcome, response)
 
     @router.get("/volumes/{pool}/{volume}")
     def show_volume(pool: str, volume: str) -> views.Volume:
         return volumes.show(VolumeName(pool, volume))
+
+    @router.patch("/volumes/{pool}/{volume}")
+    def set_volume(
+        pool: str, volume: str, body: VolumeSet, response: Response
+    ) -> OutcomeBody[views.Volume]:
+        return outcome_body(volumes.set(VolumeName(pool, volume), body.traits()), response)
 
     @router.delete("/volumes/{pool}/{volume}")
     def delete_volume(pool: str, volume: str, with_snapshots: bool = False) -> DeletedBody:

@@ -27,6 +27,13 @@ def _names(fetch: Callable[[Client], list[str]]) -> Completer:
     return complete
 
 
+def one_of(*words: str) -> Completer:
+    """Words that need no daemon."""
+    return lambda _ctx, _parameter, incomplete: [
+        word for word in words if word.startswith(incomplete)
+    ]
+
+
 def _field(path: str, field: str) -> Callable[[Client], list[str]]:
     return lambda client: [str(one[field]) for one in client.get(path)]
 

@@ -97,6 +97,8 @@ def show(name: str, as_json: bool) -> None:
         ("state", state),
         ("range", _range(found)),
         ("group", found["group"] or "-"),
+        ("serial", found["serial"]),
+        ("naa", found["naa"]),
         ("mapped", ", ".join(found["mapped"]) or "-"),
     ]
     click.echo(render.fields(pairs))

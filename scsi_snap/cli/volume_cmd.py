@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from scsi_snap.cli import completion, render
 from scsi_snap.cli.arguments import Size, volume_parts
 from scsi_snap.cli.context import (
+    Decorated,
     client,
     json_option,
     print_json,
@@ -18,6 +21,18 @@ from scsi_snap.cli.context import (
 @click.group()
 def volume() -> None:
     """Volumes: what initiators see as logical units."""
+
+
+def _name_options(command: Decorated) -> Decorated:
+    """What initiators know the unit by."""
+    for option in (
+        click.option("--naa", help="NAA identifier, in hexadecimal.  [default: from the UUID]"),
+        click.option("--serial", help="Unit serial number.  [default: the UUID]"),
+        click.option("--product", help="Product identification, up to 16 characters."),
+        click.option("--vendor", help="Vendor identification, up to 8 characters."),
+    ):
+        command = option(command)
+    return command
 
 
 @volume.command("create")
@@ -32,6 +47,16 @@ def volume() -> None:
     help="When the store is full: drop-snapshot (the oldest) or fail-write.",
 )
 @click.option("--store-limit", type=Size(), help="What preserved chunks may take at most.")
+@click.option(
+    "--provisioning",
+    default="thin",
+    show_default=True,
+    shell_complete=completion.one_of("thin", "full"),
+    help="thin: UNMAP gives blocks back; full: their space is set aside.",
+)
+@click.option("--read-only", is_flag=True, help="Initiators may not write.")
+@click.option("--removable", is_flag=True, help="Its medium can be ejected and loaded.")
+@_name_options
 @json_option
 @socket_option
 def create(
@@ -42,12 +67,14 @@ def create(
     policy: str,
     store_limit: int | None,
     as_json: bool,
+    **traits: Any,
 ) -> None:
     """Make a volume that reads as zeros.
 
     \b
     scsi-snap volume create tank/vol0 10GiB
     scsi-snap volume create tank/vol0 10GiB --store-limit 2GiB --policy fail-write
+    scsi-snap volume create tank/vol0 10GiB --provisioning full --block 4096 --serial A1
     """
     body = {
         "name": name,
@@ -56,8 +83,40 @@ def create(
         "chunk_bytes": chunk,
         "policy": policy,
         "store_limit_bytes": store_limit,
+        **traits,
     }
     print_outcome(client().post("volumes", body=body), f"volume {name}", as_json)
+
+
+@volume.command("set")
+@click.argument("name", metavar="POOL/VOLUME", shell_complete=completion.volumes)
+@click.option(
+    "--read-only/--read-write", default=None, help="Whether initiators may not, or may, write."
+)
+@click.option(
+    "--removable/--fixed", default=None, help="Whether its medium can be ejected and loaded."
+)
+@click.option(
+    "--provisioning",
+    shell_complete=completion.one_of("thin", "full"),
+    help="As it was made with: it cannot change.",
+)
+@_name_options
+@json_option
+@socket_option
+def set_(name: str, as_json: bool, **traits: Any) -> None:
+    """Change what a volume's logical unit says it is.
+
+    Initiators stay logged in and are told. An empty text goes back to the default. Snapshots take
+    vendor, product and removable from their volume; they are always read-only, and have a serial
+    number and a NAA identifier of their own.
+
+    \b
+    scsi-snap volume set tank/vol0 --read-only
+    scsi-snap volume set tank/vol0 --vendor ACME --product DISK --serial ""
+    """
+    answer = client().patch("volumes", *volume_parts(name), body=traits)
+    print_outcome(answer, f"volume {name}", as_json)
 
 
 @volume.command("list")
@@ -107,6 +166,13 @@ def show(name: str, as_json: bool) -> None:
         ("chunk", render.size(found["chunk_bytes"])),
         ("store", store),
         ("policy", found["policy"]),
+        ("provisioning", found["provisioning"]),
+        ("access", "read-only" if found["read_only"] else "read-write"),
+        ("removable", "yes" if found["removable"] else "no"),
+        ("vendor", found["vendor"]),
+        ("product", found["product"]),
+        ("serial", found["serial"]),
+        ("naa", found["naa"]),
         ("snapshots", str(found["snapshots"])),
         ("mapped", ", ".join(found["mapped"]) or "-"),
     ]

@@ -1,7 +1,7 @@
 """The controller's verbs, each once, by noun. Every face calls these and adds no rule.
 
     pools      all show create import_ export destroy fail_member
-    volumes    all show create delete check check_all
+    volumes    all show create set delete check check_all
     snapshots  all show create delete diff map
     targets    all show create delete add_group remove_group set_redirect
                set_chap allow deny allow_any discovery set_discovery_chap
@@ -16,8 +16,6 @@ Verbs block and may be called from any thread; locks and their order are told in
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
-from uuid import UUID
 
 from scsi_snap import __version__
 from scsi_snap.control import views
@@ -29,10 +27,6 @@ from scsi_snap.control.targets import TargetVerbs
 from scsi_snap.control.volumes import VolumeVerbs
 from scsi_snap.errors import ScsiSnapError
 from scsi_snap.inventory.assembly import Assembly
-from scsi_snap.inventory.pools import PoolHandle
-
-_SHORT_OF_SPACE: Final = "store-threshold"
-"""An event of a volume that its initiators learn too."""
 
 
 class Service:
@@ -64,7 +58,9 @@ class Service:
                 self.events.add("portal-unavailable", f"portal {one.address}: {one.reason}")
 
     def poll_events(self) -> None:
-        """Takes what pools and portals have to tell over into the event log."""
+        """Takes what pools, portals and units have to tell over into the event log, and has
+        initiators told of space that is running out."""
+        self._assembly.watch_space()
         for portal in self._assembly.exporter.housekeep():
             self.events.add("portal-available", f"portal {portal.address} listens now")
         for kind, message in self._assembly.exporter.take_troubles():
@@ -78,17 +74,6 @@ class Service:
             for event in events:
                 subject = handle.name + (f"/{event.subject}" if event.subject else "")
                 self.events.add(event.kind, f"{subject}: {event.message}")
-                if event.kind == _SHORT_OF_SPACE:
-                    self._tell_initiators(handle, event.subject)
-
-    def _tell_initiators(self, handle: PoolHandle, volume: str) -> None:
-        try:
-            found = [one.id for one in handle.volumes() if one.name == volume]
-        except ScsiSnapError:
-            # Closed since: nobody sees the volume any more.
-            return
-        for uuid in found:
-            self._assembly.exporter.threshold_reached(UUID(uuid))
 
     def status(self) -> views.Daemon:
         return views.Daemon(

@@ -10,6 +10,7 @@ from scsi_snap.control import mappings, views
 from scsi_snap.control.outcomes import Created, Deleted
 from scsi_snap.control.snapshot_map import draw_cells
 from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, SnapshotInvalid
+from scsi_snap.inventory import personalities
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import SnapshotName, VolumeName
 from scsi_snap.inventory.native import Point, translated
@@ -129,6 +130,7 @@ class SnapshotVerbs:
 def view(
     pool: str, volume: VolumeView, snapshot: SnapshotView, mapped: mappings.Mapped
 ) -> views.Snapshot:
+    identity = personalities.of_snapshot(volume, snapshot).identity
     return views.Snapshot(
         name=f"{pool}/{volume.name}@{snapshot.name}",
         id=snapshot.id,
@@ -141,6 +143,8 @@ def view(
         blocks=snapshot.length_bytes // volume.block_bytes,
         whole_volume=snapshot.length_bytes == volume.size_bytes,
         mapped=mappings.labels(mapped, snapshot.id),
+        serial=identity.serial_number,
+        naa=identity.naa.hex(),
     )
 
 

@@ -94,12 +94,12 @@ def _view(
 
 
 def lun_view(target: TargetRecord, lun: LunRecord, there: Backed) -> views.Lun:
-    if lun.pool_id not in there:
-        state = "unavailable"
+    found = there.get(lun.pool_id, {}).get((lun.volume_id, lun.snapshot_id))
+    if found is not None:
+        read_only, state = lun.read_only or found.personality.read_only, "mapped"
     else:
-        found = (lun.volume_id, lun.snapshot_id) in there[lun.pool_id]
-        state = "mapped" if found else "missing"
-    read_only = lun.read_only or bool(lun.snapshot_id)
+        read_only = lun.read_only or bool(lun.snapshot_id)
+        state = "missing" if lun.pool_id in there else "unavailable"
     return views.Lun(target.name, lun.lun, lun.backing, read_only, state, lun.initiators)
 
 

@@ -51,7 +51,8 @@ class Pool:
 
 @dataclass(frozen=True)
 class Volume:
-    """`name` is POOL/VOLUME. The store is where preserved chunks live."""
+    """`name` is POOL/VOLUME. The store is where preserved chunks live. From `provisioning` on: what
+    its logical unit says it is; `naa` in hexadecimal."""
 
     name: str
     id: str
@@ -65,11 +66,19 @@ class Volume:
     store_limit_bytes: int | None
     snapshots: int
     mapped: tuple[str, ...]
+    provisioning: str
+    read_only: bool
+    removable: bool
+    vendor: str
+    product: str
+    serial: str
+    naa: str
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`name` is POOL/VOLUME@SNAPSHOT; the range is in blocks of the volume."""
+    """`name` is POOL/VOLUME@SNAPSHOT; the range is in blocks of the volume. `serial` and `naa` name
+    its own logical unit."""
 
     name: str
     id: str
@@ -82,6 +91,8 @@ class Snapshot:
     blocks: int
     whole_volume: bool
     mapped: tuple[str, ...]
+    serial: str
+    naa: str
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from uuid import UUID
+
 from scsi_snap import units
 from scsi_snap.control import mappings, views
-from scsi_snap.control.outcomes import Created, Deleted, Unchanged
+from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
+from scsi_snap.control.traits import NO_CHOICES, TraitChoices
 from scsi_snap.errors import Busy, Exists, InvalidArgument
+from scsi_snap.inventory import personalities
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import VolumeName
+from scsi_snap.inventory.personalities import Traits
 from scsi_snap.inventory.pool_views import VolumeView
+from scsi_snap.scsi.identity import Identity
 
 POLICIES = ("drop-snapshot", "fail-write")
 BLOCK_BYTES = (512, 4096)
@@ -17,6 +24,7 @@ CHUNK_BYTES_MIN, CHUNK_BYTES_MAX, CHUNK_BYTES_DEFAULT = 4 << 10, 1 << 20, 64 << 
 
 class VolumeVerbs:
     def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
         self._catalog = assembly.catalog
         self._pools = assembly.pools
 
@@ -41,21 +49,58 @@ class VolumeVerbs:
         chunk_bytes: int = CHUNK_BYTES_DEFAULT,
         policy: str = "drop-snapshot",
         store_limit_bytes: int | None = None,
+        traits: TraitChoices = NO_CHOICES,
     ) -> Created[views.Volume] | Unchanged[views.Volume]:
         _check(size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes)
+        chosen = traits.applied_to(Traits())
         wanted = (size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes)
-        with self._pools.locked([name.pool]) as handles:
+        # To set all of its space aside may take long: only who chooses a name waits for another.
+        naming = self._assembly.naming_lock if chosen.serial or chosen.naa else nullcontext()
+        with self._pools.locked([name.pool]) as handles, naming:
             handle = handles[name.pool]
             there = next((one for one in handle.volumes() if one.name == name.volume), None)
             if there is not None:
-                if _parameters(there) == wanted:
+                if (_parameters(there), personalities.read(there.attributes)[0]) == (
+                    wanted,
+                    chosen,
+                ):
                     return Unchanged(self._view(name.pool, there))
                 raise Exists(
                     f"volume {str(name)!r} is there already, with other parameters",
                     f"`scsi-snap volume show {name}` tells which",
                 )
-            handle.create_volume(name.volume, *wanted)
+            self._refuse_taken(chosen.identity(UUID(int=0)))
+            attributes = {key: text for key, text in chosen.to_attributes().items() if text}
+            handle.create_volume(name.volume, *wanted, attributes)
             return Created(self._view(name.pool, handle.volume(name.volume)))
+
+    def set(
+        self, name: VolumeName, traits: TraitChoices
+    ) -> Changed[views.Volume] | Unchanged[views.Volume]:
+        """Changes what the volume's logical unit says it is, online: initiators are told, and its
+        snapshots follow in what they take from it."""
+        assembly = self._assembly
+        with (
+            self._pools.locked([name.pool]) as handles,
+            assembly.naming_lock,
+            assembly.exports_lock,
+        ):
+            handle = handles[name.pool]
+            volume = handle.volume(name.volume)
+            before = personalities.read(volume.attributes)[0]
+            after = traits.applied_to(before)
+            if after.provisioning != before.provisioning:
+                raise InvalidArgument(
+                    f"{name} was made with {before.provisioning} provisioning, and stays so:"
+                    " its space was, or was not, set aside then",
+                    f"make another volume with --provisioning {after.provisioning}, and copy it",
+                )
+            if after == before:
+                return Unchanged(self._view(name.pool, volume))
+            self._refuse_taken(after.identity(UUID(volume.id)))
+            handle.set_attributes(name.volume, after.to_attributes())
+            assembly.personality_changed(handle, volume.id)
+            return Changed(self._view(name.pool, handle.volume(name.volume)))
 
     def delete(self, name: VolumeName, *, with_snapshots: bool = False) -> Deleted:
         with self._pools.locked([name.pool]) as handles:
@@ -82,11 +127,21 @@ class VolumeVerbs:
     def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
         return [self.check(VolumeName.parse(one.name)) for one in self.all(pool)]
 
+    def _refuse_taken(self, chosen: Identity) -> None:
+        """Raises `Exists` where anything else in the controller has a name that was chosen."""
+        for claim in self._assembly.claims_on(chosen):
+            raise Exists(
+                f"the {claim.what} is that of {claim.label}",
+                "hosts tell disks apart by it: choose another one, or none",
+            )
+
     def _view(self, pool: str, volume: VolumeView) -> views.Volume:
         return view(pool, volume, mappings.of_volume(self._catalog.state, volume.id))
 
 
 def view(pool: str, volume: VolumeView, mapped: mappings.Mapped) -> views.Volume:
+    personality = personalities.of_volume(volume)
+    identity = personality.identity
     return views.Volume(
         name=f"{pool}/{volume.name}",
         id=volume.id,
@@ -100,6 +155,13 @@ def view(pool: str, volume: VolumeView, mapped: mappings.Mapped) -> views.Volume
         store_limit_bytes=volume.store.limit_bytes,
         snapshots=len(volume.snapshots),
         mapped=mappings.labels(mapped, ""),
+        provisioning="thin" if personality.thin else "full",
+        read_only=personality.read_only,
+        removable=personality.removable,
+        vendor=identity.vendor,
+        product=identity.product,
+        serial=identity.serial_number,
+        naa=identity.naa.hex(),
     )
 
 

@@ -20,13 +20,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from scsi_snap.errors import ScsiSnapError
+from scsi_snap.errors import Exists, ScsiSnapError
+from scsi_snap.inventory import personalities
+from scsi_snap.inventory.caretaker import VolumeCaretaker, spaces
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.exporter import Exporter, Unit
 from scsi_snap.inventory.native import DataPath, translated
+from scsi_snap.inventory.personalities import Claim
+from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle, Pools
 from scsi_snap.inventory.records import LunRecord, PoolRecord
 from scsi_snap.inventory.volume_eraser import VolumeEraser
+from scsi_snap.scsi.identity import Identity, Personality
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Assembly:
     """The controller's things, built: `catalog`, `pools`, `exporter`, `data_path`.
 
     `exports_lock` keeps the records of targets and the exporter in the same order. It is taken
-    inside a pool's lock and outside the catalog's own.
+    inside a pool's lock and outside the catalog's own. `naming_lock` is held, inside a pool's lock
+    and outside `exports_lock`, from looking whether a serial number or NAA identifier is taken to
+    taking it.
     """
 
     def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporter) -> None:
@@ -50,6 +57,7 @@ class Assembly:
         self.exporter = exporter
         self.pools = Pools()
         self.exports_lock = threading.RLock()
+        self.naming_lock = threading.Lock()
 
     def start(self) -> list[Note]:
         notes: list[Note] = []
@@ -94,7 +102,7 @@ class Assembly:
         """Brings up every recorded unit whose backing is in this pool."""
         with self.exports_lock:
             backings = backings_in(handle)
-            return [
+            return _unusable_attributes(handle.name, backings) + [
                 note
                 for target in self.catalog.state.targets.values()
                 for record in target.luns
@@ -120,11 +128,68 @@ class Assembly:
         found = backings.get((record.volume_id, record.snapshot_id))
         if found is None:
             return None
-        volume, snapshot = found
-        device = handle.device(volume, snapshot)
-        name = f"{handle.name}/{volume}" + (f"@{snapshot}" if snapshot else "")
-        eraser = None if snapshot else VolumeEraser(handle, record.volume_id)
-        return Unit(name, device, UUID(record.snapshot_id or record.volume_id), eraser)
+        name = f"{handle.name}/{found.label}"
+        personality = found.personality
+        self._refuse_shown_twice(name, personality.identity)
+        snapshot = found.snapshot.name if found.snapshot else None
+        device = handle.device(found.volume.name, snapshot)
+        uuid = personality.identity.uuid
+        if found.snapshot is not None:
+            return Unit(name, device, uuid, personality)
+        caretaker = VolumeCaretaker(handle, found.volume.id)
+        eraser = VolumeEraser(handle, found.volume.id)
+        return Unit(name, device, uuid, personality, caretaker, eraser)
+
+    def claims_on(self, chosen: Identity) -> list[Claim]:
+        """What else in the controller has a name that `chosen` chose. Nothing is looked for where
+        nothing was chosen: what derives from a UUID is nobody else's."""
+        found: list[Claim] = []
+        if not chosen.chosen_serial and not chosen.chosen_naa:
+            return found
+        for handle in self.pools.opened():
+            try:
+                volumes = handle.volumes()
+            except ScsiSnapError:
+                # Closed since it was listed: what it holds is not shown any more.
+                continue
+            found += personalities.claims_on(chosen, handle.name, volumes)
+        return found
+
+    def _refuse_shown_twice(self, label: str, chosen: Identity) -> None:
+        """Raises `Exists` where another unit that is mapped has a name that this one chose, which
+        pools that come together may have: a host would take the two for paths to one disk, and
+        write each one's data on both."""
+        shown = {
+            record.snapshot_id or record.volume_id
+            for target in self.catalog.state.targets.values()
+            for record in target.luns
+        }
+        for claim in self.claims_on(chosen):
+            if str(claim.uuid) in shown:
+                raise Exists(
+                    f"the {claim.what} of {label} is that of {claim.label}, which is mapped",
+                    f"`scsi-snap volume set {label}` chooses another one, or none",
+                )
+
+    def personality_changed(self, handle: PoolHandle, volume_id: str) -> None:
+        """Tells the exporter of the volume, and of its snapshots, which look like it."""
+        for (volume, snapshot), found in backings_in(handle).items():
+            if volume == volume_id:
+                self.exporter.personality_changed(UUID(snapshot or volume), found.personality)
+
+    def watch_space(self) -> None:
+        """Lets the exporter look at how much space the volumes of mapped pools have."""
+        targets = self.catalog.state.targets.values()
+        mapped = {record.pool_id for target in targets for record in target.luns}
+        for handle in self.pools.opened():
+            if handle.id not in mapped:
+                continue
+            try:
+                found = spaces(handle)
+            except ScsiSnapError:
+                # Closed since it was listed.
+                continue
+            self.exporter.watch_space(found)
 
     def _settle_groups(self) -> list[Note]:
         """A consistent point over several pools is written pool by pool; a crash in between is
@@ -168,15 +233,43 @@ class Assembly:
         return Note("pool-forgotten", f"pool {record.name} was being made or destroyed: {reason}")
 
 
-Backings = Mapping[tuple[str, str], tuple[str, str | None]]
-"""UUIDs of a volume and a snapshot (empty: the volume itself) to the names they have now."""
+def _unusable_attributes(pool: str, backings: Backings) -> list[Note]:
+    return [
+        Note("attribute-unusable", f"{pool}/{found.volume.name}: {problem}")
+        for found in backings.values()
+        if found.snapshot is None
+        for problem in personalities.read(found.volume.attributes)[1]
+    ]
+
+
+@dataclass(frozen=True)
+class Backing:
+    """What a LUN can show: a volume, or a snapshot of it."""
+
+    volume: VolumeView
+    snapshot: SnapshotView | None
+
+    @property
+    def label(self) -> str:
+        """Its name within the pool."""
+        return f"{self.volume.name}@{self.snapshot.name}" if self.snapshot else self.volume.name
+
+    @property
+    def personality(self) -> Personality:
+        if self.snapshot is None:
+            return personalities.of_volume(self.volume)
+        return personalities.of_snapshot(self.volume, self.snapshot)
+
+
+Backings = Mapping[tuple[str, str], Backing]
+"""By the UUIDs of a volume and of a snapshot (empty: the volume itself)."""
 
 
 def backings_in(handle: PoolHandle) -> Backings:
     """Everything in the pool that a LUN can be mapped to."""
-    found: dict[tuple[str, str], tuple[str, str | None]] = {}
+    found: dict[tuple[str, str], Backing] = {}
     for volume in handle.volumes():
-        found[volume.id, ""] = (volume.name, None)
+        found[volume.id, ""] = Backing(volume, None)
         for snapshot in volume.snapshots:
-            found[volume.id, snapshot.id] = (volume.name, snapshot.name)
+            found[volume.id, snapshot.id] = Backing(volume, snapshot)
     return found

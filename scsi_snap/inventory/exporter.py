@@ -6,24 +6,30 @@ from any thread, and never wait for an initiator. What is logged in stays so whe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from scsi_snap.inventory.native import NativeDevice
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.scsi.caretaker import Caretaker, Nobody, Space
 from scsi_snap.scsi.device import MediumEraser
+from scsi_snap.scsi.identity import Personality
 
 
 @dataclass(frozen=True)
 class Unit:
     """A logical unit to be. `uuid` is that of its volume or snapshot, and all that initiators know
-    it by derives from it: the same in every controller that imports the pool, after every restart;
-    and a snapshot never appears as its origin (multipath would join the two)."""
+    it by derives from it or is kept in the pool: the same in every controller that imports the
+    pool, after every restart; and a snapshot never appears as its origin (multipath would join the
+    two)."""
 
     backing: str
     device: NativeDevice
     uuid: UUID
+    personality: Personality
+    caretaker: Caretaker = field(default_factory=Nobody)
     eraser: MediumEraser | None = None
     """For SANITIZE, which a snapshot does not have."""
 
@@ -80,8 +86,13 @@ class Exporter(Protocol):
     def capacity_changed(self, uuid: UUID) -> None:
         """The device of this volume or snapshot has another size now; initiators are told."""
 
-    def threshold_reached(self, uuid: UUID) -> None:
-        """Space for what is written to that volume runs short: initiators that see it are told."""
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        """Wherever the unit of this volume or snapshot is mapped, it is so now, and initiators are
+        told. Nothing where it is not mapped."""
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        """To be called now and then with what these volumes have: tells initiators that set a
+        threshold, or left one set, when it is crossed."""
 
     def take_troubles(self) -> list[tuple[str, str]]:
         """What an operator has to see to since the last call: kind and message of an event."""

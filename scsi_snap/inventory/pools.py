@@ -57,11 +57,17 @@ class PoolHandle:
         chunk_bytes: int,
         policy: str,
         store_limit_bytes: int | None,
+        attributes: dict[str, str],
     ) -> None:
         with translated(self._data_path):
             self.native.create_volume(
-                name, size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes, {}
+                name, size_bytes, block_bytes, chunk_bytes, policy, store_limit_bytes, attributes
             )
+
+    def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
+        """Replaces the named ones, removes those that are empty; durable when it returns."""
+        with translated(self._data_path):
+            self.native.set_attributes(volume, attributes)
 
     def delete_volume(self, name: str) -> None:
         with translated(self._data_path):

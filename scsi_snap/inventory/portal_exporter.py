@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -30,6 +30,8 @@ from scsi_snap.iscsi.chap import Challenges
 from scsi_snap.iscsi.directory import of_socket, spelled
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
+from scsi_snap.scsi.caretaker import Space
+from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
 from scsi_snap.scsi.sense import SenseCode
@@ -114,7 +116,7 @@ class PortalExporter:
             own = [export.own.setdefault(name, {}) for name in initiators]
             maps = own or [export.everybody]
             # What was there goes first: a unit that nothing else shows has a new device now.
-            self._release(target, [places.pop(lun) for places in maps if lun in places])
+            self._clear(target, lun, maps)
             shared = self._units.take(unit, target, len(maps))
             for places in maps:
                 places[lun] = Place(shared, read_only)
@@ -126,9 +128,8 @@ class PortalExporter:
             export = self._exports[target]
             own = [export.own.get(name, {}) for name in initiators]
             maps = own or [export.everybody, *export.own.values()]
-            self._release(target, [places.pop(lun) for places in maps if lun in places])
+            self._clear(target, lun, maps)
             export.own = {name: places for name, places in export.own.items() if places}
-            export.show_changes()
 
     def capacity_changed(self, uuid: UUID) -> None:
         with self._lock:
@@ -141,15 +142,22 @@ class PortalExporter:
                     for lun in view.luns_of(uuid):
                         view.report(SenseCode.CAPACITY_DATA_HAS_CHANGED, lun)
 
-    def threshold_reached(self, uuid: UUID) -> None:
-        with self._lock:
-            shared = self._units.find(uuid)
-        if shared is not None:
-            shared.logical_unit.threshold_reached()
-
     def take_troubles(self) -> list[tuple[str, str]]:
         with self._lock:
             return self._units.take_troubles()
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        with self._lock:
+            shared = self._units.find(uuid)
+            if shared is not None:
+                shared.logical_unit.inquiry_changed(personality)
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        with self._lock:
+            found = [(self._units.find(uuid), space) for uuid, space in spaces.items()]
+        for shared, space in found:
+            if shared is not None:
+                shared.logical_unit.watch_space(space)
 
     def sessions(self) -> list[SessionView]:
         with self._lock:
@@ -261,6 +269,13 @@ class PortalExporter:
         """Forgets those that have ended; `_lock` is held."""
         self._sessions = {k: v for k, v in self._sessions.items() if not v.closed()}
         return list(self._sessions.values())
+
+    def _clear(self, target: str, lun: int, maps: Iterable[dict[int, Place]]) -> None:
+        """Shows nothing at that LUN of these maps of the target. `_lock` is held."""
+        gone = [places.pop(lun) for places in maps if lun in places]
+        if gone:
+            self._exports[target].show_changes()
+            self._release(target, gone)
 
     def _release(self, target: str, places: Iterable[Place]) -> None:
         """These LUNs are gone from the target's maps. `_lock` is held."""

@@ -20,7 +20,6 @@ from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.native import DataPath, NativeSession, NativeTarget
 from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.reservation_record import ReservationStore
@@ -56,9 +55,10 @@ class Units:
         if unit.uuid not in self._shared:
             logical_unit = LogicalUnit(
                 unit.device,
-                Personality(Identity(unit.uuid)),
-                self._reservation_store(unit.uuid),
-                unit.eraser,
+                unit.personality,
+                store=self._reservation_store(unit.uuid),
+                eraser=unit.eraser,
+                caretaker=unit.caretaker,
             )
             lost = logical_unit.reservations_lost
             if lost is not None:

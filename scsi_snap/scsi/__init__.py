@@ -1,9 +1,8 @@
 """Floor 6: the command set of a direct-access block device (SAM-5, SPC-4, SBC-3).
 
-Bytes in, bytes out: no socket, file, clock or random source is known here, and one thread: that of
-a format or sanitize operation (`background`). A transport
-hands `target.Target` a command (I_T nexus, LUN, CDB, Data-Out) and gets the status, the sense data
-and the Data-In back. The way down is
+Bytes in, bytes out: no socket, file, clock or random source is known here, and no thread but that
+of a format or sanitize operation (`background`). A transport hands `target.Target` a command (I_T
+nexus, LUN, CDB, Data-Out) and gets the status, the sense data and the Data-In back. The way down is
 
     target (task router) -> logical_unit (device server) -> the opcode's handler -> medium -> device
 

@@ -13,6 +13,7 @@ from scsi_snap.scsi.limits import (
 )
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.provisioning import refuses_zero_count
+from scsi_snap.scsi.thresholds import threshold_exponent
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -71,4 +72,5 @@ def logical_block_provisioning(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     """
     if not unit.unmaps:
         return bytes(4)
-    return bytes([0, _LBPU | _LBPWS | _LBPWS10 | _LBPRZ, _THIN, 0])
+    exponent = threshold_exponent(unit.medium.block_bytes) if unit.has_thresholds else 0
+    return bytes([exponent, _LBPU | _LBPWS | _LBPWS10 | _LBPRZ, _THIN, 0])

@@ -9,6 +9,11 @@ from scsi_snap.scsi import vpd
 from scsi_snap.scsi.inquiry import VERSION_DESCRIPTORS
 from scsi_snap.scsi.limits import (
     COMPARE_AND_WRITE_BLOCKS_MAX,
+    COPY_BYTES_MAX,
+    COPY_CSCD_DESCRIPTORS_MAX,
+    COPY_RESULTS_MAX,
+    COPY_SEGMENT_BYTES_MAX,
+    COPY_SEGMENTS_MAX,
     PREFETCH_BYTES_MAX,
     TRANSFER_BYTES_MAX,
     UNMAP_BYTES_MAX,
@@ -61,7 +66,9 @@ def _commands() -> list[str]:
         "- *medium*: refused while the unit is stopped.",
         "- *changes*: refused while the unit is write protected.",
         "- *always*: carried out while a unit attention is pending.",
-        "- *some*: not every unit offers it: UNMAP takes a thin unit, WRITE ATOMIC a volume.",
+        "- *background*: carried out while the unit is formatted or sanitized, too.",
+        "- *some*: not every unit offers it: UNMAP and BLOCK ERASE take a thin unit, SANITIZE and",
+        "  WRITE ATOMIC a volume.",
         "",
     ]
     return ["## Commands", "", *_table(head, *(_command(each) for each in OPERATIONS)), *notes]
@@ -74,6 +81,7 @@ def _command(operation: Operation) -> list[str]:
         "medium": operation.needs_medium,
         "changes": operation.changes_medium,
         "always": operation.despite_unit_attention,
+        "background": operation.despite_background,
         "some": operation.offered is not by_every_unit,
     }
     return [
@@ -101,11 +109,11 @@ def _inquiry() -> list[str]:
 
 
 def _modes() -> list[str]:
-    pages = ModePages(write_cache=True)
+    pages = ModePages(write_cache=True, threshold=0)
     default, changeable = 2, 1
     rows = [
         [
-            f"{code:02X}h",
+            f"{code[0]:02X}h" + (f"/{code[1]:02X}h" if code[1] else ""),
             f"`{pages.read(code, default).hex(' ')}`",
             f"`{pages.read(code, changeable).hex(' ')}`",
         ]
@@ -122,6 +130,11 @@ def _limits() -> list[str]:
         ["one WRITE SAME", f"{WRITE_SAME_BYTES_MAX >> 20} MiB"],
         ["one UNMAP, all descriptors together", f"{UNMAP_BYTES_MAX >> 20} MiB"],
         ["descriptors of one UNMAP", str(UNMAP_DESCRIPTORS_MAX)],
+        ["one EXTENDED COPY, all segments together", f"{COPY_BYTES_MAX >> 20} MiB"],
+        ["one segment of it", f"{COPY_SEGMENT_BYTES_MAX >> 20} MiB"],
+        ["its CSCD descriptors", str(COPY_CSCD_DESCRIPTORS_MAX)],
+        ["its segment descriptors", str(COPY_SEGMENTS_MAX)],
+        ["copies whose outcome is kept for an I_T nexus", str(COPY_RESULTS_MAX)],
     ]
     return ["## Limits", "", *_table(["of", "at most"], *rows)]
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from scsi_snap.scsi import copy_list
 from scsi_snap.scsi.copy_list import CopyList, Cscd, Segment
 from scsi_snap.scsi.copy_results import Copying
+from scsi_snap.scsi.identification_pages import unit_designators
 from scsi_snap.scsi.limits import (
     COPY_BYTES_MAX,
     COPY_PIECE_BYTES,
@@ -28,6 +29,7 @@ from scsi_snap.scsi.limits import (
 )
 from scsi_snap.scsi.nexus import ItlNexus
 from scsi_snap.scsi.operation import Access
+from scsi_snap.scsi.reservations import ReservationConflict
 from scsi_snap.scsi.sense import (
     CheckCondition,
     SegmentPointer,
@@ -36,7 +38,6 @@ from scsi_snap.scsi.sense import (
     SenseKey,
     refuse_parameter,
 )
-from scsi_snap.scsi.vpd import unit_designators
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -216,9 +217,9 @@ def _as_aborted(number: int) -> Iterator[None]:
     """What an end refuses or fails at aborts the copy."""
     try:
         yield
-    except CheckCondition as check:
+    except (CheckCondition, ReservationConflict) as refusal:
         code = SenseCode.THIRD_PARTY_DEVICE_FAILURE
-        raise CheckCondition(Sense(code, command_information=number)) from check
+        raise CheckCondition(Sense(code, command_information=number)) from refusal
 
 
 def _abort(code: SenseCode, number: int, field: int) -> NoReturn:

@@ -79,6 +79,11 @@ class BlockDevice(Protocol):
     ) -> None:
         """Copies from another device, or within this one, whole blocks of both."""
 
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        """What was done without the command set: READs, their bytes and nanoseconds; WRITEs, their
+        bytes and nanoseconds.
+        """
+
 
 class MediumEraser(Protocol):
     """What SANITIZE needs of whoever keeps the volume, beside its blocks. All calls block, and

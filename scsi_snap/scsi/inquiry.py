@@ -6,6 +6,7 @@ from scsi_snap.scsi import vpd
 from scsi_snap.scsi.cdb import Layout, flag, number, refused
 from scsi_snap.scsi.identity import REVISION, VENDOR, Personality
 from scsi_snap.scsi.operation import Access, Operation
+from scsi_snap.scsi.target_port_groups import TPGS_IMPLICIT, ports_of_device
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -19,6 +20,7 @@ _RMB = 0x80
 _HISUP = 0x10
 _RESPONSE_DATA_FORMAT = 0x02
 _3PC = 0x08
+_MULTIP = 0x10
 _CMDQUE = 0x02
 
 VERSION_DESCRIPTORS: Final = {
@@ -27,8 +29,9 @@ VERSION_DESCRIPTORS: Final = {
     "SPC-4": 0x0460,
     "SBC-3": 0x04C0,
 }
-"""No version claimed of each (SPC-4). Hosts know SPC-4 and SBC-3; later ones add nothing
-to what is here."""
+"""No version claimed of each (SPC-4). Hosts look for these: one that finds SPC-5 or SBC-4 here
+expects all of what those made mandatory, and one that looks for SBC-3 finds that it is not there. A
+command that only a later standard has is found by REPORT SUPPORTED OPERATION CODES."""
 
 
 def inquiry(invocation: "Invocation") -> bytes:
@@ -37,24 +40,26 @@ def inquiry(invocation: "Invocation") -> bytes:
     if not cdb["evpd"]:
         if cdb["page_code"]:
             cdb.refuse("page_code")
-        return standard_data(DIRECT_ACCESS, unit.personality)
+        ports = ports_of_device(unit, invocation.itl.mapping.port)
+        return standard_data(DIRECT_ACCESS, unit.personality, several_ports=len(ports) > 1)
     page = vpd.PAGES.get(cdb["page_code"])
     if page is None:
         cdb.refuse("page_code")
     return vpd.encode(cdb["page_code"], page(unit, invocation.itl.mapping.port))
 
 
-def standard_data(peripheral: int, personality: Personality | None) -> bytes:
-    """96 bytes: qualifier and device type, what is supported (nothing optional), names,
-    versions.
-    """
+def standard_data(
+    peripheral: int, personality: Personality | None, *, several_ports: bool = False
+) -> bytes:
+    """96 bytes: qualifier and device type, what is supported, names, versions."""
     data = bytearray(96)
     data[0] = peripheral
     data[1] = _RMB if personality and personality.removable else 0
     data[2] = _VERSION_SPC_4
     data[3] = _HISUP | _RESPONSE_DATA_FORMAT
     data[4] = len(data) - 5
-    data[5] = _3PC if personality else 0
+    data[5] = TPGS_IMPLICIT | _3PC if personality else 0
+    data[6] = _MULTIP if several_ports else 0
     data[7] = _CMDQUE
     identity = personality.identity if personality else None
     data[8:16] = (identity.vendor if identity else VENDOR).encode("ascii").ljust(8)

@@ -80,6 +80,6 @@ goes."""
 BACKGROUND_ERASE_BYTES: Final = 64 << 20
 """As much is deallocated or zeroed at a time, where nothing is held in memory."""
 
-BACKGROUND_WAIT_S: Final = 10.0
+BACKGROUND_WAIT_S: Final = 5.0
 """How long FORMAT UNIT or SANITIZE without IMMED waits for its end. A command that waited for
 hours would hold up every task management function after it."""

@@ -11,10 +11,12 @@ was let through just before an attention or a reservation arises is one that cam
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from scsi_snap.scsi import opcodes
 from scsi_snap.scsi.background import Background
+from scsi_snap.scsi.caretaker import Care, Caretaker, Nobody, Space
 from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.copy_results import CopyResults
 from scsi_snap.scsi.device import BlockDevice, Medium, MediumEraser
@@ -36,6 +38,8 @@ from scsi_snap.scsi.reservations import (
 )
 from scsi_snap.scsi.sanitize import Sanitizer
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
+from scsi_snap.scsi.statistics import Statistics
+from scsi_snap.scsi.thresholds import ThresholdWatch, in_sets
 from scsi_snap.scsi.unit_attention import UnitAttentions
 from scsi_snap.scsi.unit_reservations import UnitReservations, it_nexus
 
@@ -70,18 +74,28 @@ class LogicalUnit:
         self,
         device: BlockDevice,
         personality: Personality,
+        *,
         store: ReservationStore | None = None,
         eraser: MediumEraser | None = None,
+        caretaker: Caretaker | None = None,
     ) -> None:
-        """`store` keeps what persists of reservations; without it, nothing does. Without an eraser
-        the unit has no SANITIZE; with one it goes on with what is noted.
+        """`store` keeps what persists of reservations, `caretaker` other things; without them
+        nothing does. Without an eraser the unit has no SANITIZE; with one it goes on with what is
+        noted.
         """
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
         self.medium: Final = Medium(device)
         self.personality = personality
+        self.care: Final = Care(caretaker or Nobody())
+        self.statistics: Final = Statistics(device)
+        # Whether it is known, and told, how much space is left for writes.
+        self.has_thresholds: Final = self.unmaps and self.care.space() is not None
+        # Until initiators choose: a twentieth of the unit's size.
+        threshold = in_sets(device.size_bytes // 20) if self.has_thresholds else None
         # Nothing is written to a read-only device, so it has no write cache to switch off.
-        self.mode_pages: Final = ModePages(write_cache=not device.read_only)
+        self.mode_pages: Final = ModePages(write_cache=not device.read_only, threshold=threshold)
+        self._thresholds: Final = ThresholdWatch()
         self._lock: Final = threading.Lock()
         self._attentions: Final = UnitAttentions()
         self._readiness: Final = Readiness()
@@ -141,7 +155,8 @@ class LogicalUnit:
         except Busy:
             return Completion(Status.BUSY, data_out_wanted_bytes=wanted_bytes)
         except CheckCondition as check:
-            sense = check.sense.encode(descriptor_format=self.mode_pages.descriptor_sense)
+            reported = self._reported(check.sense, request.nexus, router)
+            sense = reported.encode(descriptor_format=self.mode_pages.descriptor_sense)
             return Completion(
                 Status.CHECK_CONDITION, sense=sense, data_out_wanted_bytes=wanted_bytes
             )
@@ -150,6 +165,15 @@ class LogicalUnit:
         if "allocation_length" in cdb:
             outcome = outcome[: cdb["allocation_length"]]
         return Completion(Status.GOOD, data_in=outcome, data_out_wanted_bytes=wanted_bytes)
+
+    def _reported(self, sense: Sense, nexus: NexusId, router: Router) -> Sense:
+        """Sense data that is on its way, with what belongs to it."""
+        if sense.code is SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED:
+            # LUICLR: reported for one unit, it is settled for all of the nexus.
+            router.luns_reported(nexus)
+        if sense.code is SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED:
+            return replace(sense, information=self._thresholds.last_offset)
+        return sense
 
     def _admit(self, cdb: bytes, itl: ItlNexus) -> Operation:
         """The operation asked for, once nothing is pending that must be reported first.
@@ -369,6 +393,7 @@ class LogicalUnit:
             self._readiness.reset()
             self._reservations.legacy = None
             self.mode_pages.reset()
+            self._thresholds.rearm()
             self._attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
         self.copy_results.clear()
 
@@ -383,21 +408,43 @@ class LogicalUnit:
 
     def capacity_changed(self) -> None:
         """The device has another size now; every nexus is told."""
-        self._tell_every_nexus(SenseCode.CAPACITY_DATA_HAS_CHANGED)
+        self._establish(SenseCode.CAPACITY_DATA_HAS_CHANGED)
 
     def inquiry_changed(self, personality: Personality) -> None:
-        """The unit presents itself otherwise from now on; every nexus is told."""
+        """The unit says something else of itself from now on; every nexus is told (SPC-4): of
+        write protection by the WP bit of the mode parameters, of all else by INQUIRY."""
         with self._changed():
-            self.personality = personality
-            self._attentions.establish(SenseCode.INQUIRY_DATA_HAS_CHANGED)
+            before, self.personality = self.personality, personality
+            if before.read_only != personality.read_only:
+                self._attentions.establish(SenseCode.MODE_PARAMETERS_CHANGED)
+            if replace(before, read_only=personality.read_only) != personality:
+                self._attentions.establish(SenseCode.INQUIRY_DATA_HAS_CHANGED)
+
+    def keep_information(self, kind: str, data: bytes, by: ItlNexus) -> None:
+        """SET IDENTIFYING INFORMATION: keeps it; the other nexuses are told (SPC-4, 6.43)."""
+        if data != self.care.information(kind):
+            self.care.keep_information(kind, data)
+            self._establish(SenseCode.DEVICE_IDENTIFIER_CHANGED, but=by)
+
+    def reset_statistics(self, by: ItlNexus) -> None:
+        """LOG SELECT: counters begin again; the other nexuses are told (SPC-4, 7.3.2.2.1)."""
+        self.statistics.reset()
+        self._establish(SenseCode.LOG_PARAMETERS_CHANGED, but=by)
+
+    def watch_space(self, space: Space) -> None:
+        """To be called now and then: tells every nexus when a provisioning threshold goes off."""
+        with self._lock:
+            crossed = self._thresholds.crossed(self.mode_pages.thresholds(), space)
+        if crossed:
+            self.threshold_reached()
 
     def threshold_reached(self) -> None:
-        """Space for what is written runs short (SBC-3, 4.7.3.8); every nexus is told."""
-        self._tell_every_nexus(SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED)
+        """Less space is left than an initiator or we wanted; every nexus is told (SBC-4)."""
+        self._establish(SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED)
 
-    def _tell_every_nexus(self, condition: SenseCode) -> None:
+    def _establish(self, condition: SenseCode, *, but: ItlNexus | None = None) -> None:
         with self._changed():
-            self._attentions.establish(condition)
+            self._attentions.establish(condition, but=but)
 
     def luns_changed(self, mapping: Mapping) -> None:
         """The target of this mapping has another list of logical units."""
@@ -477,7 +524,7 @@ class LogicalUnit:
             self._readiness.obstacle is not None
             or self._reservations.lost is not None
             or not self.background.quiet
-            or self.personality.read_only
+            or (self.personality.read_only and not self.medium.read_only)
             or self.mode_pages.software_write_protect
             or (not self.medium.read_only and not self.mode_pages.write_cache_enabled)
         )

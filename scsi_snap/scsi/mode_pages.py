@@ -1,16 +1,19 @@
 """MODE SENSE and MODE SELECT (SPC-4, SBC-3).
 
-A mode page exists as its default bytes and a mask of the bits that an initiator may change. The
+A mode page exists as its default bytes and a mask of the bits that an initiator may change. It is
+known by its page code and subpage code; one without the subpage format has subpage code 00h. The
 current values are shared by every nexus of the logical unit. Nothing is saved: PS is zero, saved
 values are refused, and a reset brings the defaults back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.cdb import Field, Layout, flag, number, refused
 from scsi_snap.scsi.operation import Access, Operation, parameter_list
 from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
+from scsi_snap.scsi.thresholds import AVAILABLE, DECREASING, INCREASING, USED, Threshold
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
 ALL_PAGES: Final = 0x3F
 ALL_SUBPAGES: Final = 0xFF
 
-READ_WRITE_ERROR_RECOVERY: Final = 0x01
-CACHING: Final = 0x08
-CONTROL: Final = 0x0A
-INFORMATIONAL_EXCEPTIONS: Final = 0x1C
+READ_WRITE_ERROR_RECOVERY: Final = (0x01, 0x00)
+CACHING: Final = (0x08, 0x00)
+CONTROL: Final = (0x0A, 0x00)
+CONTROL_EXTENSION: Final = (0x0A, 0x01)
+INFORMATIONAL_EXCEPTIONS: Final = (0x1C, 0x00)
+LOGICAL_BLOCK_PROVISIONING: Final = (0x1C, 0x02)
 
 _CURRENT, _CHANGEABLE, _DEFAULT, _SAVED = range(4)
 
@@ -37,24 +42,77 @@ class ModePage:
     changeable: bytes
 
     @property
-    def code(self) -> int:
-        """PAGE CODE."""
-        return self.default[0] & 0x3F
+    def code(self) -> "PageCode":
+        """PAGE CODE and SUBPAGE CODE."""
+        return _code_of(self.default)
+
+    @property
+    def header_bytes(self) -> int:
+        """What comes before the fields."""
+        return 4 if self.default[0] & _SPF else 2
+
+
+PageCode = tuple[int, int]
+"""PAGE CODE and SUBPAGE CODE."""
+
+_SPF = 0x40
+
+
+def _code_of(data: Sequence[int]) -> PageCode:
+    """Of a page that begins there, its first two bytes at hand."""
+    return data[0] & 0x3F, data[1] if data[0] & _SPF else 0
 
 
 def _page(code: int, length: int, default: dict[int, int], changeable: dict[int, int]) -> ModePage:
     """A page of `length` bytes after its header, from the bytes that are not zero."""
-    header = bytes([code, length])
-    values, mask = bytearray(length + 2), bytearray(length + 2)
+    return _made(bytes([code, length]), length, default, changeable)
+
+
+def _subpage(
+    code: PageCode, length: int, default: dict[int, int], changeable: dict[int, int]
+) -> ModePage:
+    """The same in the subpage format."""
+    header = bytes([_SPF | code[0], code[1]]) + length.to_bytes(2, "big")
+    return _made(header, length, default, changeable)
+
+
+def _made(
+    header: bytes, length: int, default: dict[int, int], changeable: dict[int, int]
+) -> ModePage:
+    values, mask = bytearray(header + bytes(length)), bytearray(header + bytes(length))
     for byte, bits in default.items():
         values[byte] = bits
     for byte, bits in changeable.items():
         mask[byte] = bits
-    return ModePage(header + values[2:], header + mask[2:])
+    return ModePage(bytes(values), bytes(mask))
 
 
-_WCE, _SWP, _D_SENSE = (2, 0x04), (4, 0x08), (2, 0x04)
-"""Byte and bit: Caching page WCE; Control page SWP and D_SENSE."""
+_WCE, _SWP, _D_SENSE, _LBPERE = (2, 0x04), (4, 0x08), (2, 0x04), (7, 0x80)
+"""Byte and bit: Caching page WCE; Control page SWP and D_SENSE; error recovery page LBPERE."""
+
+_IALUAE = 0x01
+"""Control Extension page: the device server may change asymmetric access states by itself."""
+
+_ENABLED = 0x80
+_DESCRIPTOR_BYTES = 8
+_DESCRIPTORS_AT = 16
+
+
+def _threshold_page(available: int) -> ModePage:
+    """Logical Block Provisioning (SBC-4, 6.5.9): a threshold on what is available, going off at
+    `available` sets, and one on what is used, not enabled. Both may be moved and switched; what
+    they are about may not.
+    """
+    kinds = ((_ENABLED | DECREASING, AVAILABLE, available), (INCREASING, USED, 0))
+    default: dict[int, int] = {}
+    changeable: dict[int, int] = {}
+    for index, (flags, resource, count) in enumerate(kinds):
+        at = _DESCRIPTORS_AT + _DESCRIPTOR_BYTES * index
+        default |= {at: flags, at + 1: resource}
+        default |= {at + 4 + byte: value for byte, value in enumerate(count.to_bytes(4, "big"))}
+        changeable |= {at: _ENABLED} | {at + 4 + byte: 0xFF for byte in range(4)}
+    length = _DESCRIPTORS_AT + _DESCRIPTOR_BYTES * len(kinds) - 4
+    return _subpage(LOGICAL_BLOCK_PROVISIONING, length, default, changeable)
 
 
 class ModePages:
@@ -63,26 +121,33 @@ class ModePages:
     The owner locks changes. The current values are replaced whole, so that reading takes no lock.
     """
 
-    def __init__(self, *, write_cache: bool) -> None:
-        """`write_cache`: whether a completed write may still be lost until it is flushed."""
+    def __init__(self, *, write_cache: bool, threshold: int | None = None) -> None:
+        """`write_cache`: whether a completed write may still be lost until it is flushed.
+        `threshold`: at how many available threshold sets initiators are told, until they choose;
+        None where there are no thresholds.
+        """
+        notified = {_LBPERE[0]: _LBPERE[1]} if threshold is not None else {}
         pages = [
-            _page(READ_WRITE_ERROR_RECOVERY, 0x0A, {}, {}),
+            _page(READ_WRITE_ERROR_RECOVERY[0], 0x0A, notified, notified),
             _page(
-                CACHING,
+                CACHING[0],
                 0x12,
                 {_WCE[0]: _WCE[1]} if write_cache else {},
                 {_WCE[0]: _WCE[1]} if write_cache else {},
             ),
             # QUEUE ALGORITHM MODIFIER 1: commands may be reordered; the busy timeout has no limit.
             _page(
-                CONTROL,
+                CONTROL[0],
                 0x0A,
                 {3: 0x10, 8: 0xFF, 9: 0xFF},
                 {_D_SENSE[0]: _D_SENSE[1], _SWP[0]: _SWP[1]},
             ),
             # DEXCPT: there are no informational exceptions.
-            _page(INFORMATIONAL_EXCEPTIONS, 0x0A, {2: 0x08}, {}),
+            _page(INFORMATIONAL_EXCEPTIONS[0], 0x0A, {2: 0x08}, {}),
+            _subpage(CONTROL_EXTENSION, 0x1C, {4: _IALUAE}, {}),
         ]
+        if threshold is not None:
+            pages.append(_threshold_page(threshold))
         self._pages: Final = {page.code: page for page in pages}
         self._current = {page.code: page.default for page in pages}
 
@@ -105,14 +170,31 @@ class ModePages:
         """D_SENSE: sense data comes in descriptor format."""
         return bool(self._current[CONTROL][_D_SENSE[0]] & _D_SENSE[1])
 
-    def __contains__(self, code: int) -> bool:
-        return code in self._pages
+    def thresholds(self) -> list[Threshold]:
+        """Those that are enabled, while initiators want to be told of them."""
+        page = self._current.get(LOGICAL_BLOCK_PROVISIONING)
+        recovery = self._current[READ_WRITE_ERROR_RECOVERY]
+        if page is None or not recovery[_LBPERE[0]] & _LBPERE[1]:
+            return []
+        return [
+            Threshold(at, page[at + 1], int.from_bytes(page[at + 4 : at + 8], "big"))
+            for at in range(_DESCRIPTORS_AT, len(page), _DESCRIPTOR_BYTES)
+            if page[at] & _ENABLED
+        ]
 
-    def codes(self) -> list[int]:
+    def codes(self) -> list[PageCode]:
         """Ascending, as MODE SENSE lists them."""
         return sorted(self._pages)
 
-    def read(self, code: int, page_control: int) -> bytes:
+    def selected(self, page_code: int, subpage_code: int) -> list[PageCode]:
+        """Those that MODE SENSE asks for (SPC-4, 6.13): 3Fh is every page, FFh every subpage."""
+        return [
+            code
+            for code in self.codes()
+            if page_code in (ALL_PAGES, code[0]) and subpage_code in (ALL_SUBPAGES, code[1])
+        ]
+
+    def read(self, code: PageCode, page_control: int) -> bytes:
         """The page with its header: current, changeable or default values."""
         if page_control == _CHANGEABLE:
             return self._pages[code].changeable
@@ -120,34 +202,37 @@ class ModePages:
             return self._pages[code].default
         return self._current[code]
 
-    def parse(self, data: bytes, offset: int) -> dict[int, bytes]:
+    def parse(self, data: bytes, offset: int) -> dict[PageCode, bytes]:
         """The pages of a MODE SELECT parameter list, checked against what may change.
 
         `offset` is where the first page begins; the sense data points from the list's first byte.
         """
-        wanted: dict[int, bytes] = {}
+        wanted: dict[PageCode, bytes] = {}
         while offset < len(data):
             if len(data) - offset < 2:
                 refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
-            code, subpage_format = data[offset] & 0x3F, data[offset] & 0x40
-            if subpage_format or code not in self._pages:
-                refuse_parameter(offset, 5 if not subpage_format else 6)
+            code = _code_of(data[offset : offset + 2])
+            page = self._pages.get(code)
+            if page is None:
+                other_format = any(each[0] == code[0] for each in self._pages)
+                refuse_parameter(offset, 6 if other_format else 5)
             current = wanted.get(code, self._current[code])
-            if data[offset + 1] != current[1]:
-                refuse_parameter(offset + 1)
-            page = data[offset : offset + len(current)]
-            if len(page) < len(current):
+            given = data[offset : offset + len(current)]
+            for byte in range(1, page.header_bytes):
+                if given[byte : byte + 1] not in (b"", current[byte : byte + 1]):
+                    refuse_parameter(offset + byte)
+            if len(given) < len(current):
                 refuse(SenseCode.PARAMETER_LIST_LENGTH_ERROR)
-            mask = self._pages[code].changeable
-            for byte in range(2, len(current)):
-                fixed = (page[byte] ^ current[byte]) & ~mask[byte] & 0xFF
+            for byte in range(page.header_bytes, len(current)):
+                fixed = (given[byte] ^ current[byte]) & ~page.changeable[byte] & 0xFF
                 if fixed:
                     refuse_parameter(offset + byte, fixed.bit_length() - 1)
-            wanted[code] = current[:2] + page[2:]
+            # PS comes back as it was sent by MODE SENSE; it means nothing here.
+            wanted[code] = current[: page.header_bytes] + given[page.header_bytes :]
             offset += len(current)
         return wanted
 
-    def change(self, wanted: dict[int, bytes]) -> bool:
+    def change(self, wanted: dict[PageCode, bytes]) -> bool:
         """Makes parsed pages current; says whether anything is different now."""
         changed = any(self._current[code] != page for code, page in wanted.items())
         self._current = {**self._current, **wanted}
@@ -169,15 +254,16 @@ def _mode_sense(invocation: "Invocation", *, ten: bool) -> bytes:
     cdb, unit = invocation.cdb, invocation.unit
     if cdb["page_control"] == _SAVED:
         refuse(SenseCode.SAVING_PARAMETERS_NOT_SUPPORTED)
-    if cdb["page_code"] != ALL_PAGES and cdb["page_code"] not in unit.mode_pages:
-        cdb.refuse("page_code")
-    if cdb["subpage_code"] not in (0, ALL_SUBPAGES):
+    codes = unit.mode_pages.selected(cdb["page_code"], cdb["subpage_code"])
+    if not codes:
+        known = unit.mode_pages.selected(cdb["page_code"], ALL_SUBPAGES)
+        cdb.refuse("subpage_code" if known else "page_code")
+    if cdb["page_code"] == ALL_PAGES and cdb["subpage_code"] not in (0, ALL_SUBPAGES):
         cdb.refuse("subpage_code")
     descriptor = b""
     long_lba = ten and bool(cdb["long_lba_accepted"])
     if not cdb["disable_block_descriptors"]:
         descriptor = _block_descriptor(unit.medium.block_count, unit.medium.block_bytes, long_lba)
-    codes = unit.mode_pages.codes() if cdb["page_code"] == ALL_PAGES else [cdb["page_code"]]
     pages = b"".join(unit.mode_pages.read(code, cdb["page_control"]) for code in codes)
     protected = unit.write_protected or invocation.itl.mapping.read_only
     parameters = _DPOFUA | (_WP if protected else 0)

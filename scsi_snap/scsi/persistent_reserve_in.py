@@ -56,13 +56,16 @@ def read_full_status(invocation: "Invocation") -> bytes:
     A registration through all target ports is one of each, so ALL_TG_PT is zero.
     """
     state = invocation.unit.read_reservations()
+    # A record may be older than the number that a port has now.
+    ports = {port: port for port in invocation.unit.target_ports()}
     descriptors = b""
     for nexus, key in state.keys.items():
         held = state.reservation if state.holds(nexus) else None
         name = transport_id.encode(nexus.initiator)
         descriptors += key.to_bytes(8, "big") + bytes(4)
         descriptors += bytes([_R_HOLDER, held.type]) if held else bytes(2)
-        descriptors += bytes(4) + nexus.port.relative_identifier.to_bytes(2, "big")
+        port = ports.get(nexus.port, nexus.port)
+        descriptors += bytes(4) + port.relative_identifier.to_bytes(2, "big")
         descriptors += len(name).to_bytes(4, "big") + name
     return _counted(state, descriptors)
 

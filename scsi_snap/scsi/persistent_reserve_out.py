@@ -165,7 +165,9 @@ def register_and_move(invocation: "Invocation") -> bytes:
     if len(found) != 1 or found[0].port is None:
         refuse_parameter(TRANSPORT_IDS_BYTE)
     relative = int.from_bytes(data[_PORT_BYTE : _PORT_BYTE + 2], "big")
-    to = ItNexus(found[0].port, _port(unit.target_ports(), relative))
+    # The numbers are those of one SCSI target device, and each iSCSI target is one.
+    ports = [each for each in unit.target_ports() if each.target_name == by.port.target_name]
+    to = ItNexus(found[0].port, _port(ports, relative))
     if to == by:
         refuse_parameter(TRANSPORT_IDS_BYTE)
     unit.change_reservations(

@@ -267,7 +267,7 @@ def _operation(
 ) -> Operation:
     changes = action != EXIT_FAILURE_MODE
     return Operation(
-        f"SANITIZE ({name})",
+        f"SANITIZE / {name}",
         0x48,
         layout,
         handler,

@@ -100,7 +100,9 @@ class Target:
             done = self._missing.execute(request, self)
         else:
             mapping, unit = place
+            began_ns = unit.statistics.now_ns()
             done = unit.execute(request, mapping, self)
+            unit.statistics.count(request.cdb, done, began_ns)
         return done.status, done.sense, done.data_in, done.data_out_wanted_bytes
 
     def _place(self, lun: int) -> tuple[Mapping, LogicalUnit] | None:

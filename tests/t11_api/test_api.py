@@ -97,6 +97,25 @@ def test_the_life_of_a_volume(client: Client, controller: Controller) -> None:
     assert ask(client, "GET", "/v1/pools") == (200, [])
 
 
+def test_a_personality_is_chosen_and_changed(client: Client) -> None:
+    assert ask(client, "POST", "/v1/pools", POOL)[0] == 201
+    chosen = {"provisioning": "full", "removable": True, "serial": "A1", "vendor": "ACME"}
+    volume = {"name": "tank/vol0", "size_bytes": MIB, **chosen}
+    status, answer = ask(client, "POST", "/v1/volumes", volume)
+    assert status == 201 and chosen.items() <= answer["view"].items()
+    path = "/v1/volumes/tank/vol0"
+    status, answer = ask(client, "PATCH", path, {"read_only": True, "vendor": ""})
+    assert (status, answer["outcome"]) == (200, "changed")
+    assert answer["view"] == ask(client, "GET", path)[1]
+    assert (answer["view"]["read_only"], answer["view"]["vendor"]) == (True, "SCSISNAP")
+    assert ask(client, "PATCH", path, {"removable": True})[1]["outcome"] == "unchanged"
+    assert ask(client, "PATCH", path, {"provisioning": "thin"})[1]["code"] == "invalid-argument"
+    assert ask(client, "PATCH", path, {"read_only": "yes"})[1]["code"] == "invalid-argument"
+    assert ask(client, "PATCH", path, {"size_bytes": MIB})[1]["code"] == "invalid-argument"
+    other = {"name": "tank/vol1", "size_bytes": MIB, "serial": "A1"}
+    assert ask(client, "POST", "/v1/volumes", other)[1]["code"] == "exists"
+
+
 def test_access_and_sessions(client: Client, controller: Controller) -> None:
     initiator = "iqn.2026-11.org.example:alice"
     client.post("targets", body={"name": IQN})

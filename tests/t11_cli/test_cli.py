@@ -106,6 +106,31 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
     assert shell("pool destroy tank") == "destroyed pool tank\n"
 
 
+def test_a_personality_is_chosen_shown_and_changed(shell: Shell) -> None:
+    shell("pool create tank /m1:1GiB /m2:1GiB /m3:1GiB")
+    options = "--provisioning full --removable --vendor ACME --serial A1 --naa 5000c50000000001"
+    shell(f"volume create tank/vol0 1MiB --block 4096 {options}")
+    shown = dict(line.split(maxsplit=1) for line in shell("volume show tank/vol0").splitlines())
+    assert (shown["provisioning"], shown["access"], shown["removable"]) == (
+        "full",
+        "read-write",
+        "yes",
+    )
+    assert (shown["vendor"], shown["serial"], shown["naa"]) == ("ACME", "A1", "5000c50000000001")
+    assert shell("volume set tank/vol0 --read-only --fixed") == "changed volume tank/vol0\n"
+    assert shell("volume set tank/vol0 --read-only") == "unchanged: volume tank/vol0\n"
+    found = json.loads(shell("volume show tank/vol0 --json"))
+    assert (found["read_only"], found["removable"], found["product"]) == (
+        True,
+        False,
+        "VIRTUAL DISK",
+    )
+    refused = shell.run("volume set tank/vol0 --provisioning thin")
+    assert refused.exit_code == EXIT_CODES["invalid-argument"] and "set aside" in refused.output
+    assert shell.complete("scsi-snap volume set ta") == ["tank/vol0"]
+    assert shell.complete("scsi-snap volume create --provisioning f") == ["full"]
+
+
 def test_lists_are_tables(reading: Shell) -> None:
     assert reading("pool list").splitlines()[1].split() == [
         "tank",

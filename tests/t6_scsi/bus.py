@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from scsi_snap.scsi.caretaker import Caretaker
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
@@ -79,6 +80,7 @@ class Bus:
 def make_bus(
     device: MemoryDevice,
     store: ReservationStore | None = None,
+    caretaker: Caretaker | None = None,
     *,
     thin: bool = True,
     removable: bool = False,
@@ -87,7 +89,7 @@ def make_bus(
     target = Target(TargetPort(TARGET_NAME), gate)
     personality = Personality(Identity(UNIT_UUID), thin=thin, removable=removable)
     eraser = MemoryEraser()
-    unit = LogicalUnit(device, personality, store, eraser)
+    unit = LogicalUnit(device, personality, store=store, eraser=eraser, caretaker=caretaker)
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate, eraser)
     if unit.reservations_lost is None:

@@ -36,10 +36,14 @@ class MemoryDevice:
         self._lock = threading.RLock()
         self.data = bytearray(b"".join(self.filled(lba) for lba in range(blocks)))
         self.calls: list[tuple[str, int, int]] = []
+        self.fast_path = (0, 0, 0, 0, 0, 0)
         self.fail: Callable[[str], str | None] = lambda call: None
 
     def filled(self, lba: int) -> bytes:
         return lba.to_bytes(8, "big") * (self.block_bytes // 8)
+
+    def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
+        return self.fast_path
 
     def block(self, lba: int) -> bytes:
         return bytes(self.data[lba * self.block_bytes : (lba + 1) * self.block_bytes])

@@ -43,11 +43,16 @@ def held(bus: Bus, name: str, after: int = 0) -> Iterator[Held]:
         hold.release()
 
 
-def wait_until_idle(bus: Bus, nexus: int = 1) -> bytes:
-    """Joins the thread that works; REQUEST SENSE afterwards."""
+def join_background() -> None:
+    """Returns once no thread works on a unit."""
     for thread in threading.enumerate():
         if thread.name == "scsi-background":
             thread.join(WAIT_S)
+
+
+def wait_until_idle(bus: Bus, nexus: int = 1) -> bytes:
+    """REQUEST SENSE after the work."""
+    join_background()
     status, _, data, _ = bus.command([0x03, 0, 0, 0, 252, 0], nexus=nexus)
     assert status == GOOD
     return data

@@ -10,6 +10,7 @@ from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
+from tests.t6_scsi import modes
 from tests.t6_scsi.bus import make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.senses import (
@@ -430,6 +431,13 @@ class TestAborted:
         write = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0]
         assert pair.bus.refused(write, bytes(512), lun=LUN_1) == fixed(WRITE_PROTECTED)
 
+    def test_a_later_segment_that_is_refused_keeps_the_first_from_being_copied(
+        self, pair: Pair
+    ) -> None:
+        modes.select_6(pair.bus, modes.SWP)
+        sense = pair.refused(blocks_segment(0, 1, 1, 0, 0), blocks_segment(1, 0, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 1)
+
     def test_a_destination_that_is_mapped_read_only(self, pair: Pair) -> None:
         """At its place in this view, whatever the unit is elsewhere."""
         pair.bus.target.remove_unit(1)
@@ -438,6 +446,32 @@ class TestAborted:
         sense = pair.refused(blocks_segment(0, 1, 1, 0, 0))
         assert sense == aborted(THIRD_PARTY_FAILURE, 0)
         pair.copy(blocks_segment(1, 0, 1, 0, 0))
+
+    @pytest.mark.parametrize("ends", [(0, 1), (1, 0)])
+    def test_an_end_that_another_initiator_has_reserved(
+        self, pair: Pair, ends: tuple[int, int]
+    ) -> None:
+        """By RESERVE nothing of it may be read either."""
+        pair.bus.clear_attentions(2, LUN_1)
+        pair.bus.good([0x16, 0, 0, 0, 0, 0], lun=LUN_1, nexus=2)
+        sense = pair.refused(blocks_segment(*ends, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 0)
+        pair.bus.good([0x17, 0, 0, 0, 0, 0], lun=LUN_1, nexus=2)
+        pair.copy(blocks_segment(*ends, 1, 0, 0))
+
+    def test_a_persistent_reservation_of_the_destination(self, pair: Pair) -> None:
+        """WRITE EXCLUSIVE: it may be copied from, not to; by its holder both."""
+        pair.bus.clear_attentions(2, LUN_1)
+        pair.bus.clear_attentions(2)
+        register = [0x5F, 0x00, 0, 0, 0, 0, 0, 0, 24, 0]
+        pair.bus.good(register, bytes(8) + b"holder!!" + bytes(8), lun=LUN_1, nexus=2)
+        reserve = [0x5F, 0x01, 0x01, 0, 0, 0, 0, 0, 24, 0]
+        pair.bus.good(reserve, b"holder!!" + bytes(16), lun=LUN_1, nexus=2)
+        sense = pair.refused(blocks_segment(0, 1, 1, 0, 0))
+        assert sense == aborted(THIRD_PARTY_FAILURE, 0)
+        pair.copy(blocks_segment(1, 0, 1, 0, 0))
+        data = copy_list(pair.cscds, [blocks_segment(0, 1, 1, 0, 0)])
+        pair.bus.good(extended_copy(len(data)), data, nexus=2)
 
     @pytest.mark.parametrize("ends", [(0, 1), (1, 0)])
     def test_an_end_that_is_stopped(self, pair: Pair, ends: tuple[int, int]) -> None:

@@ -339,6 +339,28 @@ def test_a_snapshot_is_read_by_the_fast_path(twins: Twins) -> None:
     assert not twins.declined(command)
 
 
+@pytest.mark.parametrize("lun", [0, 1])
+def test_both_paths_count_alike(twins: Twins, lun: int) -> None:
+    """The statistics log page, after all that the tests above have done to the unit and some more:
+    commands and blocks are the same in both; time is what each has taken.
+    """
+    for reads in (True, False):
+        length = 5 * BLOCK_BYTES[lun]
+        cdb, data = make_cdb(10, reads, 3, 5), b"" if reads else bytes(length)
+        assert not twins.declined(Command(lun_address.encode(lun), cdb, reads, length, data))
+    fast, slow = (counters(way, lun) for way in (twins.fast, twins.slow))
+    assert fast[:4] == slow[:4] and min(fast[:4]) > 0
+    assert min(fast[4:6] + slow[4:6]) > 0
+
+
+def counters(way: Way, lun: int) -> list[int]:
+    """General Access Statistics and Performance (SPC-4, 7.3.6.2)."""
+    cdb = bytes([0x4D, 0, 0x40 | 0x19, 0, 0, 0, 0, 0, 255, 0])
+    answer = way.wire.execute(Command(lun_address.encode(lun), cdb, True, 255))
+    assert answer.status == 0
+    return [int.from_bytes(answer.data_in[at : at + 8], "big") for at in range(8, 72, 8)]
+
+
 def test_what_compare_and_write_leaves_is_read_by_both(twins: Twins) -> None:
     """Between WRITE and READ, which the fast path may do, comes what only the command set does."""
     lun = lun_address.encode(0)

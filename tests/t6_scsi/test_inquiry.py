@@ -2,8 +2,10 @@
 
 import pytest
 
+from scsi_snap.scsi.nexus import TargetPort
+from scsi_snap.scsi.target import Target
 from tests.t6_scsi.bus import TARGET_NAME, UNIT_UUID, Bus, make_bus
-from tests.t6_scsi.fakes import HollowDevice, MemoryDevice
+from tests.t6_scsi.fakes import HollowDevice, MemoryDevice, RecordingGate
 from tests.t6_scsi.senses import in_cdb
 
 MIB = 1 << 20
@@ -23,7 +25,7 @@ def test_standard_data(bus: Bus) -> None:
             0x06,  # SPC-4
             0x12,  # NORMACA 0, HISUP 1, response data format 2
             91,  # additional length
-            0x08,  # 3PC; SCCS, TPGS, PROTECT: none
+            0x18,  # TPGS 01b: implicit; 3PC; SCCS, PROTECT: none
             0x00,  # ENCSERV, MULTIP: none
             0x02,  # CMDQUE
         ]
@@ -50,7 +52,8 @@ def test_cmddt_is_obsolete(bus: Bus) -> None:
 
 def test_every_listed_page_is_there_and_no_other(bus: Bus) -> None:
     page = vpd(bus, 0x00)
-    assert page == bytes([0, 0x00, 0, 7, 0x00, 0x80, 0x83, 0x8F, 0xB0, 0xB1, 0xB2])
+    codes = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8F, 0xB0, 0xB1, 0xB2]
+    assert page == bytes([0, 0x00, 0, len(codes), *codes])
     for code in range(256):
         if code in page[4:]:
             data = vpd(bus, code)
@@ -80,19 +83,59 @@ def test_device_identification(bus: Bus) -> None:
         (0, 1, 0, 0, 3),  # logical unit, binary: NAA
         (0, 2, 0, 0, 1),  # logical unit, ASCII: T10 vendor identification
         (0, 3, 0, 0, 8),  # logical unit, UTF-8: SCSI name string
+        (0, 1, 0, 0, 6),  # logical unit, binary: logical unit group
         (5, 1, 1, 1, 4),  # target port of iSCSI, binary: relative target port identifier
+        (5, 1, 1, 1, 5),  # target port of iSCSI, binary: target port group
         (5, 3, 1, 1, 8),  # target port of iSCSI, UTF-8: SCSI name string
         (5, 3, 1, 2, 8),  # target device of iSCSI, UTF-8: SCSI name string
     ]
-    naa, vendor, unit_name, port_identifier, port_name, device_name = values
+    naa, vendor, unit_name, unit_group, port_identifier, group, port_name, device_name = values
     assert len(naa) == 8 and naa[0] >> 4 == 0x3  # locally assigned
     assert vendor == b"SCSISNAP" + str(UNIT_UUID).encode()
     assert unit_name.rstrip(b"\0").decode() == f"naa.{naa.hex()}"
-    assert port_identifier == b"\0\0\0\1"
+    assert port_identifier == group == unit_group == b"\0\0\0\1"
     assert port_name.rstrip(b"\0").decode() == f"{TARGET_NAME},t,0x0001"
     assert device_name.rstrip(b"\0").decode() == TARGET_NAME
     for name in (unit_name, port_name, device_name):
         assert name.endswith(b"\0") and len(name) % 4 == 0
+
+
+def test_extended_inquiry(bus: Bus, read_only_bus: Bus) -> None:
+    """SPC-4, 7.8.7: HEADSUP, ORDSUP, SIMPSUP; V_SUP with a write cache; LUICLR; nothing else."""
+    page = vpd(bus, 0x86)
+    assert page == bytes([0, 0x86, 0, 0x3C, 0, 0x07, 0x01, 0x01, *[0] * 56])
+    assert vpd(read_only_bus, 0x86)[6] == 0x00
+
+
+def test_mode_page_policy(bus: Bus) -> None:
+    """SPC-4, 7.8.9: every page and subpage is shared, and by this unit alone (MLUS)."""
+    assert vpd(bus, 0x87) == bytes([0, 0x87, 0, 4, 0x3F, 0xFF, 0x00, 0x00])
+
+
+def test_scsi_ports(bus: Bus) -> None:
+    """SPC-4, 7.8.14: relative identifier, no initiator port, the port's name."""
+    page = vpd(bus, 0x88)
+    name = f"{TARGET_NAME},t,0x0001".encode() + b"\0"
+    name += bytes(-len(name) % 4)
+    designator = bytes([0x53, 0x98, 0, len(name)]) + name
+    port = bytes([0, 0, 0, 1, *[0] * 6, 0, len(designator)]) + designator
+    assert page == bytes([0, 0x88, 0, len(port)]) + port
+
+
+def test_a_unit_with_two_ports(bus: Bus) -> None:
+    """MULTIP, and both ports in 88h; a port of another target device is not one of them."""
+    ports = [
+        TargetPort(TARGET_NAME, 2, relative_identifier=2),
+        TargetPort(f"{TARGET_NAME}2", 1, relative_identifier=3),
+    ]
+    targets = [Target(port, RecordingGate()) for port in ports]
+    for target in targets:
+        target.add_unit(0, bus.unit)
+    assert bus.good([0x12, 0, 0, 0, 0xFF, 0])[6] == 0x10
+    page = vpd(bus, 0x88)
+    assert page.count(b",t,0x000") == 2 and page.count(b",t,0x0002\0") == 1
+    targets[0].remove_unit(0)
+    assert bus.good([0x12, 0, 0, 0, 0xFF, 0])[6] == 0x00
 
 
 def test_block_limits(bus_of: Bus) -> None:

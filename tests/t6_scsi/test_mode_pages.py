@@ -7,6 +7,7 @@ from tests.t6_scsi.modes import (
     CACHING,
     CHANGEABLE,
     CONTROL,
+    CONTROL_EXTENSION,
     CURRENT,
     D_SENSE,
     DEFAULT,
@@ -76,9 +77,19 @@ class TestModeSense:
         assert bus.refused([0x1A, 0, 0x19, 0, 0xFF, 0]) == in_cdb(2, bit=5)
 
     def test_subpages(self, bus: Bus) -> None:
-        """FFh is all subpages, of which each page has one, its own; no other is there."""
-        assert bus.good([0x1A, 0x08, 0x0A, 0xFF, 0xFF, 0])[4:] == CONTROL
-        assert bus.refused([0x1A, 0x08, 0x0A, 0x01, 0xFF, 0]) == in_cdb(3)
+        """FFh is all subpages of a page, 00h among them (SPC-4, 6.13)."""
+        assert bus.good([0x1A, 0x08, 0x0A, 0x00, 0xFF, 0])[4:] == CONTROL
+        assert bus.good([0x1A, 0x08, 0x0A, 0x01, 0xFF, 0])[4:] == CONTROL_EXTENSION
+        assert bus.good([0x1A, 0x08, 0x0A, 0xFF, 0xFF, 0])[4:] == CONTROL + CONTROL_EXTENSION
+        assert bus.good([0x1A, 0x08, 0x08, 0xFF, 0xFF, 0])[4:] == CACHING
+        everything = RECOVERY + CACHING + CONTROL + CONTROL_EXTENSION + EXCEPTIONS
+        assert bus.good([0x1A, 0x08, 0x3F, 0xFF, 0xFF, 0])[4:] == everything
+        assert bus.refused([0x1A, 0x08, 0x0A, 0x02, 0xFF, 0]) == in_cdb(3)
+        assert bus.refused([0x1A, 0x08, 0x3F, 0x01, 0xFF, 0]) == in_cdb(3)
+
+    def test_a_subpage_is_selected_as_it_is_sensed(self, bus: Bus) -> None:
+        select_6(bus, CONTROL_EXTENSION)
+        assert bus.good([0x1A, 0x08, 0x0A, 0x01, 0xFF, 0])[4:] == CONTROL_EXTENSION
 
     def test_a_read_only_unit(self, read_only_bus: Bus) -> None:
         """WP is set; nothing is written, so there is no write cache."""
@@ -143,7 +154,10 @@ class TestModeSelect:
             (bytes(4) + CONTROL[:-1], fixed(LIST_LENGTH_ERROR)),  # page cut short
             (bytes(4) + bytes([0x0A, 0x0B, *[0] * 11]), in_list(5)),  # wrong page length
             (bytes(4) + bytes([0x19, 0x06, *[0] * 6]), in_list(4, bit=5)),  # no such page
-            (bytes(4) + bytes([0x4A, 0x01, *[0] * 10]), in_list(4, bit=6)),  # subpage format
+            (bytes(4) + bytes([0x4A, 0x02, *[0] * 10]), in_list(4, bit=6)),  # no such subpage
+            (bytes(4) + bytes([0x4A, 0x01, 0x00, 0x1B, *[0] * 28]), in_list(7)),  # wrong length
+            (bytes(4) + CONTROL_EXTENSION[:-1], fixed(LIST_LENGTH_ERROR)),  # subpage cut short
+            (bytes(4) + with_bit(CONTROL_EXTENSION, 4, 1), in_list(8, bit=0)),  # not changeable
             (bytes(4) + with_bit(CONTROL, 3, 0x20), in_list(4 + 3, bit=5)),  # not changeable
             (bytes(4) + RECOVERY + with_bit(CACHING, 2, 1), in_list(16 + 2, bit=0)),  # RCD
             (

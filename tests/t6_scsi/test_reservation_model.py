@@ -35,8 +35,7 @@ from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.test_reservation_record import MemoryStore
 
 NODES = (1, 2, 3)
-KEYS = (0, 11, 22)
-NOT_GOOD = "conflict or check condition"
+KEYS = (11, 22, 0)
 ACTIONS = (REGISTER, RESERVE, RELEASE, CLEAR, PREEMPT, PREEMPT_AND_ABORT, IGNORE_EXISTING_KEY)
 
 
@@ -148,27 +147,55 @@ class Reservations(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.model = Model()
         self.power_on()
+        self.register(1, 11, APTPL)
+        self.register(2, 22, APTPL)
 
     def power_on(self) -> None:
         self.cluster = Cluster(make_bus(MemoryDevice(), self.store))
         for node in (*NODES, 9):
             self.cluster.bus.clear_attentions(node)
 
+    @rule(node=st.sampled_from(NODES), key=st.sampled_from(KEYS), flags=st.sampled_from((0, APTPL)))
+    def register(self, node: int, key: int, flags: int) -> None:
+        self.send(node, IGNORE_EXISTING_KEY, 0, key, 0, flags)
+
+    @rule(node=st.sampled_from(NODES), kind=st.sampled_from(TYPES))
+    def reserve(self, node: int, kind: int) -> None:
+        self.send(node, RESERVE, self.model.key(node) or 0, 0, kind, 0)
+
+    @rule(node=st.sampled_from(NODES))
+    def release(self, node: int) -> None:
+        kind = self.model.reservation[1] if self.model.reservation else WE
+        self.send(node, RELEASE, self.model.key(node) or 0, 0, kind, 0)
+
+    @rule(
+        node=st.sampled_from(NODES),
+        action=st.sampled_from((PREEMPT, PREEMPT_AND_ABORT)),
+        victim=st.sampled_from(KEYS),
+        kind=st.sampled_from(TYPES),
+    )
+    def preempt(self, node: int, action: int, victim: int, kind: int) -> None:
+        self.send(node, action, self.model.key(node) or 0, victim, kind, 0)
+
     @rule(
         node=st.sampled_from(NODES),
         action=st.sampled_from(ACTIONS),
-        key=st.sampled_from((None, *KEYS)),
+        key=st.sampled_from(KEYS),
         action_key=st.sampled_from(KEYS),
         kind=st.sampled_from(TYPES),
         flags=st.sampled_from((0, APTPL)),
     )
-    def out(
-        self, node: int, action: int, key: int | None, action_key: int, kind: int, flags: int
+    def anything(
+        self, node: int, action: int, key: int, action_key: int, kind: int, flags: int
     ) -> None:
-        """`key` None is the node's own, which a draw would seldom meet."""
-        given = self.model.key(node) or 0 if key is None else key
-        status = self.cluster.out(node, action, given, action_key, kind, flags)
-        good = self.model.out(node, action, given, action_key, kind, bool(flags))
+        self.send(node, action, key, action_key, kind, flags)
+
+    def send(
+        self, node: int, action: int, key: int, action_key: int, kind: int, flags: int
+    ) -> None:
+        """To both; every node then learns what there is to learn."""
+        status = self.cluster.out(node, action, key, action_key, kind, flags)
+        good = self.model.out(node, action, key, action_key, kind, bool(flags))
         assert (status == GOOD) is good
         for each in NODES:
             self.cluster.learns(each)
@@ -216,5 +243,5 @@ class Reservations(RuleBasedStateMachine):
             assert self.cluster.bus.gate.pending(node) is (access != (True, True))
 
 
-Reservations.TestCase.settings = budget(60, 25)
+Reservations.TestCase.settings = budget(120, 20)
 TestReservations = Reservations.TestCase

@@ -13,7 +13,7 @@ from scsi_snap.scsi.target import Target
 from tests.t6_scsi import modes
 from tests.t6_scsi.bus import UNIT_UUID, Bus, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
-from tests.t6_scsi.held import WAIT_S, held, wait_until_idle
+from tests.t6_scsi.held import WAIT_S, held, join_background, wait_until_idle
 from tests.t6_scsi.senses import (
     DEVICE_RESET,
     INVALID_OPCODE,
@@ -32,6 +32,7 @@ OVERWRITE, BLOCK_ERASE, CRYPTOGRAPHIC_ERASE, EXIT = 0x01, 0x02, 0x03, 0x1F
 TEST_UNIT_READY = [0x00] * 6
 READ_10 = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]
 NO_SENSE = (0x0, 0x00, 0x00)
+RESERVATION_CONFLICT = 0x18
 
 
 def sanitize(action: int, length: int = 0, flags: int = 0) -> list[int]:
@@ -173,6 +174,15 @@ class TestRefused:
         bus.good([0x1B, 0, 0, 0, 0, 0])
         assert bus.refused(sanitize(action, len(data)), data) == fixed(NOT_READY_START_IT)
 
+    def test_reserved_by_another_initiator(self, bus: Bus) -> None:
+        """libiscsi's Sanitize.Reservations."""
+        bus.clear_attentions(2)
+        bus.good([0x16, 0, 0, 0, 0, 0], nexus=2)
+        data = overwrite_list(b"x")
+        for cdb, sent in ((sanitize(OVERWRITE, len(data)), data), (sanitize(BLOCK_ERASE), b"")):
+            assert bus.command(cdb, sent)[0] == RESERVATION_CONFLICT
+        assert bus.device.calls == []
+
     def test_live_snapshots(self, bus: Bus) -> None:
         """They are units of their own: it neither destroys them nor leaves what they keep."""
         bus.eraser.has_snapshots = True
@@ -214,8 +224,9 @@ class TestInProgress:
                 sanitize(EXIT),
             ):
                 assert large.refused(cdb) == in_progress
-        assert wait_until_idle(large) == fixed(NO_SENSE)
+        join_background()
         assert not large.gate.pending(1)
+        assert wait_until_idle(large) == fixed(NO_SENSE)
         large.good(TEST_UNIT_READY)
         assert large.eraser.kept_note == ""
 

@@ -15,6 +15,7 @@ from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.pdu import LoginResponse
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.scsi import lun_address
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.target import Target
 from tests.fakes import Disks, FakeDataPath, FakeDevice, FakeNativeSession, FakeNativeTarget
 from tests.t7_iscsi.initiator import DISK, INITIATOR, ISID, request
@@ -51,7 +52,8 @@ def device(snapshot: str | None = None) -> FakeDevice:
 
 
 def unit(uuid: UUID = VOLUME) -> Unit:
-    return Unit("tank/vol0", device("monday" if uuid == SNAPSHOT else None), uuid)
+    personality = Personality(Identity(uuid))
+    return Unit("tank/vol0", device("monday" if uuid == SNAPSHOT else None), uuid, personality)
 
 
 @dataclass

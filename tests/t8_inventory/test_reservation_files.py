@@ -14,6 +14,7 @@ from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
+from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX, StoreFailed
 from tests.t7_iscsi.initiator import DISK
 from tests.t8_inventory.exporting import RecordingDataPath, device
@@ -59,8 +60,8 @@ def test_an_operator_learns_once_of_a_damaged_file(directory: StateDirectory) ->
     (directory.path / f"reservations-{UNIT}").write_bytes(b"damaged")
     exporter = PortalExporter(RecordingDataPath(), partial(ReservationFile, directory))
     exporter.set_target(TargetRecord(DISK, "id"))
-    exporter.map(DISK, 0, Unit("tank/vol0", device(), UNIT))
-    exporter.map(DISK, 1, Unit("tank/vol1", device(), OTHER))
+    for lun, (name, uuid) in enumerate({"tank/vol0": UNIT, "tank/vol1": OTHER}.items()):
+        exporter.map(DISK, lun, Unit(name, device(), uuid, Personality(Identity(uuid))))
     ((kind, message),) = exporter.take_troubles()
     assert kind == "reservations-lost"
     assert message.startswith("tank/vol0: ") and f"reservations-{UNIT}" in message

@@ -6,7 +6,6 @@ The members' files are searched for a marker that was in every block.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -25,6 +24,7 @@ from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.native import MIB, runtime, scratch
 from tests.t6_scsi.bus import initiator
+from tests.t6_scsi.held import join_background
 
 MARKER = b"\xd5*marker*\xa3"
 SIZE = 8 * MIB
@@ -56,7 +56,7 @@ class Disk:
         unit = LogicalUnit(
             self.device,
             Personality(Identity(UUID(volume.id))),
-            VolumeEraser(self.handle, volume.id),
+            eraser=VolumeEraser(self.handle, volume.id),
         )
         self.target = Target(TargetPort("iqn.2026-11.org.example:disk"))
         self.target.add_unit(0, unit)
@@ -65,11 +65,6 @@ class Disk:
 
     def execute(self, cdb: bytes, data: bytes = b"") -> tuple[int, bytes]:
         return self.target.execute(NEXUS, 0, cdb, 0, data, 0)[:2]
-
-    def settle(self) -> None:
-        for thread in threading.enumerate():
-            if thread.name == "scsi-background":
-                thread.join(60)
 
     def marked(self) -> bool:
         """Whether any member holds the marker anywhere."""
@@ -98,7 +93,7 @@ def test_nothing_is_left(disk: Disk, method: tuple[bytes, bytes]) -> None:
     fill(disk, 1)
     disk.data_path.create_snapshots([(disk.pool, "vol0", "then", None)])
     fill(disk, 2)
-    disk.device.write_atomic(0, (MARKER * 400)[:4096])
+    disk.device.write_atomic(0, (MARKER * 410)[:4096])
     disk.device.flush()
     refused = disk.execute(*method)
     assert (refused[0], refused[1][12]) == (2, 0x2C), "there is a snapshot"
@@ -106,7 +101,7 @@ def test_nothing_is_left(disk: Disk, method: tuple[bytes, bytes]) -> None:
     disk.device.flush()
     assert disk.marked(), "the test looks where data is"
     disk.execute(*method)
-    disk.settle()
+    join_background()
     assert disk.execute(bytes(6)) == (0, b"")
     assert not disk.marked()
     expected = b"WIPE" if method is OVERWRITE else bytes(4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scsi_snap.inventory.records import PortalRecord, PortRecord, TargetRecord
+from scsi_snap.scsi.identity import Identity, Personality
 from tests.t7_iscsi.initiator import DISK, INITIATOR
 from tests.t8_inventory.exporting import (
     CHECK_CONDITION,
@@ -239,3 +240,17 @@ def test_a_unit_knows_every_port_that_leads_to_it_logged_in_or_not() -> None:
         assert at.exporter._units.find(VOLUME) is None
 
     exporting(run, record=BOTH)
+
+
+def test_a_changed_personality_reaches_every_view_of_the_unit() -> None:
+    async def run(at: Exporting) -> None:
+        at.exporter.map(DISK, 0, unit())
+        paths = await at.path(), await at.path(f"{INITIATOR}2")
+        other = Personality(Identity(VOLUME, vendor="ACME", chosen_serial="A1"))
+        at.exporter.personality_changed(VOLUME, other)
+        at.exporter.personality_changed(SNAPSHOT, other)
+        for path in paths:
+            assert path.attentions(0) == [(0x3F, 0x03)]
+            assert path.data(0, INQUIRY_SERIAL)[4:] == b"A1"
+
+    exporting(run)

@@ -15,6 +15,7 @@ from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.controllers import IQN, MONDAY, VOL0, Controller
 from tests.t6_scsi.bus import initiator
+from tests.t6_scsi.held import join_background
 
 BLOCK_ERASE = bytes([0x48, 0x02, *[0] * 8])
 NEXUS = 1
@@ -35,7 +36,7 @@ def eraser_of(controller: Controller) -> VolumeEraser:
 def target_over(controller: Controller) -> Target:
     """As the portal makes one, over the unit that was mapped."""
     unit = controller.exporter.units[IQN, 0]
-    logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)), unit.eraser)
+    logical_unit = LogicalUnit(unit.device, Personality(Identity(unit.uuid)), eraser=unit.eraser)
     target = Target(TargetPort(IQN))
     target.add_unit(0, logical_unit)
     target.nexus_begins(NEXUS, initiator(NEXUS))
@@ -86,9 +87,7 @@ def test_the_note_outlives_a_crash_and_the_operation_goes_on(controller: Control
     )
     again = controller.restarted()
     target = target_over(again)
-    for thread in threading.enumerate():
-        if thread.name == "scsi-background":
-            thread.join(60)
+    join_background()
     assert target.execute(NEXUS, 0, bytes(6), 0, b"", 0)[0] == 0
     assert again.disks.pool("tank").erased_stores == ["vol0"]
     assert not any(again.exporter.units[IQN, 0].device.read(0, 64 * 512))

@@ -7,6 +7,7 @@ use datapath::block_io::{BlockIo, ReadResult};
 use datapath::error::IoError;
 use datapath::limits::{ATOMIC_BYTES_MAX, EXCLUSIVE_BYTES_MAX};
 use datapath::member::FileMember;
+use datapath::scsi::UnitCounters;
 use datapath::volume::{SnapshotImage, Volume, copy};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -90,9 +91,15 @@ impl BlockIo for UnitDevice {
 pub struct Device {
     pub threads: Arc<Threads>,
     pub device: UnitDevice,
+    /// Of every target that shows it.
+    pub counters: Arc<UnitCounters>,
 }
 
 impl Device {
+    pub fn new(threads: Arc<Threads>, device: UnitDevice) -> Self {
+        Self { threads, device, counters: Arc::default() }
+    }
+
     /// Python checks ranges first, as every door above floor 5 does; here a bad one is an error
     /// instead of a broken invariant.
     fn check_range(&self, offset_bytes: u64, length_bytes: u64) -> PyResult<()> {
@@ -138,6 +145,18 @@ impl Device {
     #[getter]
     fn atomic_bytes_max(&self) -> u64 {
         if self.device.is_read_only() { 0 } else { ATOMIC_BYTES_MAX }
+    }
+
+    fn fast_path_counts(&self) -> (u64, u64, u64, u64, u64, u64) {
+        let counts = self.counters.counts();
+        (
+            counts.reads,
+            counts.read_bytes,
+            counts.read_ns,
+            counts.writes,
+            counts.written_bytes,
+            counts.write_ns,
+        )
     }
 
     fn read<'py>(

@@ -189,7 +189,7 @@ impl Pool {
             Some(name) => self.volumes.snapshot_image(volume, name).map(UnitDevice::Image),
         };
         let device = device.map_err(Failure::from)?;
-        Ok(Device { threads: Arc::clone(&self.threads), device })
+        Ok(Device::new(Arc::clone(&self.threads), device))
     }
 
     fn check(&self, py: Python<'_>, volume: String) -> PyResult<String> {

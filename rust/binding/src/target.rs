@@ -81,9 +81,11 @@ impl Target {
     }
 
     fn map(&self, lun: u64, device: &Device, unit: u64, read_only: bool) {
+        let counters = Arc::clone(&device.counters);
         let device = device.device.clone();
         let (block_bytes, read_only) = (device.block_bytes(), read_only || device.is_read_only());
-        let unit = LogicalUnit::new(UnitNumber(unit), device, block_bytes, read_only);
+        let unit = LogicalUnit::new(UnitNumber(unit), device, block_bytes, read_only)
+            .counting_in(counters);
         self.router.map(lun, Arc::new(unit));
     }
 

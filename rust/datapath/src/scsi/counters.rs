@@ -2,6 +2,7 @@
 //! cache line.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use serde::Serialize;
@@ -22,8 +23,10 @@ pub struct UnitCounters {
 struct Shard {
     reads: AtomicU64,
     read_bytes: AtomicU64,
+    read_ns: AtomicU64,
     writes: AtomicU64,
     written_bytes: AtomicU64,
+    write_ns: AtomicU64,
     declined: AtomicU64,
 }
 
@@ -34,23 +37,35 @@ pub struct UnitCounts {
     pub reads: u64,
     /// Bytes they read.
     pub read_bytes: u64,
+    /// Nanoseconds they took, summed.
+    pub read_ns: u64,
     /// WRITE commands completed.
     pub writes: u64,
     /// Bytes they wrote.
     pub written_bytes: u64,
+    /// Nanoseconds they took, summed.
+    pub write_ns: u64,
     /// Commands handed to the command set.
     pub declined: u64,
 }
 
 impl UnitCounters {
-    pub(super) fn completed(&self, nexus: NexusId, direction: Direction, bytes: u64) {
+    pub(super) fn completed(
+        &self,
+        nexus: NexusId,
+        direction: Direction,
+        bytes: u64,
+        took: Duration,
+    ) {
         let shard = self.shard(nexus);
-        let (commands, total) = match direction {
-            Direction::Read => (&shard.reads, &shard.read_bytes),
-            Direction::Write => (&shard.writes, &shard.written_bytes),
+        let (commands, total, total_ns) = match direction {
+            Direction::Read => (&shard.reads, &shard.read_bytes, &shard.read_ns),
+            Direction::Write => (&shard.writes, &shard.written_bytes, &shard.write_ns),
         };
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         commands.fetch_add(1, Ordering::Relaxed);
         total.fetch_add(bytes, Ordering::Relaxed);
+        total_ns.fetch_add(took_ns, Ordering::Relaxed);
     }
 
     pub(super) fn declined(&self, nexus: NexusId) {
@@ -69,8 +84,10 @@ impl UnitCounters {
         UnitCounts {
             reads: sum(|shard| &shard.reads),
             read_bytes: sum(|shard| &shard.read_bytes),
+            read_ns: sum(|shard| &shard.read_ns),
             writes: sum(|shard| &shard.writes),
             written_bytes: sum(|shard| &shard.written_bytes),
+            write_ns: sum(|shard| &shard.write_ns),
             declined: sum(|shard| &shard.declined),
         }
     }

@@ -1,5 +1,8 @@
 //! A logical unit's fast path: range check, then floor 5.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::block_io::BlockIo;
@@ -23,7 +26,7 @@ pub struct LogicalUnit<D> {
     block_bytes: u32,
     read_only: bool,
     gate: Gate,
-    counters: UnitCounters,
+    counters: Arc<UnitCounters>,
 }
 
 /// A READ or WRITE in bytes of the device.
@@ -47,6 +50,12 @@ impl<D: BlockIo> LogicalUnit<D> {
         self.number
     }
 
+    /// Counts there: units of several targets over one device are one logical unit.
+    pub fn counting_in(mut self, counters: Arc<UnitCounters>) -> Self {
+        self.counters = counters;
+        self
+    }
+
     /// The device below.
     pub fn device(&self) -> &D {
         &self.device
@@ -65,6 +74,7 @@ impl<D: BlockIo> LogicalUnit<D> {
     /// Executes a plain READ or WRITE that succeeds; `None` declines. A WRITE that is declined may
     /// have been executed in part: executing it again gives the same bytes, or the sense data.
     pub async fn execute(&self, request: &Request, buffers: &BufferPool) -> Option<Completion> {
+        let begin = Instant::now();
         let completion = match self.transfer(request) {
             None => None,
             Some(transfer) => match transfer.command.direction {
@@ -74,11 +84,12 @@ impl<D: BlockIo> LogicalUnit<D> {
         };
         match &completion {
             None => self.counters.declined(request.nexus),
-            Some(done) if done.data_out_wanted_bytes > 0 => {
-                self.counters.completed(request.nexus, Direction::Write, done.data_out_wanted_bytes)
-            }
             Some(done) => {
-                self.counters.completed(request.nexus, Direction::Read, done.data_in.len() as u64);
+                let (direction, bytes) = match done.data_out_wanted_bytes {
+                    0 => (Direction::Read, done.data_in.len() as u64),
+                    written => (Direction::Write, written),
+                };
+                self.counters.completed(request.nexus, direction, bytes, begin.elapsed());
             }
         }
         completion

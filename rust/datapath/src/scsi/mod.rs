@@ -14,6 +14,7 @@ pub mod sessions;
 pub mod slow_path;
 pub mod target;
 
+pub use counters::{UnitCounters, UnitCounts};
 pub use gate::Gate;
 pub use logical_unit::{LogicalUnit, UnitNumber};
 pub use request::{Cdb, Completion, NexusId, Request, TaskAttribute};

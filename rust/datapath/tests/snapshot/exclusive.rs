@@ -39,8 +39,14 @@ struct Rising {
 #[derive(Clone, Default)]
 struct World {
     sectors: Vec<Rising>,
-    /// What each sector may hold at the least and at the most in each snapshot, and what it was read as.
-    points: BTreeMap<Epoch, (Vec<(u64, u64)>, Option<Vec<u64>>)>,
+    points: BTreeMap<Epoch, Point>,
+}
+
+/// A snapshot: what each sector may hold at the least and at the most, and what it was read as.
+#[derive(Clone)]
+struct Point {
+    bounds: Vec<(u64, u64)>,
+    read: Option<Vec<u64>>,
 }
 
 impl World {
@@ -113,7 +119,7 @@ impl Scene {
         let at_the_point = move |epoch| {
             let mut world = world.borrow_mut();
             let bounds = world.bounds();
-            world.points.insert(epoch, (bounds, None));
+            world.points.insert(epoch, Point { bounds, read: None });
         };
         take_snapshot(&self.engine, &self.rig.catalog, RANGE, at_the_point).await;
     }
@@ -127,12 +133,12 @@ impl Scene {
                 Err(error) => panic!("{error}"),
             };
             let mut world = self.world.borrow_mut();
-            let (bounds, before) = world.points.get_mut(&epoch).unwrap();
-            for (sector, (value, (least, most))) in read.iter().zip(bounds).enumerate() {
+            let point = world.points.get_mut(&epoch).unwrap();
+            for (sector, (value, (least, most))) in read.iter().zip(&point.bounds).enumerate() {
                 let possible = *least..=*most;
                 assert!(possible.contains(value), "sector {sector}: {value}, not of {possible:?}");
             }
-            let before = before.get_or_insert_with(|| read.clone());
+            let before = point.read.get_or_insert_with(|| read.clone());
             assert_eq!(*before, read, "an image changed");
         }
     }
