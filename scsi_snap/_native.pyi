@@ -34,7 +34,9 @@ class CommandSet(Protocol):
         """-> status, sense, data_in (cut to the allocation length, not to the room), and the
         bytes of Data-Out that the command wanted."""
     def task_management(self, nexus: int, lun: int, function: int) -> int:
-        """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1)."""
+        """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1) in the lowest
+        byte, and above it the three bytes of Additional Response Information (RFC 7144), the first
+        in the next byte."""
     def nexus_lost(self, nexus: int) -> None: ...
 
 @final

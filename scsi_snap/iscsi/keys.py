@@ -313,7 +313,7 @@ _ROWS = (
         ours="RFC3720",
         discovery=False,
     ),
-    _number("iSCSIProtocolLevel", Result.MINIMUM, "13.24", low=0, high=31, default=1, ours=1),
+    _number("iSCSIProtocolLevel", Result.MINIMUM, "13.24", low=0, high=31, default=1, ours=2),
     _obsolete("IFMarker", Result.OBSOLETE_NO),
     _obsolete("OFMarker", Result.OBSOLETE_NO),
     _obsolete("IFMarkInt", Result.OBSOLETE_REJECT),
@@ -329,8 +329,10 @@ _ROWS = (
 )
 
 KEYS: dict[str, Key] = {row.name: row for row in _ROWS}
-"""By name, in the order of the RFC. `DefaultTime2Wait` is ours=0 and `DefaultTime2Retain` ours=0
-because at error recovery level 0 nothing is retained and a reconnect may come at once. IFMarker
-and OFMarker are answered `No`, which 13.25 allows in place of `Reject`: initiators older than
-RFC 7143 take a Reject for a failed negotiation. `X-` keys (13.22) have no row: NotUnderstood.
-X#NodeArchitecture is for people to read, and is not sent by us."""
+"""By name, in the order of the RFC. Level 2 of iSCSIProtocolLevel is that of RFC 7144.
+
+`DefaultTime2Wait` is ours=0 and `DefaultTime2Retain` ours=0 because at error recovery level 0
+nothing is retained and a reconnect may come at once. IFMarker and OFMarker are answered `No`, which
+13.25 allows in place of `Reject`: initiators older than RFC 7143 take a Reject for a failed
+negotiation. `X-` keys (13.22) have no row: NotUnderstood. X#NodeArchitecture is for people to read,
+and is not sent by us."""

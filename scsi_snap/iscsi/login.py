@@ -497,6 +497,7 @@ class Login:
             initial_r2t=agreed.flag("InitialR2T"),
             immediate_data=agreed.flag("ImmediateData"),
             max_outstanding_r2t=agreed.number("MaxOutstandingR2T"),
+            protocol_level=agreed.number("iSCSIProtocolLevel"),
         )
 
 

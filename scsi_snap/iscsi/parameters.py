@@ -11,7 +11,9 @@ class SessionParameters:
 
     `cmd_sn` is the CmdSN expected next, `stat_sn` the StatSN to be used next,
     `max_recv_data_segment_length` what we declared, `max_send_data_segment_length` what the
-    initiator declared. Lengths in bytes. `target_name` is empty in a discovery session.
+    initiator declared. Lengths in bytes. `protocol_level` is that of iSCSIProtocolLevel: from 2 on
+    the task management functions of RFC 7144 may be asked for. `target_name` is empty in a
+    discovery session.
     """
 
     initiator_name: str
@@ -31,3 +33,4 @@ class SessionParameters:
     initial_r2t: bool
     immediate_data: bool
     max_outstanding_r2t: int
+    protocol_level: int = 1

@@ -94,10 +94,15 @@ def _command(operation: Operation) -> list[str]:
     ]
 
 
+def _spelled(name: str) -> str:
+    """As the standard spells it; `I_T` is the one name with an underscore."""
+    return name.replace("_", " ").replace("I T ", "I_T ")
+
+
 def _inquiry() -> list[str]:
     versions = ", ".join(VERSION_DESCRIPTORS)
     pages = ", ".join(f"{code:02X}h" for code in sorted(vpd.PAGES))
-    functions = ", ".join(each.name.replace("_", " ") for each in sorted(SUPPORTED))
+    functions = ", ".join(_spelled(each.name) for each in sorted(SUPPORTED))
     return [
         "## What a unit says of itself",
         "",
@@ -142,7 +147,7 @@ def _limits() -> list[str]:
 def _senses() -> list[str]:
     rows = [
         [
-            each.name.replace("_", " "),
+            _spelled(each.name),
             each.key.name.replace("_", " "),
             f"{each.additional_sense_code:02X}h/{each.additional_sense_code_qualifier:02X}h",
         ]

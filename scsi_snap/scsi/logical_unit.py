@@ -406,6 +406,19 @@ class LogicalUnit:
                         itl, SenseCode.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR
                     )
 
+    def nexus_reset(self, itl: ItlNexus) -> None:
+        """I_T NEXUS RESET (SAM-5), the nexus' tasks ended already: it loses what a nexus loses that
+        is gone, and is told so, as it goes on.
+        """
+        with self._lock:
+            self._attentions.establish_for(itl, SenseCode.I_T_NEXUS_LOSS_OCCURRED)
+            self._tell([itl])
+
+    def attentions(self, itl: ItlNexus) -> list[SenseCode]:
+        """The unit attentions that wait for a nexus, oldest first; they stay."""
+        with self._lock:
+            return self._attentions.waiting(itl)
+
     def capacity_changed(self) -> None:
         """The device has another size now; every nexus is told."""
         self._establish(SenseCode.CAPACITY_DATA_HAS_CHANGED)

@@ -3,6 +3,10 @@
 Single level only, by the peripheral device method (numbers below 256) or the flat space method
 (below 16384). A number is written in the first form where it fits, as initiators expect of REPORT
 LUNS, and understood in both.
+
+Initiators that know no methods send 256 and more as a plain number of sixteen bits, which reads as
+the peripheral device method with a bus identifier. There are no buses here for it to mean, so it is
+understood as the number. `scsi::lun` of the data path brings every form to the usual one.
 """
 
 from typing import Final
@@ -25,6 +29,4 @@ def decode(lun: int) -> int | None:
     first_level, deeper = lun >> 48, lun & 0xFFFF_FFFF_FFFF
     if deeper or not 0 <= first_level <= 0xFFFF:
         return None
-    if first_level < _PERIPHERAL_MAX:
-        return first_level
-    return first_level ^ _FLAT_SPACE if first_level >> 14 == 1 else None
+    return first_level & ~_FLAT_SPACE if first_level >> 15 == 0 else None

@@ -135,11 +135,12 @@ class ModePages:
                 {_WCE[0]: _WCE[1]} if write_cache else {},
                 {_WCE[0]: _WCE[1]} if write_cache else {},
             ),
-            # QUEUE ALGORITHM MODIFIER 1: commands may be reordered; the busy timeout has no limit.
+            # TST 001b: each I_T nexus has a task set of its own. QUEUE ALGORITHM MODIFIER 1:
+            # commands may be reordered; the busy timeout has no limit.
             _page(
                 CONTROL[0],
                 0x0A,
-                {3: 0x10, 8: 0xFF, 9: 0xFF},
+                {2: 0x20, 3: 0x10, 8: 0xFF, 9: 0xFF},
                 {_D_SENSE[0]: _D_SENSE[1], _SWP[0]: _SWP[1]},
             ),
             # DEXCPT: there are no informational exceptions.

@@ -21,6 +21,16 @@ class Status(IntEnum):
     RESERVATION_CONFLICT = 0x18
 
 
+class TaskAttribute(IntEnum):
+    """Task attributes (SAM-5) with the codes of RFC 7143, 11.3.1."""
+
+    UNTAGGED = 0
+    SIMPLE = 1
+    ORDERED = 2
+    HEAD_OF_QUEUE = 3
+    ACA = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A SCSI command with its whole Data-Out buffer."""

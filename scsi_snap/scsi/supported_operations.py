@@ -18,14 +18,19 @@ _SERVACTV = 0x01
 _CTDP_IN_LIST, _CTDP_IN_ONE = 0x02, 0x80
 
 _FUNCTION_BITS = {
-    Function.ABORT_TASK: 0x80,
-    Function.ABORT_TASK_SET: 0x40,
-    Function.CLEAR_ACA: 0x20,
-    Function.CLEAR_TASK_SET: 0x10,
-    Function.LOGICAL_UNIT_RESET: 0x08,
-    Function.TARGET_WARM_RESET: 0x02,
+    Function.ABORT_TASK: 0x8000,
+    Function.ABORT_TASK_SET: 0x4000,
+    Function.CLEAR_ACA: 0x2000,
+    Function.CLEAR_TASK_SET: 0x1000,
+    Function.LOGICAL_UNIT_RESET: 0x0800,
+    Function.QUERY_TASK: 0x0400,
+    Function.TARGET_WARM_RESET: 0x0200,
+    Function.QUERY_ASYNCHRONOUS_EVENT: 0x0004,
+    Function.QUERY_TASK_SET: 0x0002,
+    Function.I_T_NEXUS_RESET: 0x0001,
 }
-"""Bits of the first byte (SPC-4); iSCSI has none of the functions of the second."""
+"""Bits of the first two bytes (SPC-4). Sessions below iSCSI protocol level 2 have no use of those
+that RFC 7144 brought; the data are about the unit, and it has them."""
 
 
 def report_supported_operation_codes(invocation: "Invocation") -> bytes:
@@ -75,8 +80,8 @@ def report_supported_task_management_functions(invocation: "Invocation") -> byte
     """Four bytes, or sixteen with REPD, where no time-outs are said."""
     supported = sum(bit for function, bit in _FUNCTION_BITS.items() if function in SUPPORTED)
     if not invocation.cdb["return_extended_data"]:
-        return bytes([supported, 0, 0, 0])
-    return bytes([supported, 0, 0, 0x0C]) + bytes(12)
+        return supported.to_bytes(2, "big") + bytes([0, 0])
+    return supported.to_bytes(2, "big") + bytes([0, 0x0C]) + bytes(12)
 
 
 OPERATIONS: Final = (

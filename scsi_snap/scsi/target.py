@@ -14,8 +14,9 @@ from scsi_snap.scsi.limits import LUNS_MAX
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.missing_unit import MissingLogicalUnit
 from scsi_snap.scsi.nexus import Gate, InitiatorPort, ItlNexus, Mapping, OpenGate, TargetPort
-from scsi_snap.scsi.request import NexusId, Request
-from scsi_snap.scsi.task_management import SUPPORTED, Function, Response
+from scsi_snap.scsi.request import NexusId, Request, Status, TaskAttribute
+from scsi_snap.scsi.sense import Sense, SenseCode
+from scsi_snap.scsi.task_management import SUPPORTED, Function, Response, event_answer
 
 _Places = MappingProxyType[int, tuple[Mapping, LogicalUnit]]
 
@@ -88,14 +89,19 @@ class Target:
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
-        `lun` is the eight-byte LUN as an integer. Commands have no order among them but what the
-        transport gives them, so the task attribute changes nothing here. `data_in_room` neither:
-        the transport cuts Data-In to it and reports the residual.
+        `lun` is the eight-byte LUN as an integer. The transport gives commands the order that their
+        task attributes ask for; an ACA task is refused, as there is never an ACA condition (SAM-5).
+        `data_in_room` changes nothing here: the transport cuts Data-In to it and reports the
+        residual.
         """
         request = Request(
             NexusId(nexus), self._nexuses[NexusId(nexus)], bytes(cdb), bytes(data_out)
         )
         place = self._place(lun)
+        if attribute == TaskAttribute.ACA:
+            in_descriptors = place is not None and place[1].mode_pages.descriptor_sense
+            sense = Sense(SenseCode.INVALID_MESSAGE_ERROR).encode(descriptor_format=in_descriptors)
+            return Status.CHECK_CONDITION, sense, b"", 0
         if place is None:
             done = self._missing.execute(request, self)
         else:
@@ -128,10 +134,17 @@ class Target:
         lun: int,
         function: int,
     ) -> int:
-        """What a function does beside ending tasks, which is done by now. The response code."""
+        """What a function does beside ending tasks, which is done by now. The response code, and
+        above it what the function answers with (`event_answer`).
+        """
+        places = self._places.values()
         if function in (Function.TARGET_WARM_RESET, Function.TARGET_COLD_RESET):
-            for _, unit in self._places.values():
+            for _, unit in places:
                 unit.reset()
+            return Response.FUNCTION_COMPLETE
+        if function == Function.I_T_NEXUS_RESET:
+            for mapping, unit in places:
+                unit.nexus_reset(self._itl(mapping, nexus))
             return Response.FUNCTION_COMPLETE
         if function == Function.TASK_REASSIGN:
             return Response.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
@@ -140,6 +153,8 @@ class Target:
         place = self._place(lun)
         if place is None:
             return Response.LUN_DOES_NOT_EXIST
+        if function == Function.QUERY_ASYNCHRONOUS_EVENT:
+            return event_answer(place[1].attentions(self._itl(place[0], nexus)))
         if function == Function.LOGICAL_UNIT_RESET:
             place[1].reset()
         if function == Function.CLEAR_TASK_SET:

@@ -55,6 +55,10 @@ class UnitAttentions:
         """Whether the nexus has anything to learn."""
         return bool(self._queues.get(itl))
 
+    def waiting(self, itl: ItlNexus) -> list[SenseCode]:
+        """What the nexus has to learn, oldest first; it stays."""
+        return list(self._queues.get(itl, ()))
+
     def establish(self, condition: SenseCode, *, but: ItlNexus | None = None) -> None:
         """For every known nexus but one. A nexus not met yet begins with a power on anyway."""
         for itl in self._queues:

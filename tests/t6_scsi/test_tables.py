@@ -130,6 +130,7 @@ PUBLISHED_SENSE_CODES = {
     "COMMANDS_CLEARED_BY_ANOTHER_INITIATOR": (0x6, 0x2F, 0x00),
     "THIN_PROVISIONING_SOFT_THRESHOLD_REACHED": (0x6, 0x38, 0x07),
     "INQUIRY_DATA_HAS_CHANGED": (0x6, 0x3F, 0x03),
+    "INVALID_MESSAGE_ERROR": (0x5, 0x49, 0x00),
     "MODE_PARAMETERS_CHANGED": (0x6, 0x2A, 0x01),
     "LOG_PARAMETERS_CHANGED": (0x6, 0x2A, 0x02),
     "CAPACITY_DATA_HAS_CHANGED": (0x6, 0x2A, 0x09),
@@ -299,10 +300,12 @@ class TestReportSupportedOperationCodes:
 
 
 def test_report_supported_task_management_functions(bus: Bus) -> None:
-    """ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, target reset."""
-    assert bus.good([0xA3, 0x0D, 0, 0, 0, 0, *[0, 0, 0, 9], 0, 0]) == b"\xda\x00\x00\x00"
+    """ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK, target reset;
+    QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET.
+    """
+    assert bus.good([0xA3, 0x0D, 0, 0, 0, 0, *[0, 0, 0, 9], 0, 0]) == b"\xde\x07\x00\x00"
     extended = bus.good([0xA3, 0x0D, 0x80, 0, 0, 0, *[0, 0, 0, 99], 0, 0])
-    assert extended == b"\xda\x00\x00\x0c" + bytes(12)
+    assert extended == b"\xde\x07\x00\x0c" + bytes(12)
 
 
 @each_operation

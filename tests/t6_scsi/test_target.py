@@ -47,10 +47,14 @@ class TestLunAddress:
     def test_flat_space_of_a_small_number(self) -> None:
         assert lun_address.decode(eight("4005 0000 0000 0000")) == 5
 
+    def test_a_plain_number_of_sixteen_bits(self) -> None:
+        """The peripheral device method with a bus identifier, but there is no such bus."""
+        assert lun_address.decode(eight("0100 0000 0000 0000")) == 256
+        assert lun_address.decode(eight("3FFF 0000 0000 0000")) == 16383
+
     @pytest.mark.parametrize(
         "lun",
         [
-            "0100 0000 0000 0000",  # another bus
             "0005 0001 0000 0000",  # two levels
             "0005 0000 0000 0001",
             "8005 0000 0000 0000",  # logical unit addressing method

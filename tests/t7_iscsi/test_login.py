@@ -192,6 +192,7 @@ def test_parameters_by_default() -> None:
         initial_r2t=True,
         immediate_data=True,
         max_outstanding_r2t=1,
+        protocol_level=1,
     )
 
 
@@ -204,6 +205,7 @@ def test_parameters_negotiated() -> None:
         ("InitialR2T", "No"),
         ("ImmediateData", "No"),
         ("MaxOutstandingR2T", "4"),
+        ("iSCSIProtocolLevel", "2"),
     ]
     found = logged_in((OP, None, NAMES), (OP, None, offers), (OP, FULL, []))
     assert (found.header_digest, found.data_digest) == (True, True)
@@ -212,6 +214,7 @@ def test_parameters_negotiated() -> None:
     assert (found.max_burst_length, found.first_burst_length) == (32768, 32768)
     assert (found.initial_r2t, found.immediate_data) == (False, False)
     assert found.max_outstanding_r2t == 4
+    assert found.protocol_level == 2
     assert found.stat_sn == 4
 
 

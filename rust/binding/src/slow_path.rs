@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
 use datapath::scsi::request::{Completion, NexusId, Request};
-use datapath::scsi::slow_path::{SlowPath, TaskManagementFunction};
+use datapath::scsi::slow_path::{FunctionAnswer, SlowPath, TaskManagementFunction};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokio::sync::oneshot;
@@ -16,7 +16,7 @@ const THREADS: usize = 8;
 
 enum Job {
     Execute(Request, oneshot::Sender<Completion>),
-    Manage(NexusId, u64, TaskManagementFunction, oneshot::Sender<u8>),
+    Manage(NexusId, u64, TaskManagementFunction, oneshot::Sender<FunctionAnswer>),
     Lost(NexusId),
 }
 
@@ -90,9 +90,10 @@ impl Errand {
             }),
             Job::Manage(nexus, lun, function, reply) => set
                 .call_method1("task_management", (nexus.0, lun, function as u8))
-                .and_then(|response| response.extract())
-                .map(|response| {
-                    let _ = reply.send(response);
+                .and_then(|answer| answer.extract())
+                .map(|answer: u32| {
+                    let [response, information @ ..] = answer.to_le_bytes();
+                    let _ = reply.send(FunctionAnswer { response, information });
                 }),
             Job::Lost(nexus) => set.call_method1("nexus_lost", (nexus.0,)).map(drop),
         };
@@ -156,7 +157,7 @@ impl SlowPath for PythonCommandSet {
         nexus: NexusId,
         lun: u64,
         function: TaskManagementFunction,
-        reply: oneshot::Sender<u8>,
+        reply: oneshot::Sender<FunctionAnswer>,
     ) {
         self.send(Job::Manage(nexus, lun, function, reply));
     }

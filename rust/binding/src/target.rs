@@ -45,6 +45,7 @@ struct Negotiated {
     initial_r2t: bool,
     immediate_data: bool,
     max_outstanding_r2t: u16,
+    protocol_level: u8,
 }
 
 impl Negotiated {
@@ -66,6 +67,7 @@ impl Negotiated {
             initial_r2t: self.initial_r2t,
             immediate_data: self.immediate_data,
             max_outstanding_r2t: self.max_outstanding_r2t,
+            protocol_level: self.protocol_level,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::buffers::BufferPool;
 use super::cdb::{self, BlockCommand, Direction};
 use super::counters::{UnitCounters, UnitCounts};
 use super::gate::Gate;
-use super::request::{Completion, Request};
+use super::request::{Completion, Request, TaskAttribute};
 
 /// Which logical unit: the same number in every target that shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl<D: BlockIo> LogicalUnit<D> {
     }
 
     fn transfer(&self, request: &Request) -> Option<Transfer> {
-        if !self.gate.is_clear(request.nexus) {
+        if request.attribute == TaskAttribute::Aca || !self.gate.is_clear(request.nexus) {
             return None;
         }
         let command = cdb::decode(&request.cdb)?;

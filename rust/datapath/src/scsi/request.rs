@@ -48,7 +48,7 @@ impl std::ops::Deref for Cdb {
 pub struct Request {
     /// Where it comes from.
     pub nexus: NexusId,
-    /// The eight LUN bytes as they came (SAM-5, 4.6).
+    /// The eight LUN bytes (SAM-5, 4.7), in their usual form.
     pub lun: u64,
     /// The CDB.
     pub cdb: Cdb,

@@ -16,7 +16,7 @@ use super::logical_unit::{LogicalUnit, UnitNumber};
 use super::nexus::{EndToken, Mailbox};
 use super::request::{Completion, NexusId, Request};
 use super::sessions::Sessions;
-use super::slow_path::{SlowPath, TaskManagementFunction};
+use super::slow_path::{FunctionAnswer, SlowPath, TaskManagementFunction};
 
 /// Logical units by the eight LUN bytes.
 pub type LunMap<D> = HashMap<u64, Arc<LogicalUnit<D>>>;
@@ -97,7 +97,7 @@ impl<D: BlockIo> Target<D> {
         nexus: NexusId,
         lun: u64,
         function: TaskManagementFunction,
-    ) -> Option<u8> {
+    ) -> Option<FunctionAnswer> {
         let (reply, answer) = oneshot::channel();
         self.slow_path.task_management(nexus, lun, function, reply);
         answer.await.ok()

@@ -270,7 +270,7 @@ proptest! {
                             (tag, lun, true);
                     });
                     let function = pair.functions.pop_back().unwrap();
-                    pair.session.handle_task_management(function.task_tag, true, Some(0));
+                    pair.session.handle_task_management(function.task_tag, true, Some(0.into()));
                 }
             }
             let (mut fresh, mut wanted) = (started(&mut pair), model.enable());

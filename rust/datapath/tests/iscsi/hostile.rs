@@ -71,7 +71,7 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     let data_out = (tag(), tag(), 0u32..3, offset, any::<bool>()).prop_map(
         |(task, transfer, data_sn, offset, last)| data_out(task, transfer, data_sn, offset, last),
     );
-    let other = (0usize..5, any::<bool>(), tag(), tag(), number(), 1u8..9).prop_map(
+    let other = (0usize..5, any::<bool>(), tag(), tag(), number(), 1u8..13).prop_map(
         |(kind, immediate, task_tag, other_tag, cmd_sn, code)| {
             let mut bhs = initiator::encode(&InitiatorPdu::NopOut(NopOut {
                 immediate,
@@ -125,6 +125,7 @@ proptest! {
             data_digest: digest,
             first_burst_bytes: 4096,
             max_outstanding_r2t: 2,
+            protocol_level: 2,
             ..parameters()
         });
         let data = pattern(65_536);
@@ -260,7 +261,7 @@ fn commands_given_up_leave_nothing_in_the_queues() {
             request.referenced_task_tag = command.task_tag;
         });
         let function = pair.functions.pop_front().unwrap();
-        pair.session.handle_task_management(function.task_tag, true, Some(0));
+        pair.session.handle_task_management(function.task_tag, true, Some(0.into()));
         pair.answers();
         assert_eq!((pair.session.queued_count(), pair.session.task_count()), (0, 4));
     }

@@ -366,7 +366,7 @@ fn a_reset_waits_for_the_tasks_of_every_session() {
         assert!(bench.script.functions.lock().unwrap().is_empty());
         let (_, reply) = bench.script.submitted.lock().unwrap().pop().unwrap();
         reply.send(good()).unwrap();
-        let response = TaskManagementResponse { response: 0, task_tag: 0xF000_0000 };
+        let response = TaskManagementResponse { answer: 0.into(), task_tag: 0xF000_0000 };
         assert_eq!(one.receive().0, TargetPdu::TaskManagement(response));
         let wanted = [(NexusId(1), 0, TaskManagementFunction::LogicalUnitReset)];
         assert_eq!(*bench.script.functions.lock().unwrap(), wanted);
@@ -405,7 +405,7 @@ fn a_reset_reaches_the_unit_wherever_it_is_and_nothing_else() {
             two.start(&slow, &[]);
         }
         bench.script.wait_submitted(luns.len());
-        let response = TaskManagementResponse { response: 0, task_tag: 0xF000_0000 };
+        let response = TaskManagementResponse { answer: 0.into(), task_tag: 0xF000_0000 };
         one.function(function);
         let waits = ends.contains(&true);
         if waits {
@@ -422,8 +422,9 @@ fn a_reset_reaches_the_unit_wherever_it_is_and_nothing_else() {
         if waits {
             assert_eq!(one.receive().0, TargetPdu::TaskManagement(response));
         }
-        let answered: Vec<u32> =
-            ends.iter().filter(|ends| !**ends).map(|_| two.answered()).collect();
+        let left = ends.iter().filter(|ends| !**ends).count();
+        let mut answered: Vec<u32> = (0..left).map(|_| two.answered()).collect();
+        answered.sort_unstable();
         let wanted = (100..).zip(ends).filter(|(_, ends)| !ends).map(|(tag, _)| tag);
         assert_eq!(answered, wanted.collect::<Vec<_>>(), "{function:?}");
         assert_eq!(two.read(0, 512).len(), 512);
@@ -466,7 +467,7 @@ fn a_cold_reset_ends_every_session_of_the_target() {
     let mut two = bench.connect(2, parameters());
     let mut three = bench.connect_to(&other_target(&bench), 3, parameters(), &[]);
     one.function(TaskManagementFunction::TargetColdReset);
-    let response = TaskManagementResponse { response: 0, task_tag: 0xF000_0000 };
+    let response = TaskManagementResponse { answer: 0.into(), task_tag: 0xF000_0000 };
     assert_eq!(one.receive().0, TargetPdu::TaskManagement(response));
     assert!(one.at_end());
     assert_eq!(three.read(0, 512).len(), 512);

@@ -6,6 +6,7 @@
 mod attributes;
 mod commands;
 mod delivery;
+mod functions;
 mod hostile;
 mod loopback;
 mod management;

@@ -1,5 +1,6 @@
 //! Every PDU as bytes, both ways. The bytes are written out from the figures of RFC 7143, clause 11.
 
+use datapath::scsi::FunctionAnswer;
 use datapath::scsi::TaskAttribute;
 use datapath::scsi::slow_path::TaskManagementFunction;
 use datapath::transport::iscsi::pdu::initiator::{self, *};
@@ -119,7 +120,7 @@ fn headers_that_are_no_pdu_of_an_initiator() {
     };
     assert_eq!(with(0x01, 0x85), Err(Malformed::Field));
     assert_eq!(with(0x02, 0x80), Err(Malformed::Function));
-    assert_eq!(with(0x02, 0x89), Err(Malformed::Function));
+    assert_eq!(with(0x02, 0x8D), Err(Malformed::Function));
     assert_eq!(with(0x03, 0x87), Err(Malformed::OutOfPlace));
     for opcode in [0x07, 0x0F, 0x11, 0x20, 0x21, 0x31, 0x3F] {
         assert_eq!(with(opcode, 0x80), Err(Malformed::Opcode), "{opcode:02X}");
@@ -166,9 +167,12 @@ fn target_pdus() {
             }),
         ),
         (
-            "22800500 00000000 00000000 00000000 00000011 00000000 000000a1 000000b2 \
+            "22800700 00000000 16290700 00000000 00000011 00000000 000000a1 000000b2 \
              000000c3 00000000 00000000 00000000",
-            TargetPdu::TaskManagement(TaskManagementResponse { response: 5, task_tag: 0x11 }),
+            TargetPdu::TaskManagement(TaskManagementResponse {
+                answer: FunctionAnswer { response: 7, information: [0x16, 0x29, 0x07] },
+                task_tag: 0x11,
+            }),
         ),
         (
             "24400000 00000000 00000000 00000000 00000011 00000077 000000a1 000000b2 \

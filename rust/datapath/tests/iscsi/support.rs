@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use datapath::block_io::{BlockIo, ReadResult};
 use datapath::checksum::{crc32c, crc32c_append};
 use datapath::error::IoError;
-use datapath::scsi::slow_path::TaskManagementFunction;
+use datapath::scsi::slow_path::{FunctionAnswer, TaskManagementFunction};
 use datapath::scsi::{Completion, NexusId, Request, SlowPath, TaskAttribute};
 use datapath::transport::iscsi::SessionParameters;
 use datapath::transport::iscsi::pdu::initiator::{self, *};
@@ -358,10 +358,10 @@ impl SlowPath for Script {
         nexus: NexusId,
         lun: u64,
         function: TaskManagementFunction,
-        reply: oneshot::Sender<u8>,
+        reply: oneshot::Sender<FunctionAnswer>,
     ) {
         self.functions.lock().unwrap().push((nexus, lun, function));
-        let _ = reply.send(0);
+        let _ = reply.send(0.into());
     }
 
     fn nexus_lost(&self, nexus: NexusId) {

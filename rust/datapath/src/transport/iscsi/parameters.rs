@@ -40,6 +40,8 @@ pub struct SessionParameters {
     pub immediate_data: bool,
     /// MaxOutstandingR2T.
     pub max_outstanding_r2t: u16,
+    /// iSCSIProtocolLevel: from 2 on the functions of RFC 7144 may be asked for.
+    pub protocol_level: u8,
 }
 
 /// A value that login may not have agreed to.
@@ -70,6 +72,7 @@ impl Default for SessionParameters {
             initial_r2t: true,
             immediate_data: true,
             max_outstanding_r2t: 1,
+            protocol_level: 1,
         }
     }
 }

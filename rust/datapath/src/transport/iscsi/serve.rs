@@ -27,7 +27,7 @@ use crate::block_io::BlockIo;
 use crate::limits::RECEIVE_BYTES;
 use crate::scsi::buffers::BufferPool;
 use crate::scsi::nexus::{Mailbox, Order};
-use crate::scsi::slow_path::TaskManagementFunction;
+use crate::scsi::slow_path::{FunctionAnswer, TaskManagementFunction};
 use crate::scsi::{Completion, NexusId, Request, Target};
 
 use super::handle::{EndReason, SessionHandle};
@@ -118,7 +118,7 @@ struct FunctionOutcome {
     task_tag: u32,
     immediate: bool,
     function: TaskManagementFunction,
-    response: Option<u8>,
+    answer: Option<FunctionAnswer>,
 }
 
 struct Connection<D, F, S> {
@@ -228,9 +228,10 @@ where
         while !self.functions.is_empty()
             && let Poll::Ready(Some(outcome)) = Pin::new(&mut self.functions).poll_next(context)
         {
-            let FunctionOutcome { task_tag, immediate, function, response } = outcome;
-            self.session.handle_task_management(task_tag, immediate, response);
-            if function == TaskManagementFunction::TargetColdReset && response == Some(0) {
+            let FunctionOutcome { task_tag, immediate, function, answer } = outcome;
+            self.session.handle_task_management(task_tag, immediate, answer);
+            let complete = answer.is_some_and(|answer| answer.response == 0);
+            if function == TaskManagementFunction::TargetColdReset && complete {
                 self.end_all_sessions();
             }
             moved = true;
@@ -382,8 +383,8 @@ where
 async fn manage<D: BlockIo>(shared: Rc<Shared<D>>, function: PendingFunction) -> FunctionOutcome {
     let PendingFunction { task_tag, immediate, function, lun, ended, .. } = function;
     ended.await;
-    let response = shared.target.task_management(shared.nexus, lun, function).await;
-    FunctionOutcome { task_tag, immediate, function, response }
+    let answer = shared.target.task_management(shared.nexus, lun, function).await;
+    FunctionOutcome { task_tag, immediate, function, answer }
 }
 
 /// What a receive brought.

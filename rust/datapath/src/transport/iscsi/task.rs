@@ -123,8 +123,10 @@ impl DataOutBuffer {
 pub struct Task {
     /// Where it is.
     pub phase: Phase,
-    /// The eight LUN bytes.
+    /// The eight LUN bytes in their usual form.
     pub lun: u64,
+    /// The eight LUN bytes as they came.
+    pub lun_as_sent: u64,
     /// The CDB.
     pub cdb: Cdb,
     /// The task attribute.

@@ -193,7 +193,8 @@ pub fn decode(bhs: &Bhs) -> Result<InitiatorPdu, Malformed> {
         }),
         opcode::TASK_MANAGEMENT_REQUEST => InitiatorPdu::TaskManagement(TaskManagementRequest {
             immediate,
-            function: function(bhs[1] & 0x7F).ok_or(Malformed::Function)?,
+            function: TaskManagementFunction::from_code(bhs[1] & 0x7F)
+                .ok_or(Malformed::Function)?,
             lun: lun(bhs),
             task_tag,
             referenced_task_tag: word(bhs, 20),
@@ -293,23 +294,4 @@ fn bit(set: bool, mask: u8) -> u8 {
 fn attribute(code: u8) -> Option<TaskAttribute> {
     use TaskAttribute::{Aca, HeadOfQueue, Ordered, Simple, Untagged};
     [Untagged, Simple, Ordered, HeadOfQueue, Aca].into_iter().find(|value| *value as u8 == code)
-}
-
-fn function(code: u8) -> Option<TaskManagementFunction> {
-    use TaskManagementFunction::{
-        AbortTask, AbortTaskSet, ClearAca, ClearTaskSet, LogicalUnitReset, TargetColdReset,
-        TargetWarmReset, TaskReassign,
-    };
-    [
-        AbortTask,
-        AbortTaskSet,
-        ClearAca,
-        ClearTaskSet,
-        LogicalUnitReset,
-        TargetWarmReset,
-        TargetColdReset,
-        TaskReassign,
-    ]
-    .into_iter()
-    .find(|value| *value as u8 == code)
 }

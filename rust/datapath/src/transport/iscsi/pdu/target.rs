@@ -1,5 +1,7 @@
 //! What a target sends in full-feature phase (RFC 7143, 11.4, 11.6, 11.7 to 11.9, 11.11, 11.15,
-//! 11.17, 11.19).
+//! 11.17, 11.19; RFC 7144).
+
+use crate::scsi::FunctionAnswer;
 
 use super::{Bhs, FINAL, half, lun, opcode, opcode_of, put_lun, put_word, word};
 
@@ -67,8 +69,8 @@ pub struct ScsiResponse {
 /// Task Management Function Response (11.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskManagementResponse {
-    /// The response code (11.6.1).
-    pub response: u8,
+    /// The response code (11.6.1) and Additional Response Information (RFC 7144).
+    pub answer: FunctionAnswer,
     /// Initiator Task Tag.
     pub task_tag: u32,
 }
@@ -234,7 +236,8 @@ pub fn encode(pdu: &TargetPdu, numbers: TargetNumbers) -> Bhs {
         }
         TargetPdu::TaskManagement(pdu) => {
             bhs[0] = opcode::TASK_MANAGEMENT_RESPONSE;
-            bhs[2] = pdu.response;
+            bhs[2] = pdu.answer.response;
+            bhs[8..11].copy_from_slice(&pdu.answer.information);
             put_word(&mut bhs, 16, pdu.task_tag);
             put_word(&mut bhs, 20, 0);
         }
@@ -302,7 +305,9 @@ pub fn decode(bhs: &Bhs) -> Option<(TargetPdu, TargetNumbers)> {
         }),
         opcode::NOP_IN => TargetPdu::NopIn(NopIn { lun: lun(bhs), task_tag, transfer_tag }),
         opcode::TASK_MANAGEMENT_RESPONSE => {
-            TargetPdu::TaskManagement(TaskManagementResponse { response: bhs[2], task_tag })
+            let answer =
+                FunctionAnswer { response: bhs[2], information: [bhs[8], bhs[9], bhs[10]] };
+            TargetPdu::TaskManagement(TaskManagementResponse { answer, task_tag })
         }
         opcode::TEXT_RESPONSE => TargetPdu::Text(TextResponse {
             last,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::IMMEDIATE_COMMANDS_MAX;
+use crate::scsi::lun::usual_form;
 use crate::scsi::{Cdb, NexusId, Request, TaskAttribute};
 
 use super::super::pdu::ahs;
@@ -64,7 +65,8 @@ impl Session {
         }
         Task {
             phase: Phase::Collecting,
-            lun: command.lun,
+            lun: usual_form(command.lun),
+            lun_as_sent: command.lun,
             cdb,
             attribute: command.attribute,
             read: command.read,

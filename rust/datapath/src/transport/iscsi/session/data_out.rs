@@ -249,6 +249,7 @@ impl Task {
         data.asked_bytes += length_bytes;
         let r2t_sn = data.r2t_sn;
         data.r2t_sn += 1;
-        R2t { lun: self.lun, task_tag: tag, transfer_tag, r2t_sn, offset_bytes, length_bytes }
+        let lun = self.lun_as_sent;
+        R2t { lun, task_tag: tag, transfer_tag, r2t_sn, offset_bytes, length_bytes }
     }
 }

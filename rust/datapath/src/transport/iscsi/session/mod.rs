@@ -15,6 +15,7 @@ mod data_out;
 mod management;
 mod negotiation;
 mod responses;
+mod task_management;
 mod task_set;
 
 use std::collections::{HashMap, VecDeque};
