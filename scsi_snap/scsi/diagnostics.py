@@ -84,7 +84,7 @@ OPERATIONS: Final = (
         ),
         receive_diagnostic_results,
         "SPC-4",
-        Access.WRITE,
+        Access.READ,
     ),
     Operation(
         "SEND DIAGNOSTIC",

@@ -83,7 +83,9 @@ class Change(NamedTuple):
     state: PersistentReservations
     attentions: tuple[tuple[ItNexus, SenseCode], ...] = ()
     preempted: frozenset[ItNexus] = frozenset()
-    """Lost their registration to another nexus."""
+    """Lost their registration to another nexus: never the nexus that the command came by, for whose
+    commands, this one among them, nobody can wait.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,8 @@ class PersistentReservations:
             raise ReservationConflict
         if self.reservation is not None and not everyone and self.holder_key == victim:
             return self._take(by, named - {by}, kind())
-        return Change(self._without(named), _preempted(named - {by}), frozenset(named))
+        others = named - {by}
+        return Change(self._without(named), _preempted(others), frozenset(others))
 
     def _take(self, by: ItNexus, gone: set[ItNexus], kind: ReservationType) -> Change:
         """Replaces the reservation by one of `by`, and removes registrations."""

@@ -21,7 +21,7 @@ from scsi_snap.errors import (
 from scsi_snap.inventory.names import VolumeName
 from scsi_snap.inventory.records import PoolRecord
 from tests.controllers import IQN, MEMBERS, MIB, VOL0, Controller
-from tests.fakes import FakeDataPath, FakePool
+from tests.fakes import FakeDataPath
 
 PATHS = [path for path, _ in MEMBERS]
 
@@ -239,21 +239,6 @@ def test_a_catalog_that_cannot_be_written_leaves_no_pool_behind(
             action()
     assert controller.disks.pools == [] and controller.exporter.targets == {}
     assert controller.service.targets.all() == [] and controller.service.pools.all() == []
-
-
-def test_initiators_learn_of_a_store_that_fills(controller: Controller) -> None:
-    """The event of the volume becomes a unit attention of its logical unit."""
-    controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
-    controller.service.volumes.create(VOL0, MIB)
-    native = controller.assembly.pools.get("tank").native
-    assert isinstance(native, FakePool)
-    told: list[dict[str, object]] = native.content.volume_events
-    told.append({"event": "store-threshold", "volume": "vol0", "percent": 80})
-    told.append({"event": "store-threshold", "volume": "gone", "percent": 80})
-    controller.service.poll_events()
-    assert [str(uuid) for uuid in controller.exporter.thresholds] == [
-        controller.service.volumes.show(VOL0).id
-    ]
 
 
 def test_what_the_exporter_finds_is_an_event(controller: Controller) -> None:

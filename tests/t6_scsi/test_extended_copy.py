@@ -152,9 +152,8 @@ class TestCopy:
         pair.bus.good(extended_copy(0))
 
     def test_write_cache_off_makes_the_destination_durable(self, pair: Pair) -> None:
-        page = bytes([0x08, 0x12, *[0] * 18])
-        mode_select = [0x15, 0x10, 0, 0, len(page) + 4, 0]
-        pair.bus.good(mode_select, bytes(4) + page, lun=LUN_1)
+        page = bytes(4) + modes.NO_WCE
+        pair.bus.good([0x15, 0x10, 0, 0, len(page), 0], page, lun=LUN_1)
         pair.other.calls.clear()
         pair.copy(blocks_segment(0, 1, 1, 0, 0))
         assert pair.other.calls == [("copy_from", 0, 1), ("flush", 0, 0)]
@@ -423,8 +422,8 @@ class TestAborted:
         assert sense == aborted(ABORTED, 1, field)
 
     def test_a_destination_that_is_write_protected(self, pair: Pair) -> None:
-        swp = bytes([0x0A, 0x0A, 0, 0x10, 0x08, 0, 0, 0, 0xFF, 0xFF, 0, 0])
-        pair.bus.good([0x15, 0x10, 0, 0, 16, 0], bytes(4) + swp, lun=LUN_1)
+        page = bytes(4) + modes.SWP
+        pair.bus.good([0x15, 0x10, 0, 0, len(page), 0], page, lun=LUN_1)
         sense = pair.refused(blocks_segment(0, 1, 1, 0, 0))
         assert sense == aborted(THIRD_PARTY_FAILURE, 0)
         pair.copy(blocks_segment(1, 0, 1, 0, 0))

@@ -542,6 +542,14 @@ class TestPreemptAndAbort:
         assert cluster.out(1, PREEMPT_AND_ABORT, K1, K2) == GOOD
         assert cluster.bus.gate.aborted == [(0, [2])]
 
+    def test_ones_own_command_is_not_waited_for(self, cluster: Cluster) -> None:
+        """The registration goes where nobody holds that key's reservation; the command ends."""
+        cluster.join(1)
+        assert cluster.out(2, REGISTER, 0, K1) == GOOD
+        assert cluster.out(1, PREEMPT_AND_ABORT, K1, K1) == GOOD
+        assert cluster.bus.gate.aborted == [(0, [2])]
+        assert cluster.registered() == []
+
     def test_the_gate_is_closed_before(self, cluster: Cluster) -> None:
         """What comes while the others end is refused already."""
         gate, seen = cluster.bus.gate, []
