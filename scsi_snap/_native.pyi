@@ -84,7 +84,8 @@ class Pool:
         store: {used_bytes, capacity_bytes, limit_bytes | null, preserved_chunks},
         attributes: {...},
         snapshots: [{id, name, created_at_ms, epoch, first_byte, length_bytes,
-                     state: "live" | "invalid", invalid_reason | null, group | null}]}]"""
+                     state: "live" | "invalid", invalid_reason | null, group | null,
+                     volume_bytes: the volume's size at its point | null: as it is now}]}]"""
     def create_volume(
         self,
         name: str,
@@ -94,12 +95,21 @@ class Pool:
         policy: str,
         store_limit_bytes: int | None,
         attributes: dict[str, str],
-    ) -> None: ...
+    ) -> None:
+        """It reads as zeros. The attribute "provisioning" is "thin" (also where there is none) or
+        "full": then its room is taken from the members' file systems, so that no write wants for
+        any; "no-space" where they have too little. Until it returns nothing else of the pool
+        grows."""
+    def resize_volume(self, name: str, size_bytes: int) -> None:
+        """Grows it, online: "invalid-argument" where it would shrink, or have more than 2**32
+        chunks. The new part reads as zeros; snapshots keep their size. The same size changes
+        nothing."""
     def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
-        """Replaces the named ones, an empty value removes; durable when it returns."""
+        """Replaces the named ones; an empty value removes one. Durable when it returns. At most 32,
+        names of 64 bytes, values of 16384; "provisioning" is fixed."""
     def erase_store(self, volume: str) -> None:
-        """Zeroes what the exception store and the log of atomic writes hold, durably; "busy" while
-        the volume has snapshots."""
+        """Overwrites all that snapshots have preserved, and the log of atomic writes; "busy" while
+        a snapshot is live. May take long."""
     def delete_volume(self, name: str) -> None: ...
     def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
     def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
@@ -138,6 +148,13 @@ class Device:
     def flush(self) -> None: ...
     def discard(self, offset_bytes: int, length_bytes: int) -> None: ...
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None: ...
+    @property
+    def unmap_granularity_bytes(self) -> int:
+        """What the borders of a discard must be multiples of for all of its space to be given back:
+        a block of the members' file systems; of a raid5 pool, a stripe."""
+    def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
+        """(bytes, mapped): runs from the start of the range on, neighbours differ; all of the range
+        unless it has many. What is not mapped reads as zeros. Empty for an empty range."""
     @property
     def atomic_bytes_max(self) -> int:
         """What `write_atomic` takes; 0 for a snapshot image."""

@@ -25,12 +25,13 @@ class FakeExporter:
         self.units: dict[tuple[str, int], Unit] = {}
         self.own: dict[tuple[str, int, str], Unit] = {}
         self.read_only: set[tuple[str, int]] = set()
-        self.grown: list[UUID] = []
         self.taken: set[str] = set()
         self.discovery_chap: ChapRecord | None = None
         self._portals = {LISTENING: PortalView(LISTENING, 1, on_record=False)}
         self.spaces: dict[UUID, Space] = {}
         self.troubles: list[tuple[str, str]] = []
+        self.told: list[tuple[str, int]] = []
+        """Target and LUN of each unit whose initiators were told of another capacity."""
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
 
@@ -55,6 +56,9 @@ class FakeExporter:
     def take_troubles(self) -> list[tuple[str, str]]:
         taken, self.troubles = self.troubles, []
         return taken
+
+    def capacity_changed(self, uuid: UUID) -> None:
+        self.told += [key for key, unit in self.units.items() if unit.uuid == uuid]
 
     def personality_changed(self, uuid: UUID, personality: Personality) -> None:
         self.units = {
@@ -87,9 +91,6 @@ class FakeExporter:
                 del self.own[key]
         if not initiators:
             self.units.pop((target, lun), None)
-
-    def capacity_changed(self, uuid: UUID) -> None:
-        self.grown.append(uuid)
 
     def log_in(self, target: str, initiator: str, tag: int = 1) -> int:
         assert tag in self.targets[target].tags

@@ -34,6 +34,7 @@ class _Snapshot:
     changed: set[int] = field(default_factory=set)
     invalid_reason: str | None = None
     group: str | None = None
+    volume_bytes: int = 0
 
 
 @dataclass
@@ -167,6 +168,14 @@ class FakePool:
             dict(attributes),
         )
 
+    def resize_volume(self, name: str, size_bytes: int) -> None:
+        volume = self.volume(name)
+        if size_bytes < volume.size_bytes:
+            raise FakeNativeError("invalid-argument", f"volume {name} cannot shrink")
+        if size_bytes > 1 << 40:
+            raise FakeNativeError("no-space", "the pool has no room for it")
+        volume.size_bytes = size_bytes
+
     def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
         merged = {**self.volume(volume).attributes, **attributes}
         self.volume(volume).attributes = {key: value for key, value in merged.items() if value}
@@ -259,6 +268,7 @@ class FakePool:
                 length,
                 dict(origin.chunks),
                 group=group,
+                volume_bytes=origin.size_bytes,
             )
         )
 
@@ -278,7 +288,10 @@ class FakeDevice:
 
     @property
     def size_bytes(self) -> int:
-        return self._origin().size_bytes
+        origin = self._origin()
+        if self._snapshot is not None:
+            return self._pool.snapshot(self._volume, self._snapshot).volume_bytes
+        return origin.size_bytes
 
     @property
     def block_bytes(self) -> int:
@@ -345,7 +358,8 @@ class FakeDevice:
         return 0 if self.read_only else 1 << 20
 
     def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
-        return [(length_bytes, True)]
+        """Nothing is ever given back here."""
+        return [(length_bytes, True)] if length_bytes else []
 
     def compare_and_write(self, offset_bytes: int, expected: bytes, data: bytes) -> int | None:
         found = self.read(offset_bytes, len(expected))
@@ -528,6 +542,7 @@ def _volume_json(volume: _Volume) -> dict[str, object]:
                 "state": "invalid" if one.invalid_reason else "live",
                 "invalid_reason": one.invalid_reason,
                 "group": one.group,
+                "volume_bytes": one.volume_bytes,
             }
             for one in volume.snapshots
         ],

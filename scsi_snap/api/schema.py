@@ -66,6 +66,10 @@ class VolumeCreate(VolumeSet):
     store_limit_bytes: int | None = None
 
 
+class VolumeResize(_Request):
+    size_bytes: int = Field(description="at least what the volume has")
+
+
 class BlockRange(_Request):
     first_lba: int
     blocks: int

@@ -5,7 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
-from scsi_snap.api.schema import DeletedBody, OutcomeBody, VolumeCreate, VolumeSet
+from scsi_snap.api.schema import (
+    DeletedBody,
+    OutcomeBody,
+    VolumeCreate,
+    VolumeResize,
+    VolumeSet,
+)
 from scsi_snap.control import views
 from scsi_snap.control.service import Service
 from scsi_snap.inventory.names import VolumeName
@@ -41,6 +47,14 @@ def volume_router(service: Service) -> APIRouter:
         pool: str, volume: str, body: VolumeSet, response: Response
     ) -> OutcomeBody[views.Volume]:
         return outcome_body(volumes.set(VolumeName(pool, volume), body.traits()), response)
+
+    @router.post("/volumes/{pool}/{volume}/resize")
+    def resize_volume(
+        pool: str, volume: str, body: VolumeResize, response: Response
+    ) -> OutcomeBody[views.Volume]:
+        """Makes it larger, online; initiators are told."""
+        outcome = volumes.resize(VolumeName(pool, volume), body.size_bytes)
+        return outcome_body(outcome, response)
 
     @router.delete("/volumes/{pool}/{volume}")
     def delete_volume(pool: str, volume: str, with_snapshots: bool = False) -> DeletedBody:

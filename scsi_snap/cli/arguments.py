@@ -20,6 +20,18 @@ class Size(click.ParamType[int]):
         return value if isinstance(value, int) else parse_size(value)
 
 
+class NewSize(click.ParamType[tuple[bool, int]]):
+    """`20GiB`, or `+5GiB`: whether it is added to the size now, and the bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, *_: object) -> tuple[bool, int]:
+        if isinstance(value, tuple):
+            return value
+        text = str(value)
+        return text.startswith("+"), parse_size(text.removeprefix("+"))
+
+
 class BlockRange(click.ParamType[tuple[int, int]]):
     """`LBA+COUNT`."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scsi_snap.cli import completion, render
-from scsi_snap.cli.arguments import Size, volume_parts
+from scsi_snap.cli.arguments import NewSize, Size, volume_parts
 from scsi_snap.cli.context import (
     Decorated,
     client,
@@ -177,6 +177,26 @@ def show(name: str, as_json: bool) -> None:
         ("mapped", ", ".join(found["mapped"]) or "-"),
     ]
     click.echo(render.fields(pairs))
+
+
+@volume.command("resize")
+@click.argument("name", metavar="POOL/VOLUME", shell_complete=completion.volumes)
+@click.argument("size", type=NewSize())
+@json_option
+@socket_option
+def resize(name: str, size: tuple[bool, int], as_json: bool) -> None:
+    """Make a volume larger while it is in use. Initiators are told, and need no new login.
+
+    \b
+    scsi-snap volume resize tank/vol0 20GiB
+    scsi-snap volume resize tank/vol0 +5GiB
+    """
+    is_added, size_bytes = size
+    if is_added:
+        size_bytes += client().get("volumes", *volume_parts(name))["size_bytes"]
+    body = {"size_bytes": size_bytes}
+    answer = client().post("volumes", *volume_parts(name), "resize", body=body)
+    print_outcome(answer, f"volume {name}", as_json)
 
 
 @volume.command("delete")

@@ -1,7 +1,7 @@
 """The controller's verbs, each once, by noun. Every face calls these and adds no rule.
 
     pools      all show create import_ export destroy fail_member
-    volumes    all show create set delete check check_all
+    volumes    all show create set resize delete check check_all
     snapshots  all show create delete diff map
     targets    all show create delete add_group remove_group set_redirect
                set_chap allow deny allow_any discovery set_discovery_chap

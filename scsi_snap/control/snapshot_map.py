@@ -19,9 +19,9 @@ def draw_cells(
 
     A cell is a whole number of chunks, so that one chunk is never split between two.
     """
-    chunks = -(-volume.size_bytes // volume.chunk_bytes)
+    chunks = -(-snapshot.volume_bytes // volume.chunk_bytes)
     cell_bytes = -(-chunks // cells) * volume.chunk_bytes
-    count = -(-volume.size_bytes // cell_bytes)
+    count = -(-snapshot.volume_bytes // cell_bytes)
     first, end = snapshot.first_byte, snapshot.first_byte + snapshot.length_bytes
     clipped = [
         (max(offset, first), min(offset + length, end))
@@ -32,7 +32,7 @@ def draw_cells(
     preserved_in = _bytes_per_cell(clipped, cell_bytes, count)
     return SnapshotMap(
         name=name,
-        volume_bytes=volume.size_bytes,
+        volume_bytes=snapshot.volume_bytes,
         chunk_bytes=volume.chunk_bytes,
         cell_bytes=cell_bytes,
         covered_bytes=sum(covered_in),

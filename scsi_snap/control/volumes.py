@@ -27,6 +27,7 @@ class VolumeVerbs:
         self._assembly = assembly
         self._catalog = assembly.catalog
         self._pools = assembly.pools
+        self._exporter = assembly.exporter
 
     def all(self, pool: str | None = None) -> list[views.Volume]:
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
@@ -100,6 +101,27 @@ class VolumeVerbs:
             self._refuse_taken(after.identity(UUID(volume.id)))
             handle.set_attributes(name.volume, after.to_attributes())
             assembly.personality_changed(handle, volume.id)
+            return Changed(self._view(name.pool, handle.volume(name.volume)))
+
+    def resize(
+        self, name: VolumeName, size_bytes: int
+    ) -> Changed[views.Volume] | Unchanged[views.Volume]:
+        """Makes a volume larger while it is in use, and tells its initiators. Snapshots keep the
+        size that they were taken at."""
+        with self._pools.locked([name.pool]) as handles:
+            handle = handles[name.pool]
+            volume = handle.volume(name.volume)
+            if size_bytes == volume.size_bytes:
+                return Unchanged(self._view(name.pool, volume))
+            _check_size(size_bytes, volume.block_bytes)
+            if size_bytes < volume.size_bytes:
+                raise InvalidArgument(
+                    f"volume {str(name)!r} cannot shrink: it has"
+                    f" {units.format_size(volume.size_bytes)} ({volume.size_bytes} bytes)",
+                    "make a smaller volume and copy what is needed",
+                )
+            handle.resize_volume(name.volume, size_bytes)
+            self._assembly.exporter.capacity_changed(UUID(volume.id))
             return Changed(self._view(name.pool, handle.volume(name.volume)))
 
     def delete(self, name: VolumeName, *, with_snapshots: bool = False) -> Deleted:
@@ -186,15 +208,7 @@ def _check(
         raise InvalidArgument(
             f"logical blocks of {block_bytes} bytes cannot be used", "512 or 4096"
         )
-    if size_bytes <= 0 or size_bytes % block_bytes:
-        raise InvalidArgument(
-            f"{size_bytes} bytes are not a whole number of blocks of {block_bytes} bytes",
-            "give a size like 10GiB, of at least one block",
-        )
-    if size_bytes > units.SIZE_BYTES_MAX:
-        raise InvalidArgument(
-            f"a volume has at most {units.format_size(units.SIZE_BYTES_MAX)}", "give a smaller size"
-        )
+    _check_size(size_bytes, block_bytes)
     power_of_two = chunk_bytes > 0 and chunk_bytes & (chunk_bytes - 1) == 0
     if not power_of_two or not CHUNK_BYTES_MIN <= chunk_bytes <= CHUNK_BYTES_MAX:
         smallest, largest = map(units.format_size, (CHUNK_BYTES_MIN, CHUNK_BYTES_MAX))
@@ -213,4 +227,16 @@ def _check(
         raise InvalidArgument(
             f"a store's limit of {units.format_size(store_limit_bytes)} cannot be used",
             f"one chunk or more, and at most {units.format_size(units.SIZE_BYTES_MAX)}",
+        )
+
+
+def _check_size(size_bytes: int, block_bytes: int) -> None:
+    if size_bytes <= 0 or size_bytes % block_bytes:
+        raise InvalidArgument(
+            f"{size_bytes} bytes are not a whole number of blocks of {block_bytes} bytes",
+            "give a size like 10GiB, of at least one block",
+        )
+    if size_bytes > units.SIZE_BYTES_MAX:
+        raise InvalidArgument(
+            f"a volume has at most {units.format_size(units.SIZE_BYTES_MAX)}", "give a smaller size"
         )

@@ -41,6 +41,8 @@ class SnapshotView:
     state: str
     invalid_reason: str | None
     group: str | None
+    volume_bytes: int
+    """What its volume had when it was taken; the volume may have grown since."""
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,13 @@ def _volume(value: Any) -> VolumeView:
         chunk_bytes=value["chunk_bytes"],
         policy=value["policy"],
         store=StoreView(store["used_bytes"], store["capacity_bytes"], store["limit_bytes"]),
-        snapshots=tuple(_snapshot(one) for one in value["snapshots"]),
+        snapshots=tuple(_snapshot(one, value["size_bytes"]) for one in value["snapshots"]),
         attributes=value["attributes"],
     )
 
 
-def _snapshot(value: Any) -> SnapshotView:
+def _snapshot(value: Any, size_bytes: int) -> SnapshotView:
+    volume_bytes = value["volume_bytes"]
     return SnapshotView(
         id=str(value["id"]),
         name=value["name"],
@@ -173,6 +176,7 @@ def _snapshot(value: Any) -> SnapshotView:
         state=value["state"],
         invalid_reason=value["invalid_reason"],
         group=value["group"],
+        volume_bytes=size_bytes if volume_bytes is None else volume_bytes,
     )
 
 

@@ -69,6 +69,10 @@ class PoolHandle:
         with translated(self._data_path):
             self.native.set_attributes(volume, attributes)
 
+    def resize_volume(self, name: str, size_bytes: int) -> None:
+        with translated(self._data_path):
+            self.native.resize_volume(name, size_bytes)
+
     def delete_volume(self, name: str) -> None:
         with translated(self._data_path):
             self.native.delete_volume(name)

@@ -103,6 +103,7 @@ class Volume:
         """A range of the volume and of its snapshots."""
         pool, device = self.opened()
         assert_same(device.read(start, end - start), self.model.data[start:end], self.name, start)
+        assert_unmapped_is_zero(device, start, self.model.data[start:end])
         for name, snapshot in self.model.snapshots.items():
             if not snapshot.live:
                 assert code_of(pool.device, self.name, name) == "snapshot-invalid"
@@ -112,12 +113,24 @@ class Volume:
             if first < stop:
                 found = image.read(first, stop - first)
                 assert_same(found, snapshot.data[first:stop], f"{self.name}@{name}", first)
+                assert_unmapped_is_zero(image, first, snapshot.data[first:stop])
             if start < snapshot.first_byte or end > snapshot.end_byte:
                 assert code_of(image.read, start, end - start) == "outside-snapshot"
 
     def check(self) -> None:
         pool, _ = self.opened()
         assert json.loads(pool.check(self.name))["problems"] == []
+
+
+def assert_unmapped_is_zero(
+    device: _native.Device, start: int, expected: bytes | bytearray
+) -> None:
+    """What a device says is not mapped is zeros, and it says something of the whole range."""
+    offset = 0
+    for length, mapped in device.lba_status(start, len(expected)):
+        assert mapped or not any(expected[offset : offset + length]), f"{length} bytes at {offset}"
+        offset += length
+    assert offset == len(expected)
 
 
 def assert_same(found: bytes, expected: bytes | bytearray, what: str, start: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scsi_snap.control.outcomes import Created, Deleted, Unchanged
+from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.snapshots import SnapshotToMake
 from scsi_snap.errors import Busy, Exists, InvalidArgument, NoSpace, NotFound
 from scsi_snap.inventory.names import VolumeName
@@ -54,6 +54,42 @@ def test_a_full_pool_says_so_and_what_to_do(controller: Controller) -> None:
     with pytest.raises(NoSpace) as caught:
         controller.service.volumes.create(VOL0, 2 << 40)
     assert "delete" in caught.value.hint
+
+
+def test_resize_grows_and_tells_those_who_see_the_volume(controller: Controller) -> None:
+    controller.with_volume().service.targets.create(IQN)
+    controller.service.targets.map(IQN, 5, VOL0)
+    controller.service.snapshots.create([SnapshotToMake(MONDAY)])
+    controller.service.targets.map(IQN, 6, MONDAY)
+    before = controller.service.volumes.show(VOL0).size_bytes
+    monday = controller.service.snapshots.show(MONDAY)
+    picture = controller.service.snapshots.map(MONDAY, 4)
+    grown = controller.service.volumes.resize(VOL0, before + 512)
+    assert isinstance(grown, Changed) and grown.view.size_bytes == before + 512
+    assert controller.exporter.told == [(IQN, 5)], "the volume's LUN, not the snapshot's"
+    again = controller.service.volumes.resize(VOL0, before + 512)
+    assert isinstance(again, Unchanged) and again.view == grown.view
+    assert len(controller.exporter.told) == 1
+    assert controller.service.snapshots.show(MONDAY) == monday and monday.whole_volume
+    assert controller.service.snapshots.map(MONDAY, 4) == picture
+
+
+def test_resize_refuses_to_shrink_and_what_is_no_size(controller: Controller) -> None:
+    volumes = controller.with_volume().service.volumes
+    before = volumes.show(VOL0)
+    for size_bytes, says in [
+        (before.size_bytes - 512, "cannot shrink"),
+        (0, "whole number"),
+        (before.size_bytes + 1, "whole number"),
+        (1 << 61, "at most"),
+    ]:
+        with pytest.raises(InvalidArgument, match=says):
+            volumes.resize(VOL0, size_bytes)
+    with pytest.raises(NoSpace):
+        volumes.resize(VOL0, 2 << 40)
+    with pytest.raises(NotFound):
+        volumes.resize(VolumeName("tank", "vol1"), MIB)
+    assert volumes.show(VOL0) == before
 
 
 def test_delete_is_refused_while_mapped(controller: Controller) -> None:

@@ -69,6 +69,12 @@ def test_the_life_of_a_volume(client: Client, controller: Controller) -> None:
     assert (status, answer["outcome"], answer["view"]["level"]) == (200, "unchanged", "raid5")
     volume = {"name": "tank/vol0", "size_bytes": MIB}
     assert ask(client, "POST", "/v1/volumes", volume)[0] == 201
+    for size_bytes, outcome in ((2 * MIB, "changed"), (2 * MIB, "unchanged")):
+        resized = ask(client, "POST", "/v1/volumes/tank/vol0/resize", {"size_bytes": size_bytes})
+        assert (resized[0], resized[1]["outcome"]) == (200, outcome)
+        assert resized[1]["view"]["size_bytes"] == size_bytes
+    shrunk = ask(client, "POST", "/v1/volumes/tank/vol0/resize", {"size_bytes": MIB})
+    assert (shrunk[0], shrunk[1]["code"]) == (400, "invalid-argument")
     snapshots = {
         "snapshots": [
             {"name": "tank/vol0@monday", "range": {"first_lba": 0, "blocks": 1024}},

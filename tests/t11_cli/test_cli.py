@@ -98,6 +98,9 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
     assert shell(f"lun unmap {IQN} 0") == f"unmapped LUN 0 of {IQN}\n"
     assert shell("snapshot delete tank/vol0@a") == "deleted snapshot tank/vol0@a\n"
     assert shell(f"target delete {IQN}") == f"deleted target {IQN}\n"
+    assert shell("volume resize tank/vol0 2MiB") == "changed volume tank/vol0\n"
+    assert shell("volume resize tank/vol0 +512KiB") == "changed volume tank/vol0\n"
+    assert shell("volume resize tank/vol0 2.5MiB") == "unchanged: volume tank/vol0\n"
     assert shell("volume delete tank/vol0") == "deleted volume tank/vol0\n"
     assert shell("pool export tank") == "exported pool tank\n"
     assert shell("pool import /m1 /m2 /m3") == "imported pool tank\n"
@@ -223,6 +226,7 @@ def test_the_map_is_drawn_with_blocks_or_in_ascii(tour: Shell, controller: Contr
     [
         ("volume create tnk/v 1MiB", "not-found", "no pool named 'tnk'", "did you mean 'tank'?"),
         ("volume create tank/vol0 2MiB", "exists", "other parameters", "volume show tank/vol0"),
+        ("volume resize tank/vol0 512KiB", "invalid-argument", "cannot shrink", "smaller volume"),
         ("volume delete tank/vol0", "busy", f"LUN 0 of {IQN}", f"scsi-snap lun unmap {IQN} 0"),
         ("snapshot create tank/vol0@monday", "exists", "there already", "point in time"),
         ("snapshot show tank/vol0@mond", "not-found", "'mond'", "did you mean 'monday'?"),

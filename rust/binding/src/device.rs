@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use datapath::block_io::{BlockIo, ReadResult};
+use datapath::block_io::{BlockIo, ReadResult, mapped_runs};
 use datapath::error::IoError;
 use datapath::limits::{ATOMIC_BYTES_MAX, EXCLUSIVE_BYTES_MAX};
 use datapath::member::FileMember;
@@ -83,6 +83,24 @@ impl BlockIo for UnitDevice {
         match self {
             Self::Volume(volume) => volume.write_zeroes(offset_bytes, length_bytes).await,
             Self::Image(image) => image.write_zeroes(offset_bytes, length_bytes).await,
+        }
+    }
+
+    async fn mapped_run(
+        &self,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<(bool, u64), IoError> {
+        match self {
+            Self::Volume(volume) => volume.mapped_run(offset_bytes, length_bytes).await,
+            Self::Image(image) => image.mapped_run(offset_bytes, length_bytes).await,
+        }
+    }
+
+    fn unmap_granularity_bytes(&self) -> u64 {
+        match self {
+            Self::Volume(volume) => volume.unmap_granularity_bytes(),
+            Self::Image(image) => image.unmap_granularity_bytes(),
         }
     }
 }
@@ -248,5 +266,22 @@ impl Device {
             let destination = device.volume()?;
             copy(&source, source_offset_bytes, destination, offset_bytes, length_bytes).await
         })
+    }
+
+    #[getter]
+    fn unmap_granularity_bytes(&self) -> u64 {
+        self.device.unmap_granularity_bytes()
+    }
+
+    fn lba_status(
+        &self,
+        py: Python<'_>,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> PyResult<Vec<(u64, bool)>> {
+        self.check_range(offset_bytes, length_bytes)?;
+        let device = self.device.clone();
+        self.threads
+            .run(py, move || async move { mapped_runs(&device, offset_bytes, length_bytes).await })
     }
 }

@@ -161,6 +161,27 @@ impl Pool {
         self.threads.run(py, move || async move { volumes.create(options).await.map(drop) })
     }
 
+    fn resize_volume(&self, py: Python<'_>, name: String, size_bytes: u64) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move { volumes.resize(&name, size_bytes).await })
+    }
+
+    fn set_attributes(
+        &self,
+        py: Python<'_>,
+        volume: String,
+        attributes: BTreeMap<String, String>,
+    ) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads
+            .run(py, move || async move { volumes.set_attributes(&volume, attributes).await })
+    }
+
+    fn erase_store(&self, py: Python<'_>, volume: String) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move { volumes.erase_store(&volume).await })
+    }
+
     fn delete_volume(&self, py: Python<'_>, name: String) -> PyResult<()> {
         let volumes = Arc::clone(&self.volumes);
         self.threads.run(py, move || async move { volumes.delete(&name).await })

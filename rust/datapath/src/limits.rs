@@ -43,9 +43,9 @@ pub const TRANSFER_BYTES_MAX: u32 = 16 << 20;
 /// What an exclusive change may be alone on: as long as a command can be, since ORWRITE has no limit
 /// of its own. It bounds what is read and compared at once, and how long others wait for the chunks.
 pub const EXCLUSIVE_BYTES_MAX: u64 = TRANSFER_BYTES_MAX as u64;
-/// What is written all or nothing: far above the pages of databases, and log and data fit into the
-/// least that a pool gives out.
-pub const ATOMIC_BYTES_MAX: u64 = 256 << 10;
+/// What is written all or nothing: 256 blocks of 4096 bytes, as long as the first form of the command
+/// could say, and far above the pages of databases.
+pub const ATOMIC_BYTES_MAX: u64 = 1 << 20;
 /// What a copy between devices holds in memory: long enough to keep members streaming.
 pub const COPY_BYTES_MAX: u64 = 1 << 20;
 
@@ -92,6 +92,10 @@ pub const PEER_GONE_AFTER_S: u64 = 30;
 pub const PRESERVING_CHUNKS_PER_WRITE_MAX: usize = 16;
 /// Log blocks beyond twice a compact log's need before a checkpoint is due: 4 MiB of log.
 pub const LOG_SLACK_BLOCKS: u64 = 1024;
+/// Slots of a store that are overwritten at a time, and so are missing while they are.
+pub const ERASED_SLOTS: usize = 64;
+/// Zeros are written in parts of this size: few calls, and no memory to speak of.
+pub const ZEROS_BYTES: usize = 256 << 10;
 /// Slots that only the log may take, so that a store full of data can still record it.
 pub const LOG_RESERVED_SLOTS: u64 = 2;
 /// A store grows by a quarter of its size, within these bounds: few steps, little waste.

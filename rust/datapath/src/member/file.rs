@@ -29,10 +29,8 @@ use super::Member;
 use super::file_open::{self, Opened};
 use crate::block_io::{BlockIo, ReadResult};
 use crate::error::{IoError, PoolError};
-use crate::limits::SECTOR_BYTES;
+use crate::limits::{SECTOR_BYTES, ZEROS_BYTES};
 
-/// Zeros are written in parts of this size where nothing better is supported.
-const ZEROS_BYTES: usize = 256 << 10;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
 /// A regular file or block device, held exclusively.
@@ -375,6 +373,30 @@ mod tests {
         std::fs::write(&filled, b"precious").unwrap();
         assert!(refusal(FileMember::create(&filled, 1 << 20)).contains("content"));
         assert_eq!(std::fs::read(&filled).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn room_that_is_taken_stays_when_zeros_are_written_and_goes_when_discarded() {
+        use std::os::unix::fs::MetadataExt;
+        for directory in [env!("CARGO_MANIFEST_DIR"), "/dev/shm"] {
+            let directory = tempfile::tempdir_in(directory).unwrap();
+            let path = directory.path().join("member");
+            let member = FileMember::create(&path, 4 << 20).unwrap();
+            let taken_bytes = || path.metadata().unwrap().blocks() * 512;
+            let runtime = compio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                member.allocate(1 << 20, 2 << 20).await.unwrap();
+                assert!(taken_bytes() >= 2 << 20);
+                member.write_at(2 << 20, Bytes::from(vec![1; 4096])).await.unwrap();
+                member.write_zeroes(1 << 20, 2 << 20).await.unwrap();
+                assert!(taken_bytes() >= 2 << 20, "the room is still there");
+                let (outcome, read) = member.read_at(2 << 20, BytesMut::zeroed(4096)).await;
+                outcome.unwrap();
+                assert!(read.iter().all(|byte| *byte == 0));
+                member.discard(1 << 20, 2 << 20).await.unwrap();
+                assert!(taken_bytes() < 1 << 20, "the room was given back");
+            });
+        }
     }
 
     #[test]

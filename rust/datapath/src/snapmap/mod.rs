@@ -10,6 +10,7 @@
 mod buffers;
 mod check;
 mod commit;
+mod erase;
 mod growth;
 mod layout;
 mod live;

@@ -252,6 +252,19 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         self.snapshots().next_epoch
     }
 
+    /// Overwrites what the store has ever held; it is empty then. False, and nothing is done, where
+    /// there is a live snapshot. None is taken meanwhile; reads and writes go on.
+    pub async fn erase_store(&self) -> Result<bool, IoError> {
+        let _no_point = self.gate.holder().await;
+        self.fail_if_closed()?;
+        if !self.live_epochs().is_empty() {
+            return Ok(false);
+        }
+        let all = self.preserving.acquire_many(PRESERVING_CHUNKS_MAX as u32).await;
+        let _none_preserving = all.map_err(|_| IoError::Closed)?;
+        self.store.erase().await.map(|()| true)
+    }
+
     /// Makes the volume larger. Its device is so already, and reads as zeros there; live snapshots
     /// stay as they are.
     pub fn grow(&self, size_bytes: u64) {

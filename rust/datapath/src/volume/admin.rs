@@ -70,6 +70,17 @@ impl<M: Member> Volumes<M> {
         Ok(volume)
     }
 
+    /// Overwrites everything that the volume's snapshots have preserved, and its log of atomic
+    /// writes; `Busy` while it has snapshots that can be read. Durable when it returns `Ok`.
+    pub async fn erase_store(&self, name: &str) -> Result<(), PoolError> {
+        let _turn = self.admin.lock().await;
+        let volume = self.get(name)?;
+        if volume.engine.erase_store().await? {
+            return volume.erase_atomic_log().await;
+        }
+        Err(PoolError::Busy(format!("volume {name} has snapshots: delete them first")))
+    }
+
     /// Deletes a volume without snapshots. Calls on it fail with `IoError::Closed` from then on.
     pub async fn delete(&self, name: &str) -> Result<(), PoolError> {
         let _turn = self.admin.lock().await;

@@ -7,6 +7,7 @@ mod atomic;
 mod atomic_faults;
 mod catalog_faults;
 mod crash_points;
+mod erase;
 mod exclusive;
 mod full_store;
 mod held_writes;

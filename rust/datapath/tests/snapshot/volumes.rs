@@ -148,6 +148,44 @@ fn verbs_refuse_what_is_wrong_and_change_nothing() {
 }
 
 #[test]
+fn attributes_are_replaced_by_name_and_kept() {
+    run(async {
+        let power = Power::new();
+        let members = members("a", &power);
+        let volumes = new_pool("tank", &members).await;
+        volumes.create(options("vol0")).await.unwrap();
+        let set = |name: &str, value: &str| {
+            let changes = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let volumes = volumes.clone();
+            async move { volumes.set_attributes("vol0", changes).await.map_err(|error| error.code()) }
+        };
+        set("info", "a text").await.unwrap();
+        set("naa", "2").await.unwrap();
+        set("gone", "x").await.unwrap();
+        set("gone", "").await.unwrap();
+        let long = "x".repeat(1 << 15);
+        for (name, value) in
+            [("", "x"), (&long[..65], "x"), ("info", &long), ("provisioning", "fat")]
+        {
+            assert_eq!(set(name, value).await, Err("invalid-argument"));
+        }
+        assert_eq!(set("provisioning", "full").await, Err("invalid-argument"));
+        let kept = [("info", "a text"), ("naa", "2")];
+        let kept = BTreeMap::from(kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(volumes.list()[0].attributes, kept);
+        let volumes = open_pool(members.iter().map(|member| member.copy(&power)).collect()).await;
+        assert_eq!(volumes.list()[0].attributes, kept, "durable when it returns");
+        for number in 0..30 {
+            let changes = BTreeMap::from([(format!("n{number}"), "x".to_owned())]);
+            volumes.set_attributes("vol0", changes).await.unwrap();
+        }
+        let more = BTreeMap::from([("one-more".to_owned(), "x".to_owned())]);
+        let refused = volumes.set_attributes("vol0", more).await.err().map(|error| error.code());
+        assert_eq!(refused, Some("invalid-argument"));
+    });
+}
+
+#[test]
 fn a_full_store_follows_the_policy_of_its_volume() {
     run(async {
         let volumes = new_pool("tank", &members("a", &Power::new())).await;
