@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use datapath::limits::*;
+use datapath::scsi::lun::usual_form;
 use datapath::scsi::{Completion, TaskAttribute};
 use datapath::transport::iscsi::SessionParameters;
 use datapath::transport::iscsi::pdu::initiator::{self, *};
@@ -92,7 +93,7 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
 /// Every LUN that a command of `pdu` can have, a bit of it flipped or not.
 fn luns() -> Vec<u64> {
     let flips = std::iter::once(0).chain((0..64).map(|bit| 1 << bit));
-    flips.flat_map(|flip| [flip, 1 ^ flip]).collect()
+    flips.flat_map(|flip| [flip, 1 ^ flip].map(usual_form)).collect()
 }
 
 fn moves() -> impl Strategy<Value = Move> {
