@@ -25,7 +25,7 @@ from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
 from scsi_snap.inventory.native import DataPath, NativeSession
 from scsi_snap.inventory.portals import Portals
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
-from scsi_snap.inventory.target_views import Export, Place, Units, View
+from scsi_snap.inventory.target_views import Export, Place, SharedUnit, Units, View
 from scsi_snap.iscsi.chap import Challenges
 from scsi_snap.iscsi.directory import of_socket, spelled
 from scsi_snap.iscsi.portal import Adoption, Portal
@@ -81,7 +81,9 @@ class PortalExporter:
             for port in record.ports
         }
         with self._lock:
-            self._exports.setdefault(record.name, Export()).set_ports(ports)
+            export = self._exports.setdefault(record.name, Export())
+            export.set_ports(ports)
+            self._tell_ports(place.shared for place in export.all_places())
             for session in self._open_sessions():
                 view = session.view
                 allowed = view.portal_group_tag in ports and record.admits(view.initiator)
@@ -94,10 +96,9 @@ class PortalExporter:
             export = self._exports.pop(name, None)
             if export is None:
                 return
-            uuids = export.uuids()
             for view in export.views.values():
                 view.close()
-            self._drop_units(uuids)
+            self._release(name, export.all_places())
 
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
         self._access.set_discovery_chap(chap)
@@ -112,20 +113,23 @@ class PortalExporter:
     ) -> None:
         with self._lock:
             export = self._exports[target]
-            maps = [export.own.setdefault(name, {}) for name in initiators]
+            own = [export.own.setdefault(name, {}) for name in initiators]
+            maps = own or [export.everybody]
             # What was there goes first: a unit that nothing else shows has a new device now.
-            self._clear(lun, maps or [export.everybody])
-            for places in maps or [export.everybody]:
-                places[lun] = Place(self._units.take(unit), read_only)
+            self._clear(target, lun, maps)
+            shared = self._units.take(unit, target, len(maps))
+            for places in maps:
+                places[lun] = Place(shared, read_only)
+            self._tell_ports([shared])
             export.show_changes()
 
     def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
         with self._lock:
             export = self._exports[target]
-            maps = [export.own.get(name, {}) for name in initiators]
-            self._clear(lun, maps or [export.everybody, *export.own.values()])
+            own = [export.own.get(name, {}) for name in initiators]
+            maps = own or [export.everybody, *export.own.values()]
+            self._clear(target, lun, maps)
             export.own = {name: places for name, places in export.own.items() if places}
-            export.show_changes()
 
     def capacity_changed(self, uuid: UUID) -> None:
         with self._lock:
@@ -266,16 +270,25 @@ class PortalExporter:
         self._sessions = {k: v for k, v in self._sessions.items() if not v.closed()}
         return list(self._sessions.values())
 
-    def _clear(self, lun: int, maps: Iterable[dict[int, Place]]) -> None:
-        """`_lock` is held."""
+    def _clear(self, target: str, lun: int, maps: Iterable[dict[int, Place]]) -> None:
+        """Shows nothing at that LUN of these maps of the target. `_lock` is held."""
         gone = [places.pop(lun) for places in maps if lun in places]
-        self._drop_units({place.shared.unit.uuid for place in gone})
+        if gone:
+            self._exports[target].show_changes()
+            self._release(target, gone)
 
-    def _drop_units(self, uuids: set[UUID]) -> None:
-        """Those of `uuids` that no target shows any more. `_lock` is held."""
-        shown = {uuid for export in self._exports.values() for uuid in export.uuids()}
-        for uuid in uuids - shown:
-            self._units.drop(uuid)
+    def _release(self, target: str, places: Iterable[Place]) -> None:
+        """These LUNs are gone from the target's maps. `_lock` is held."""
+        for place in places:
+            self._units.release(place.shared, target)
+            self._tell_ports([place.shared])
+
+    def _tell_ports(self, units: Iterable[SharedUnit]) -> None:
+        """Which target ports lead to the units, logged in or not. `_lock` is held."""
+        for shared in units:
+            exports = [self._exports[name] for name in shared.targets if name in self._exports]
+            ports = [port for export in exports for port in export.ports.values()]
+            shared.logical_unit.set_target_ports(ports)
 
 
 def _counted(session: _Session) -> SessionView:

@@ -11,6 +11,7 @@ Locks: the owner's. Nothing here is called on a command's path.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -26,20 +27,22 @@ from scsi_snap.scsi.sense import Sense, SenseCode
 from scsi_snap.scsi.target import Target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SharedUnit:
     """One logical unit, however many targets and views show it. `number` names it in the fast
-    path."""
+    path; `targets` counts the LUNs that each target has mapped to it, shown at the moment or not.
+    """
 
     number: int
     unit: Unit
     logical_unit: LogicalUnit
+    targets: Counter[str] = field(default_factory=Counter)
 
 
 class Units:
-    """The logical units that some target shows, by the UUID of their volume or snapshot. A unit
-    lives, with its mode pages and reservations, as long as a LUN is mapped to it, logged in or
-    not."""
+    """The logical units that some target has mapped, by the UUID of their volume or snapshot. A
+    unit lives, with its mode pages and reservations, as long as a LUN is mapped to it, logged in
+    or not."""
 
     def __init__(self, reservation_store: Callable[[UUID], ReservationStore]) -> None:
         self._reservation_store = reservation_store
@@ -47,8 +50,8 @@ class Units:
         self._numbers = itertools.count(1)
         self._troubles: list[tuple[str, str]] = []
 
-    def take(self, unit: Unit) -> SharedUnit:
-        """The one that is there already, or a new one."""
+    def take(self, unit: Unit, target: str, luns: int) -> SharedUnit:
+        """The one that is there already, or a new one, for so many LUNs of the target."""
         if unit.uuid not in self._shared:
             logical_unit = LogicalUnit(
                 unit.device,
@@ -62,7 +65,9 @@ class Units:
                 trouble = damage(unit.uuid, unit.backing, lost)
                 self._troubles.append(("reservations-lost", trouble))
             self._shared[unit.uuid] = SharedUnit(next(self._numbers), unit, logical_unit)
-        return self._shared[unit.uuid]
+        shared = self._shared[unit.uuid]
+        shared.targets[target] += luns
+        return shared
 
     def take_troubles(self) -> list[tuple[str, str]]:
         """What an operator has to see to since the last call: kind and message of an event."""
@@ -72,8 +77,13 @@ class Units:
     def find(self, uuid: UUID) -> SharedUnit | None:
         return self._shared.get(uuid)
 
-    def drop(self, uuid: UUID) -> None:
-        self._shared.pop(uuid).logical_unit.close()
+    def release(self, shared: SharedUnit, target: str) -> None:
+        """One LUN of the target less; the last one of all takes the unit with it."""
+        shared.targets[target] -= 1
+        if not shared.targets[target]:
+            del shared.targets[target]
+        if not shared.targets:
+            self._shared.pop(shared.unit.uuid).logical_unit.close()
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,14 @@ class View:
         for lun in list(self._places):
             self._remove(lun)
 
+    def withdraw(self) -> None:
+        """The same where no session is left: initiators that come back find their units again, and
+        are told of the nexus loss."""
+        assert not self.sessions
+        self.command_set.withdraw()
+        for lun in self._places:
+            self.native.unmap(lun_address.encode(lun))
+
     def _add(self, lun: int, place: Place) -> None:
         encoded, shared = lun_address.encode(lun), place.shared
         read_only = place.read_only or shared.logical_unit.personality.read_only
@@ -173,9 +191,10 @@ class Export:
         """What this initiator sees. No number is both everybody's and its own."""
         return {**self.everybody, **self.own.get(initiator, {})}
 
-    def uuids(self) -> set[UUID]:
+    def all_places(self) -> list[Place]:
+        """Of every map."""
         maps = (self.everybody, *self.own.values())
-        return {place.shared.unit.uuid for one in maps for place in one.values()}
+        return [place for one in maps for place in one.values()]
 
     def show_changes(self) -> None:
         for (_, initiator), view in self.views.items():
@@ -184,5 +203,5 @@ class Export:
     def drop_unused(self) -> None:
         for key, view in list(self.views.items()):
             if not view.drop_ended():
-                view.close()
+                view.withdraw()
                 del self.views[key]

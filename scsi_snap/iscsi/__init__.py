@@ -5,6 +5,7 @@ native transport, a discovery session stays in `discovery` to its end. Everythin
 is sans-IO: bytes in, bytes and outcomes out.
 
     limits errors status        bounds; what may fail; the status codes of a Login Response
+    refusals                    how a login ends without a session
     names                       iSCSI names
     pdu framing digest          PDUs, PDUs out of a byte stream, CRC-32C
     text keys negotiation       key=value text, the one table of keys, the rules over it

@@ -37,11 +37,9 @@ from scsi_snap.iscsi.chap import Challenges, ChapCredentials, ChapTarget
 from scsi_snap.iscsi.directory import (
     NexusKey,
     PortalAddress,
-    Redirect,
     SessionLookup,
     TargetDescription,
     TargetDirectory,
-    spelled,
 )
 from scsi_snap.iscsi.errors import InvalidName, LoginRefused, ProtocolError
 from scsi_snap.iscsi.framing import PduReader
@@ -51,6 +49,7 @@ from scsi_snap.iscsi.names import normalise
 from scsi_snap.iscsi.negotiation import Negotiation
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.iscsi.pdu import LoginRequest, LoginResponse, Pdu
+from scsi_snap.iscsi.refusals import moved, no_session, protocol_error, unauthenticated
 from scsi_snap.iscsi.status import LoginStatus
 from scsi_snap.iscsi.text import Pairs, TextAssembler, encode_text
 
@@ -213,7 +212,7 @@ class Login:
         self._check_header(pdu)
         if self._unsent_text:
             if pdu.data or pdu.continues:
-                raise _error("new text before all of our answer was fetched")
+                raise protocol_error("new text before all of our answer was fetched")
             return self._send_or_conclude(pdu)
         pairs = self._assembler.add(pdu.data, continues=pdu.continues)
         if pairs is None:
@@ -232,19 +231,19 @@ class Login:
     def _check_header(self, request: LoginRequest) -> None:
         self._requests += 1
         if self._requests > MAX_LOGIN_REQUESTS:
-            raise _error(f"more than {MAX_LOGIN_REQUESTS} Login Requests")
+            raise protocol_error(f"more than {MAX_LOGIN_REQUESTS} Login Requests")
         if request.version_min > _VERSION:
             raise LoginRefused(
                 LoginStatus.UNSUPPORTED_VERSION,
                 f"version {request.version_min} or later is asked for; this is {_VERSION}",
             )
         if request.transit and request.continues:
-            raise _error("T and C bit in one request")
+            raise protocol_error("T and C bit in one request")
         first = self._first = self._first or request
         if (request.isid, request.tsih, request.cid) != (first.isid, first.tsih, first.cid):
-            raise _error("ISID, TSIH or CID changed within a login")
+            raise protocol_error("ISID, TSIH or CID changed within a login")
         if self._step(request) is None:
-            raise _error(
+            raise protocol_error(
                 f"CSG {request.current_stage}, T {request.transit:d}, NSG {request.next_stage} "
                 f"in state {self.state.value}"
             )
@@ -310,7 +309,7 @@ class Login:
         self._negotiation.discovery = self._is_discovery(keys)
         if self._negotiation.discovery:
             if request.tsih:
-                raise _no_session(request)
+                raise no_session(request.tsih)
             target = None
         else:
             target = self._target(keys, initiator_name)
@@ -325,7 +324,7 @@ class Login:
         try:
             return normalise(keys["InitiatorName"])
         except InvalidName as error:
-            raise _error(f"InitiatorName: {error}") from None
+            raise protocol_error(f"InitiatorName: {error}") from None
 
     def _is_discovery(self, keys: dict[str, str]) -> bool:
         session_type = keys.get("SessionType")
@@ -354,23 +353,11 @@ class Login:
                 LoginStatus.AUTHORIZATION_FAILURE,
                 f"{initiator_name} may not log in to {target_name}",
             )
-        self._follow(target.redirect)
+        here, to = self._connected_to, target.redirect
+        # Whoever has come to where the redirection leads is where it is to be.
+        if to is not None and (to.host, to.port) != (here.host, here.port):
+            raise moved(to)
         return target
-
-    def _follow(self, redirect: Redirect | None) -> None:
-        """Sends the initiator on, unless this is where it is to be (11.13.5). The address of a
-        redirection has no portal group tag (13.8)."""
-        here = self._connected_to
-        if redirect is None or (redirect.host, redirect.port) == (here.host, here.port):
-            return
-        address = spelled(redirect.host, redirect.port)
-        raise LoginRefused(
-            LoginStatus.TARGET_MOVED_PERMANENTLY
-            if redirect.permanent
-            else LoginStatus.TARGET_MOVED_TEMPORARILY,
-            f"sent on to {address}",
-            (("TargetAddress", address),),
-        )
 
     def _check_still_there(self) -> None:
         identity = self._identity
@@ -394,7 +381,7 @@ class Login:
             return
         found = self._sessions.find(key)
         if found is None or found[0] != request.tsih:
-            raise _no_session(request)
+            raise no_session(request.tsih)
         if found[1] == request.cid:
             raise LoginRefused(
                 LoginStatus.CANNOT_INCLUDE_IN_SESSION,
@@ -435,9 +422,9 @@ class Login:
         answers += self._negotiation.handle(others, Use.SECURITY)
         if chap_pairs:
             if len(dict(chap_pairs)) != len(chap_pairs):
-                raise _error("a CHAP key twice in one request")
+                raise protocol_error("a CHAP key twice in one request")
             if self._chap is None:
-                raise _unauthenticated("CHAP keys where CHAP was not agreed")
+                raise unauthenticated("CHAP keys where CHAP was not agreed")
             answers += self._chap.handle(chap_pairs)
         return answers
 
@@ -446,7 +433,7 @@ class Login:
         credentials = self._credentials
         method = "None" if credentials is None else "CHAP"
         if method not in offered:
-            raise _unauthenticated(f"{method} is not among AuthMethod={','.join(offered)[:80]}")
+            raise unauthenticated(f"{method} is not among AuthMethod={','.join(offered)[:80]}")
         if credentials is not None:
             self._chap = ChapTarget(credentials, self._random_bytes, self._challenges)
         return method
@@ -456,12 +443,12 @@ class Login:
         if self._credentials is None:
             return True
         if self._chap is None:
-            raise _unauthenticated("authentication is required, and none was begun")
+            raise unauthenticated("authentication is required, and none was begun")
         return self._chap.done
 
     def _negotiate_operational(self, pairs: Pairs) -> Pairs:
         if not self._may_leave_security():
-            raise _unauthenticated("authentication is required, and was not finished")
+            raise unauthenticated("authentication is required, and was not finished")
         answers = self._negotiation.handle(pairs, Use.OPERATIONAL)
         if not self.discovery and _OUR_LIMIT not in self._negotiation.sent:
             answers += self._sent([(_OUR_LIMIT, _ours(_OUR_LIMIT))])
@@ -508,18 +495,3 @@ def _ours(name: str) -> str:
     value = KEYS[name].ours
     assert value is not None
     return value
-
-
-def _error(reason: str) -> LoginRefused:
-    return LoginRefused(LoginStatus.INITIATOR_ERROR, reason)
-
-
-def _unauthenticated(reason: str) -> LoginRefused:
-    return LoginRefused(LoginStatus.AUTHENTICATION_FAILURE, reason)
-
-
-def _no_session(request: LoginRequest) -> LoginRefused:
-    return LoginRefused(
-        LoginStatus.SESSION_DOES_NOT_EXIST,
-        f"no session with TSIH {request.tsih} between these ends",
-    )

@@ -101,6 +101,7 @@ class LogicalUnit:
         self._readiness: Final = Readiness()
         self._reservations: Final = UnitReservations(store or NoStore())
         self._gates: Final = Gates()
+        self._target_ports: tuple[TargetPort, ...] = ()
         self.copy_results: Final = CopyResults()
         self.background: Final = Background(self._background_changed)
         self.sanitizer: Final = Sanitizer.of(self.medium, eraser, self.background)
@@ -290,9 +291,15 @@ class LogicalUnit:
         return self._reservations.lost
 
     def target_ports(self) -> list[TargetPort]:
-        """Every target port that shows the unit."""
+        """Every target port that shows the unit, whether anybody is logged in there or not."""
         with self._lock:
-            return list(dict.fromkeys(mapping.port for mapping in self._gates.places()))
+            here = (mapping.port for mapping in self._gates.places())
+            return list(dict.fromkeys([*self._target_ports, *here]))
+
+    def set_target_ports(self, ports: Iterable[TargetPort]) -> None:
+        """Names the ports at which a nexus would find the unit."""
+        with self._lock:
+            self._target_ports = tuple(ports)
 
     def initiator_ports(self) -> set[InitiatorPort]:
         """Every initiator port that is here or registered."""
@@ -503,6 +510,11 @@ class LogicalUnit:
             self._reservations.forget_mapping(mapping)
             self._gates.remove(mapping)
             self._tell(self._attentions.known())
+
+    def withdrawn(self, mapping: Mapping) -> None:
+        """The place is gone, which no nexus has any more; it may come back."""
+        with self._lock:
+            self._gates.remove(mapping)
 
     @contextmanager
     def _changed(self) -> Iterator[None]:

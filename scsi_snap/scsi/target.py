@@ -64,6 +64,16 @@ class Target:
             unit.unmapped(mapping)
         self._tell_luns_changed(self._places)
 
+    def withdraw(self) -> None:
+        """The port is no longer there, and no nexus is; the units stay what they are, and who
+        comes back to them by another such port has only lost a nexus.
+        """
+        with self._changing:
+            assert not self._nexuses
+            for mapping, unit in self._places.values():
+                unit.withdrawn(mapping)
+            self._places = MappingProxyType({})
+
     def _tell_luns_changed(self, places: _Places) -> None:
         for mapping, unit in places.values():
             unit.luns_changed(mapping)

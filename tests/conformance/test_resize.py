@@ -96,6 +96,7 @@ def test_a_session_is_told_of_the_new_capacity(disk: Disk) -> None:
     disk.daemon("volume", "resize", disk.volume, "100MiB")
     assert capacity()[:2] == (CHECK_CONDITION, bytes([0x2A, 0x09]))
     assert capacity() == (0, b"", 100 * MIB // 512 - 1)
+    assert wire.events == [(0, 0x2A, 0x09)], "an Async Message came before"
     disk.daemon("volume", "resize", disk.volume, "100MiB")
     assert capacity()[0] == 0, "the same size is no news"
     wire.close()

@@ -49,10 +49,10 @@ class Recorder:
         self._acting = asyncio.get_running_loop().create_task(act())
 
 
-def run(tmp_path: Path, disks: Disks, verbs: Callable[[Service], object], listen: str) -> Recorder:
+def run(tmp_path: Path, disks: Disks, verbs: Callable[[Service], object], *listen: str) -> Recorder:
     recorder = Recorder(verbs)
     data_path = FakeDataPath(disks)
-    options = Options(tmp_path / "state", [listen], tmp_path / "control.sock")
+    options = Options(tmp_path / "state", listen, tmp_path / "control.sock")
     try:
         asyncio.run(serve(options, lambda: data_path, recorder.make, recorder.announce))
     finally:
@@ -81,6 +81,36 @@ def test_everything_is_there_in_the_next_life(tmp_path: Path) -> None:
     (line,) = recorder.lines
     assert line.startswith("scsi-snap: ready") and str(tmp_path / "control.sock") in line
     run(tmp_path, disks, second, "127.0.0.1:0")
+
+
+def test_several_addresses_are_listened_on_and_told(tmp_path: Path) -> None:
+    """Those of --listen and those on record; one on record that is taken is an event."""
+    made: list[str] = []
+
+    def first(service: Service) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        made.append(service.portals.create(address, 2).view.address)
+
+    def second(service: Service) -> None:
+        found = {one.address: one for one in service.portals.all()}
+        assert len(found) == 3 and found[made[0]].portal_group_tag == 2
+        assert [one.on_record for one in found.values()].count(True) == 1
+        assert service.events.after(0) == []
+
+    def third(service: Service) -> None:
+        (portal,) = service.portals.all()
+        assert (portal.address, portal.state) == (made[0], "unavailable")
+        (event,) = service.events.after(0)
+        assert event.kind == "portal-unavailable" and made[0] in event.message
+
+    run(tmp_path, Disks(), first, "127.0.0.1:0")
+    (line,) = run(tmp_path, Disks(), second, "127.0.0.1:0", "127.0.0.1:0").lines
+    assert line.count("127.0.0.1:") == 3 and made[0] in line
+    host, port = made[0].split(":")
+    with socket.create_server((host, int(port))):
+        (line,) = run(tmp_path, Disks(), third).lines
+    assert "no address" in line
 
 
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ VOLUMES = st.sampled_from(["a", "b"])
 SNAPSHOTS = st.sampled_from(["x", "y"])
 TARGETS = st.sampled_from(["iqn.2026-11.org.example:one", "iqn.2026-11.org.example:two"])
 LUNS = st.integers(0, 2)
+INITIATORS = st.sampled_from([f"iqn.2026-11.org.example:{name}" for name in ("alice", "bob")])
 
 
 @dataclass
@@ -41,6 +42,8 @@ class ServiceMachine(RuleBasedStateMachine):
         self.controller = Controller.start(Path(self._directory.name) / "state", Disks())
         self.pools: dict[str, _ModelPool] = {}
         self.targets: dict[str, dict[int, str]] = {}
+        self.own: dict[tuple[str, int, str], str] = {}
+        """Target, LUN and initiator to what is at that LUN for it alone."""
         # Begun with something to refuse, so that short runs reach what is forbidden.
         self.create_pool("tank")
         self.create_volume("tank", "a")
@@ -67,9 +70,13 @@ class ServiceMachine(RuleBasedStateMachine):
         """Whether some LUN shows what is called `prefix`, or something in it."""
         return any(
             name == prefix or name.startswith((f"{prefix}/", f"{prefix}@"))
-            for luns in self.targets.values()
+            for luns in (*self.targets.values(), self.own)
             for name in luns.values()
         )
+
+    def owners(self, iqn: str, lun: int) -> dict[str, str]:
+        """Whose that LUN is, and what each has there."""
+        return {key[2]: name for key, name in self.own.items() if key[:2] == (iqn, lun)}
 
     def volume(self, pool: str, volume: str) -> dict[str, set[int]] | None:
         found = self.pools.get(pool)
@@ -167,6 +174,7 @@ class ServiceMachine(RuleBasedStateMachine):
         error = None if iqn in self.targets else NotFound
         self.expect(error, self.controller.service.targets.delete, iqn)
         self.targets.pop(iqn, None)
+        self.own = {key: name for key, name in self.own.items() if key[0] != iqn}
 
     @rule(iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, snapshot=st.none() | SNAPSHOTS)
     def map_lun(self, iqn: str, lun: int, pool: str, volume: str, snapshot: str | None) -> None:
@@ -176,17 +184,39 @@ class ServiceMachine(RuleBasedStateMachine):
         error: type[ScsiSnapError] | None = None
         if there is None or (snapshot and snapshot not in there) or luns is None:
             error = NotFound
-        elif luns.get(lun, name) != name:
+        elif luns.get(lun, name) != name or self.owners(iqn, lun):
             error = Exists
         self.expect(error, self.controller.service.targets.map, iqn, lun, parse_backing(name))
         if luns is not None and error is None:
             luns[lun] = name
 
+    @rule(iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, initiator=INITIATORS)
+    def map_own_lun(self, iqn: str, lun: int, pool: str, volume: str, initiator: str) -> None:
+        name = f"{pool}/{volume}"
+        error: type[ScsiSnapError] | None = None
+        if self.volume(pool, volume) is None or iqn not in self.targets:
+            error = NotFound
+        elif lun in self.targets[iqn] or self.own.get((iqn, lun, initiator), name) != name:
+            error = Exists
+        verb = self.controller.service.targets.map
+        self.expect(error, verb, iqn, lun, parse_backing(name), [initiator])
+        if error is None:
+            self.own[iqn, lun, initiator] = name
+
     @rule(iqn=TARGETS, lun=LUNS)
     def unmap_lun(self, iqn: str, lun: int) -> None:
-        error = None if lun in self.targets.get(iqn, {}) else NotFound
+        owners = self.owners(iqn, lun)
+        error = None if owners or lun in self.targets.get(iqn, {}) else NotFound
         self.expect(error, self.controller.service.targets.unmap, iqn, lun)
         self.targets.get(iqn, {}).pop(lun, None)
+        for initiator in owners:
+            del self.own[iqn, lun, initiator]
+
+    @rule(iqn=TARGETS, lun=LUNS, initiator=INITIATORS)
+    def unmap_own_lun(self, iqn: str, lun: int, initiator: str) -> None:
+        error = None if (iqn, lun, initiator) in self.own else NotFound
+        self.expect(error, self.controller.service.targets.unmap, iqn, lun, [initiator])
+        self.own.pop((iqn, lun, initiator), None)
 
     @rule(cleanly=st.booleans())
     def restart(self, cleanly: bool) -> None:
@@ -216,8 +246,16 @@ class ServiceMachine(RuleBasedStateMachine):
             for target, map_ in self.targets.items()
             for lun, name in map_.items()
         }
-        assert {(one.target, one.lun): one.backing for one in service.targets.luns()} == luns
-        assert all(one.state == "mapped" for one in service.targets.luns())
+        listed = service.targets.luns()
+        everybodys = [one for one in listed if not one.initiators]
+        assert {(one.target, one.lun): one.backing for one in everybodys} == luns
+        own = [
+            ((one.target, one.lun, initiator), one.backing)
+            for one in listed
+            for initiator in one.initiators
+        ]
+        assert dict(own) == self.own and len(own) == len(self.own)
+        assert all(one.state == "mapped" for one in listed)
 
     @invariant()
     def initiators_see_what_is_listed(self) -> None:
@@ -228,6 +266,7 @@ class ServiceMachine(RuleBasedStateMachine):
         seen = {key: unit.backing for key, unit in exporter.units.items()}
         listed = {(t, lun): name for t, luns in self.targets.items() for lun, name in luns.items()}
         assert seen == listed
+        assert {key: unit.backing for key, unit in exporter.own.items()} == self.own
 
     @invariant()
     def diffs_are_what_was_written(self) -> None:

@@ -134,3 +134,21 @@ def test_errors_say_what_to_do_next(
     first, second = result.stderr.splitlines()
     assert first.startswith("error: ") and message in first
     assert second.startswith("  ") and hint in second
+
+
+@pytest.mark.parametrize(
+    ("options", "listen"),
+    [
+        ("", ["127.0.0.1:3260"]),
+        ("--listen :1 --listen [::1]:2", [":1", "[::1]:2"]),
+        ("--no-listen", []),
+    ],
+)
+def test_where_the_daemon_listens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str, listen: list[str]
+) -> None:
+    found: dict[str, object] = {}
+    monkeypatch.setattr("scsi_snap.api.daemon.run", lambda **given: found.update(given))
+    result = Shell(tmp_path / "socket").run(f"daemon --state {tmp_path} {options}")
+    assert result.exit_code == 0, result.output
+    assert list(found["listen"]) == listen  # type: ignore[call-overload]

@@ -18,6 +18,7 @@ FIRST_BURST_BYTES = 4096
 MAX_BURST_BYTES = 8192
 ANSWER_SECONDS = 60
 COMMAND, DATA_OUT, RESPONSE, DATA_IN, R2T = 0x01, 0x05, 0x21, 0x25, 0x31
+ASYNC_MESSAGE, SCSI_EVENT = 0x32, 0
 FINAL, READ, WRITE, SIMPLE, HAS_STATUS, RESIDUAL_BITS = 0x80, 0x40, 0x20, 0x01, 0x01, 0x1E
 
 PARAMETERS = SessionParameters(
@@ -79,6 +80,8 @@ class Wire:
         self._socket = connection
         self._cmd_sn = itertools.count(cmd_sn)
         self._exp_stat_sn = exp_stat_sn
+        self.events: list[tuple[int, int, int]] = []
+        """LUN and additional sense of each SCSI event that came between (RFC 7143, 11.9)."""
 
     def close(self) -> None:
         self._socket.close()
@@ -132,11 +135,18 @@ class Wire:
         self._socket.sendall(bytes(header) + data + bytes(-len(data) % 4))
 
     def _receive(self) -> tuple[bytes, bytes]:
-        header = self._exactly(BHS_BYTES)
-        length = int.from_bytes(header[5:8], "big")
-        data = self._exactly(length + -length % 4)[:length]
+        header, data = self._pdu()
+        while header[0] == ASYNC_MESSAGE and header[36] == SCSI_EVENT:
+            sense = data[2 : 2 + int.from_bytes(data[:2], "big")]
+            self.events.append((header[9], sense[12], sense[13]))
+            header, data = self._pdu()
         assert header[0] in (RESPONSE, DATA_IN, R2T), header.hex()
         return header, data
+
+    def _pdu(self) -> tuple[bytes, bytes]:
+        header = self._exactly(BHS_BYTES)
+        length = int.from_bytes(header[5:8], "big")
+        return header, self._exactly(length + -length % 4)[:length]
 
     def _exactly(self, length: int) -> bytes:
         received = b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from scsi_snap.inventory.exporter import Unit
@@ -66,6 +66,8 @@ class Path:
     native: FakeNativeTarget
     session: FakeNativeSession
     reader: asyncio.StreamReader
+    begun_with: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """By LUN, what was pending there."""
 
     def execute(self, lun: int, cdb: bytes, data_out: bytes = b"") -> tuple[int, bytes, bytes]:
         """Status, sense data, Data-In."""
@@ -153,7 +155,7 @@ class Exporting:
                 made = Path(number, command_set, native, session, reader)
                 for number in map(lun_address.decode, command_set.luns()):
                     assert number is not None
-                    made.attentions(number)
+                    made.begun_with[number] = made.attentions(number)
                 return made
         raise AssertionError("no view has the session")
 

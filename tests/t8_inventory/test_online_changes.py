@@ -18,13 +18,12 @@ from tests.t7_iscsi.initiator import CMD_SN, DISK, request
 from tests.t8_inventory.exporting import free_address
 
 ALICE, BOB = "iqn.2026-11.org.example:alice", "iqn.2026-11.org.example:bob"
-ASYNC_MESSAGE, SCSI_EVENT = 0x32, 0
 REPORT_LUNS = bytes([0xA0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0])
 LUNS_CHANGED = (0x3F, 0x0E)
 
 
 class Session(Wire):
-    """A session that keeps the Async Messages which come between."""
+    """A session that logs in by itself."""
 
     def __init__(self, address: str, initiator: str) -> None:
         host, port = address.split(":")
@@ -36,19 +35,6 @@ class Session(Wire):
             reader.receive(connection.recv(4096))
         assert isinstance(answer, LoginResponse) and answer.status == 0
         super().__init__(connection, CMD_SN, answer.stat_sn + 1)
-        self.events: list[tuple[int, int, int]] = []
-
-    def _receive(self) -> tuple[bytes, bytes]:
-        while True:
-            header = self._exactly(wire.BHS_BYTES)
-            length = int.from_bytes(header[5:8], "big")
-            data = self._exactly(length + -length % 4)[:length]
-            if header[0] != ASYNC_MESSAGE:
-                return header, data
-            assert header[36] == SCSI_EVENT
-            # RFC 7143, 11.9.4: the sense data behind their length.
-            sense = data[2 : 2 + int.from_bytes(data[:2], "big")]
-            self.events.append((header[9], sense[12], sense[13]))
 
     def attentions(self, lun: int = 0) -> list[tuple[int, int]]:
         """Every unit attention that is pending there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scsi_snap.inventory.records import PortalRecord, PortRecord
+from scsi_snap.inventory.records import PortalRecord, PortRecord, TargetRecord
 from scsi_snap.scsi.identity import Identity, Personality
 from tests.t7_iscsi.initiator import DISK, INITIATOR
 from tests.t8_inventory.exporting import (
@@ -30,6 +30,7 @@ from tests.t8_inventory.exporting import (
 
 ALICE, BOB = f"{INITIATOR}.alice", f"{INITIATOR}.bob"
 LUNS_CHANGED, CAPACITY_CHANGED = (0x3F, 0x0E), (0x2A, 0x09)
+POWER_ON, NEXUS_LOSS = (0x29, 0x00), (0x29, 0x07)
 BOTH = replace(RECORD, ports=(PortRecord(1, 11), PortRecord(2, 12)))
 
 
@@ -196,6 +197,49 @@ def test_a_unit_keeps_its_state_while_nobody_is_logged_in() -> None:
         assert (await at.path()).native.units[0][0] == number
 
     exporting(run)
+
+
+def test_who_comes_back_is_told_of_the_nexus_loss_alone() -> None:
+    """SAM-5, 6.3: a view that is dropped meanwhile changes nothing of that."""
+
+    async def run(at: Exporting) -> None:
+        at.exporter.map(DISK, 0, unit())
+        first = await at.path()
+        at.exporter.close_session(first.number)
+        await at.verb(at.exporter.housekeep)
+        assert first.native.luns == {}
+        again = await at.path()
+        assert again.native is not first.native
+        assert (first.begun_with[0], again.begun_with[0]) == ([POWER_ON], [NEXUS_LOSS])
+
+    exporting(run)
+
+
+def test_a_unit_knows_every_port_that_leads_to_it_logged_in_or_not() -> None:
+    """What ALL_TG_PT registers, and REPORT TARGET PORT GROUPS lists (SPC-5)."""
+
+    async def run(at: Exporting) -> None:
+        at.exporter.set_target(TargetRecord(f"{DISK}2", "id", ports=(PortRecord(1, 13),)))
+        at.exporter.map(DISK, 0, unit(), (ALICE,))
+        shared = at.exporter._units.find(VOLUME)
+        assert shared is not None
+
+        def numbers() -> list[int]:
+            ports = shared.logical_unit.target_ports()
+            return sorted(port.relative_identifier for port in ports)
+
+        assert numbers() == [11, 12]
+        await at.path(ALICE)
+        at.exporter.map(f"{DISK}2", 5, unit())
+        assert numbers() == [11, 12, 13]
+        at.exporter.set_target(replace(BOTH, ports=BOTH.ports[:1]))
+        assert numbers() == [11, 13]
+        at.exporter.unmap(f"{DISK}2", 5)
+        assert numbers() == [11]
+        at.exporter.unmap(DISK, 0)
+        assert at.exporter._units.find(VOLUME) is None
+
+    exporting(run, record=BOTH)
 
 
 def test_a_changed_personality_reaches_every_view_of_the_unit() -> None:
