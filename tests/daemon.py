@@ -34,12 +34,13 @@ class VerbFailedError(Exception):
 class Daemon:
     """`with Daemon(directory) as daemon:` runs it and stops it cleanly."""
 
-    def __init__(self, directory: Path, *listen: str) -> None:
+    def __init__(self, directory: Path, *listen: str, options: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.state = directory / "state"
         # A Unix socket's path has at most 107 bytes; test directories have long names.
         self._runtime = Path(tempfile.mkdtemp(prefix="scsi-snap-"))
         self.socket = self._runtime / "control.sock"
+        self._options = options
         self.addresses = list(listen or ["127.0.0.1:0"])
         self.log_path = directory / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,6 +65,7 @@ class Daemon:
         """Starts it and waits for the line that says it is ready."""
         assert self._process is None, "the daemon runs already"
         arguments = ["--state", self.state, "--socket", self.socket]
+        arguments += self._options
         arguments += [word for address in self.addresses for word in ("--listen", address)]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

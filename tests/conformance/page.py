@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conformance.libiscsi_suite import Report, Unit, run_all
+from tests.conformance.libiscsi_suite import NOT_APPLICABLE, Report, Unit, run_all
 
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 HEAD = """\
@@ -17,7 +17,8 @@ HEAD = """\
 
 Every test of libiscsi's `iscsi-test-cu` (Debian's libiscsi-bin), on a logical unit of each
 personality and, in the same run, on Debian's tgt. *skipped*: the test says that it, or a part of
-it, does not apply. Written by `make conformance`; `make test` runs our columns again and compares.
+it, does not apply. *n/a*: it must write to pass, and a unit that is write protected refuses.
+Written by `make conformance`; `make test` runs our columns again and compares.
 
 """
 Columns = Mapping[str, Mapping[str, Report]]
@@ -29,7 +30,7 @@ def table(found: Columns) -> list[str]:
     lines = [_row(["test", *kinds]), _row(["---"] * (len(kinds) + 1))]
     names = list(next(iter(found.values())))
     lines += [_row([name, *(found[kind][name].result for kind in kinds)]) for name in names]
-    for result in ("passed", "skipped", "failed"):
+    for result in ("passed", "skipped", NOT_APPLICABLE, "failed"):
         counts = [sum(each.result == result for each in found[kind].values()) for kind in kinds]
         lines.append(_row([f"**{result}**", *map(str, counts)]))
     return lines

@@ -14,10 +14,7 @@ from tests.conformance.personalities import PERSONALITIES, units
 
 pytestmark = pytest.mark.conformance
 
-CANNOT_RUN = {
-    "Sanitize.CryptoErase": "volumes are not encrypted",
-    "Sanitize.CryptoEraseReserved": "volumes are not encrypted",
-}
+CANNOT_RUN = {"Sanitize.CryptoErase": "volumes are not encrypted"}
 Results = dict[str, dict[str, Report]]
 
 
