@@ -62,6 +62,9 @@ format: $(INSTALLED) | toolchain ## put every file in its format
 docs: $(INSTALLED) ## write the pages that are made from tables in the code
 	$(BIN)/python scripts/generate_docs.py
 
+conformance: $(INSTALLED) | bench-tools ## libiscsi's suite on every kind of unit and on tgt: docs/conformance.md
+	$(BIN)/python -m tests.conformance.page
+
 fuzz: $(VENV)/fuzz | toolchain ## search what reads bytes from outside, FUZZ_SECONDS each (60)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
@@ -117,5 +120,5 @@ $(VENV)/fuzz: $(VENV)/installed
 	$(BIN)/pip install --quiet 'atheris >= 2.3'
 	touch $@
 
-.PHONY: help demo test test-rust test-python check format docs fuzz bench bench-quick wheel clean \
+.PHONY: help demo test test-rust test-python check format docs conformance fuzz bench bench-quick wheel clean \
 	toolchain system tools bench-tools

@@ -123,6 +123,11 @@ class Tgt(Contender):
         self.iscsi = (portal, IQN, 1)
         self.url = f"iscsi://{portal}/{IQN}/1"
 
+    def make_thin(self) -> None:
+        """Offers UNMAP, which tgt does not do unasked."""
+        options = ["--tid", "1", "--lun", "1", "--params", "thin_provisioning=1"]
+        self._must("update", "logicalunit", *options)
+
     def stop(self) -> None:
         if self.pid:
             self.pid = 0

@@ -2,8 +2,8 @@
 
 The CLI's verbs run in the caller's process: to start Python for each takes longer than they do.
 
-Everything lives in one directory; the portal takes a free port of the loopback address and keeps
-the one it got over restarts, so that an initiator finds it again.
+Everything lives in one directory; portals take free ports of the loopback address and keep those
+they got over restarts, so that an initiator finds them again.
 """
 
 import json
@@ -34,13 +34,14 @@ class VerbFailedError(Exception):
 class Daemon:
     """`with Daemon(directory) as daemon:` runs it and stops it cleanly."""
 
-    def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, directory: Path, *listen: str, options: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.state = directory / "state"
         # A Unix socket's path has at most 107 bytes; test directories have long names.
         self._runtime = Path(tempfile.mkdtemp(prefix="scsi-snap-"))
         self.socket = self._runtime / "control.sock"
-        self.address = listen
+        self._options = options
+        self.addresses = list(listen or ["127.0.0.1:0"])
         self.log_path = directory / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -63,7 +64,9 @@ class Daemon:
     def start(self) -> None:
         """Starts it and waits for the line that says it is ready."""
         assert self._process is None, "the daemon runs already"
-        arguments = ["--state", self.state, "--listen", self.address, "--socket", self.socket]
+        arguments = ["--state", self.state, "--socket", self.socket]
+        arguments += self._options
+        arguments += [word for address in self.addresses for word in ("--listen", address)]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "scsi_snap", "daemon", *map(str, arguments)],
@@ -72,9 +75,14 @@ class Daemon:
                 stderr=log,
             )
         said = self._until_ready()
-        found = re.search(r"\b127\.0\.0\.1:(\d+)\b", said)
-        assert found, f"no address of the portal in {said!r}"
-        self.address = f"127.0.0.1:{found[1]}"
+        found = re.findall(r"\b127\.0\.0\.1:\d+\b", said)
+        assert len(found) >= len(self.addresses), f"an address of a portal is not in {said!r}"
+        self.addresses = found[: len(self.addresses)]
+
+    @property
+    def address(self) -> str:
+        """Of the first portal."""
+        return self.addresses[0]
 
     def _until_ready(self) -> str:
         assert self._process is not None
@@ -144,4 +152,8 @@ class Daemon:
 
     def url(self, target: str, lun: int) -> str:
         """What libiscsi and QEMU call a logical unit."""
-        return f"iscsi://{self.address}/{target}/{lun}"
+        return self.urls(target, lun)[0]
+
+    def urls(self, target: str, lun: int) -> list[str]:
+        """The same through each portal."""
+        return [f"iscsi://{address}/{target}/{lun}" for address in self.addresses]

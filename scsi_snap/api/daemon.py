@@ -4,7 +4,6 @@ path underneath."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 from scsi_snap.api.app import make_app
@@ -15,9 +14,8 @@ from scsi_snap.errors import InternalError
 from scsi_snap.inventory.native import DataPath
 
 
-def run(state_directory: Path, listen: Sequence[str], control_socket: Path, threads: int) -> None:
+def run(options: daemon.Options, threads: int) -> None:
     """Runs until SIGTERM. Raises `ScsiSnapError` when it cannot start."""
-    options = daemon.Options(state_directory, listen, control_socket)
     asyncio.run(daemon.serve(options, lambda: load_data_path(threads), make_face, announce))
 
 

@@ -46,6 +46,8 @@ class VolumeSet(_Request):
     default."""
 
     provisioning: str | None = Field(None, description="thin or full; of a volume being made")
+    deallocation: str | None = Field(None, description="any, unmap or write-same; as above")
+    physical_block: str | None = Field(None, description="512 or 4096; as above")
     read_only: bool | None = None
     removable: bool | None = None
     vendor: str | None = Field(None, description="up to 8 ASCII characters")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from math import inf
 from pathlib import Path
 
 import click
 
 from scsi_snap.cli import completion, render
+from scsi_snap.cli.arguments import Size
 from scsi_snap.cli.context import (
     client,
     json_option,
@@ -31,8 +33,20 @@ from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
 )
 @click.option("--no-listen", is_flag=True, help="Only at the portals of `portal create`.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of the data path; one per core.")
+@click.option(
+    "--erase-rate",
+    type=Size(),
+    metavar="SIZE",
+    help="What FORMAT UNIT and SANITIZE do in a second, of each disk.  [default: all they can]",
+)
 @socket_option
-def daemon(state: Path, listen: tuple[str, ...], no_listen: bool, threads: int | None) -> None:
+def daemon(
+    state: Path,
+    listen: tuple[str, ...],
+    no_listen: bool,
+    threads: int | None,
+    erase_rate: int | None,
+) -> None:
     """Run the controller until SIGTERM.
 
     \b
@@ -42,15 +56,16 @@ def daemon(state: Path, listen: tuple[str, ...], no_listen: bool, threads: int |
     """
     # Imported here: the web framework and the data path would slow every other command.
     from scsi_snap.api.daemon import run
+    from scsi_snap.control.daemon import Options
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    control_socket = socket_path(click.get_current_context())
-    run(
+    options = Options(
         state_directory=state.absolute(),
         listen=() if no_listen else listen,
-        control_socket=control_socket.absolute(),
-        threads=threads or os.cpu_count() or 1,
+        control_socket=socket_path(click.get_current_context()).absolute(),
+        erase_bytes_per_s=erase_rate or inf,
     )
+    run(options, threads or os.cpu_count() or 1)
 
 
 @click.command()

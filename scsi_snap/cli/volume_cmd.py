@@ -54,6 +54,20 @@ def _name_options(command: Decorated) -> Decorated:
     shell_complete=completion.one_of("thin", "full"),
     help="thin: UNMAP gives blocks back; full: their space is set aside.",
 )
+@click.option(
+    "--deallocation",
+    default="any",
+    show_default=True,
+    shell_complete=completion.one_of("any", "unmap", "write-same"),
+    help="What gives blocks back: UNMAP, WRITE SAME with UNMAP, or any of them.",
+)
+@click.option(
+    "--physical-block",
+    default="4096",
+    show_default=True,
+    shell_complete=completion.one_of("512", "4096"),
+    help="What the disk says it writes as one: 512 or 4096 bytes.",
+)
 @click.option("--read-only", is_flag=True, help="Initiators may not write.")
 @click.option("--removable", is_flag=True, help="Its medium can be ejected and loaded.")
 @_name_options
@@ -167,6 +181,8 @@ def show(name: str, as_json: bool) -> None:
         ("store", store),
         ("policy", found["policy"]),
         ("provisioning", found["provisioning"]),
+        ("deallocation", found["deallocation"]),
+        ("physical block", render.size(found["physical_block_bytes"])),
         ("access", "read-only" if found["read_only"] else "read-write"),
         ("removable", "yes" if found["removable"] else "no"),
         ("vendor", found["vendor"]),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,8 @@ class Options:
     listen: Sequence[str]
     """ADDRESS:PORT of each portal beside those on record."""
     control_socket: Path
+    erase_bytes_per_s: float = inf
+    """The pace of FORMAT UNIT and SANITIZE, of each unit."""
 
 
 async def serve(
@@ -65,7 +68,9 @@ async def serve(
         catalog = Catalog(directory)
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
-        exporter = PortalExporter(data_path, partial(ReservationFile, directory))
+        exporter = PortalExporter(
+            data_path, partial(ReservationFile, directory), options.erase_bytes_per_s
+        )
         assembly = Assembly(catalog, data_path, exporter)
         service = Service(assembly, str(options.state_directory), _now_ms)
         undo.push_async_callback(asyncio.to_thread, service.stop)

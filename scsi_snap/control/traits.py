@@ -9,6 +9,8 @@ from scsi_snap.inventory.personalities import Traits
 
 _HINTS = {
     "provisioning": "thin: blocks can be given back by UNMAP; full: their space is set aside",
+    "deallocation": "unmap: by UNMAP; write-same: by WRITE SAME with UNMAP; any: by both",
+    "physical_block": "512 or 4096 bytes",
     "vendor": "up to 8 printable ASCII characters; empty for the default",
     "product": "up to 16 printable ASCII characters; empty for the default",
     "serial": "up to 64 printable ASCII characters; empty for the volume's UUID",
@@ -22,6 +24,8 @@ class TraitChoices:
     """None leaves as it is; an empty text goes back to the default."""
 
     provisioning: str | None = None
+    deallocation: str | None = None
+    physical_block: str | None = None
     read_only: bool | None = None
     removable: bool | None = None
     vendor: str | None = None

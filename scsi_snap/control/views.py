@@ -67,6 +67,8 @@ class Volume:
     snapshots: int
     mapped: tuple[str, ...]
     provisioning: str
+    deallocation: str
+    physical_block_bytes: int
     read_only: bool
     removable: bool
     vendor: str

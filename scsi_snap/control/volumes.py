@@ -90,12 +90,13 @@ class VolumeVerbs:
             volume = handle.volume(name.volume)
             before = personalities.read(volume.attributes)[0]
             after = traits.applied_to(before)
-            if after.provisioning != before.provisioning:
-                raise InvalidArgument(
-                    f"{name} was made with {before.provisioning} provisioning, and stays so:"
-                    " its space was, or was not, set aside then",
-                    f"make another volume with --provisioning {after.provisioning}, and copy it",
-                )
+            for trait, was in before.for_life.items():
+                if after.for_life[trait] != was:
+                    raise InvalidArgument(
+                        f"{name} was made with {trait} {was}, and stays so: its hosts have laid out"
+                        " what is on it for that",
+                        f"make another volume with --{trait} {after.for_life[trait]}, and copy it",
+                    )
             if after == before:
                 return Unchanged(self._view(name.pool, volume))
             self._refuse_taken(after.identity(UUID(volume.id)))
@@ -178,6 +179,8 @@ def view(pool: str, volume: VolumeView, mapped: mappings.Mapped) -> views.Volume
         snapshots=len(volume.snapshots),
         mapped=mappings.labels(mapped, ""),
         provisioning="thin" if personality.thin else "full",
+        deallocation=personalities.read(volume.attributes)[0].deallocation,
+        physical_block_bytes=personality.physical_block_bytes,
         read_only=personality.read_only,
         removable=personality.removable,
         vendor=identity.vendor,

@@ -20,6 +20,8 @@ from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.scsi.identity import PRODUCT, VENDOR, Identity, Personality
 
 PROVISIONINGS = ("thin", "full")
+DEALLOCATIONS = ("any", "unmap", "write-same")
+PHYSICAL_BLOCKS = ("512", "4096")
 
 _YES = "yes"
 _ANY_UUID = UUID(int=0)
@@ -34,6 +36,8 @@ class Traits:
     """
 
     provisioning: str = "thin"
+    deallocation: str = "any"
+    physical_block: str = "4096"
     read_only: bool = False
     removable: bool = False
     vendor: str = ""
@@ -44,6 +48,11 @@ class Traits:
     def __post_init__(self) -> None:
         if self.provisioning not in PROVISIONINGS:
             raise ValueError(f"a volume is provisioned thin or full, not {self.provisioning!r}")
+        if self.deallocation not in DEALLOCATIONS:
+            words = "any, unmap or write-same"
+            raise ValueError(f"deallocation is by {words}, not {self.deallocation!r}")
+        if self.physical_block not in PHYSICAL_BLOCKS:
+            raise ValueError(f"a physical block has 512 or 4096 bytes, not {self.physical_block!r}")
         for text in (self.vendor, self.product, self.serial):
             # Hosts see fields padded with spaces: with and without, it is one name.
             if text != text.strip(" "):
@@ -68,12 +77,23 @@ class Traits:
         """Every attribute of a personality; empty ones are those to remove."""
         return {
             "provisioning": "" if self.provisioning == "thin" else self.provisioning,
+            "deallocation": "" if self.deallocation == "any" else self.deallocation,
+            "physical-block": "" if self.physical_block == "4096" else self.physical_block,
             "read-only": _YES if self.read_only else "",
             "removable": _YES if self.removable else "",
             "vendor": self.vendor,
             "product": self.product,
             "serial": self.serial,
             "naa": self.naa,
+        }
+
+    @property
+    def for_life(self) -> dict[str, str]:
+        """What is chosen when the volume is made and stays."""
+        return {
+            "provisioning": self.provisioning,
+            "deallocation": self.deallocation,
+            "physical-block": self.physical_block,
         }
 
 
@@ -106,6 +126,9 @@ def of_volume(volume: VolumeView) -> Personality:
     return Personality(
         traits.identity(UUID(volume.id)),
         thin=traits.provisioning == "thin",
+        unmap_command=traits.deallocation != "write-same",
+        unmap_by_write_same=traits.deallocation != "unmap",
+        physical_block_bytes=int(traits.physical_block),
         removable=traits.removable,
         read_only=traits.read_only,
     )

@@ -16,6 +16,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from uuid import UUID
 
 from scsi_snap import limits
@@ -61,6 +62,7 @@ class PortalExporter:
         self,
         data_path: DataPath,
         reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
+        erase_bytes_per_s: float = inf,
     ) -> None:
         self._data_path = data_path
         self._lock = threading.Lock()
@@ -69,7 +71,7 @@ class PortalExporter:
         self._table = SessionTable()
         self._challenges = Challenges()
         self._exports: dict[str, Export] = {}
-        self._units = Units(reservation_store)
+        self._units = Units(reservation_store, erase_bytes_per_s)
         self._sessions: dict[int, _Session] = {}
         self._numbers = itertools.count(1)
         self._ending = False

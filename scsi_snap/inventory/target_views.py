@@ -44,8 +44,11 @@ class Units:
     unit lives, with its mode pages and reservations, as long as a LUN is mapped to it, logged in
     or not."""
 
-    def __init__(self, reservation_store: Callable[[UUID], ReservationStore]) -> None:
+    def __init__(
+        self, reservation_store: Callable[[UUID], ReservationStore], erase_bytes_per_s: float
+    ) -> None:
         self._reservation_store = reservation_store
+        self._erase_bytes_per_s = erase_bytes_per_s
         self._shared: dict[UUID, SharedUnit] = {}
         self._numbers = itertools.count(1)
         self._troubles: list[tuple[str, str]] = []
@@ -59,6 +62,7 @@ class Units:
                 store=self._reservation_store(unit.uuid),
                 eraser=unit.eraser,
                 caretaker=unit.caretaker,
+                erase_bytes_per_s=self._erase_bytes_per_s,
             )
             lost = logical_unit.reservations_lost
             if lost is not None:

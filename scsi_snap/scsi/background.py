@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import Final
 
 from scsi_snap.scsi import limits
@@ -35,14 +36,16 @@ class Interrupted(Exception):
 class Run:
     """The work's view of its run."""
 
+    bytes_per_s: float = inf
+    """The pace to keep, so that other units get their share of the members."""
     total_bytes: int = 1
     done_bytes: int = 0
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def advance(self, length_bytes: int) -> None:
-        """So much more is done. Raises `Interrupted` where it is to end."""
+        """So much more is done; waits as the pace wants. Raises `Interrupted` where it ends."""
         self.done_bytes += length_bytes
-        if self._stopping.is_set():
+        if self._stopping.wait(length_bytes / self.bytes_per_s):
             raise Interrupted
 
     def stop(self) -> None:
@@ -60,17 +63,18 @@ class _Operation:
 
     kind: Kind
     work: Work
+    run: Run
     ended: threading.Event = field(default_factory=threading.Event)
     failure: Sense | None = None
-    run: Run = field(default_factory=Run)
     thread: threading.Thread | None = None
 
 
 class Background:
     """Of one unit. Any method from any thread."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], bytes_per_s: float = inf) -> None:
         self._changed: Final = changed
+        self._bytes_per_s: Final = bytes_per_s
         self._lock: Final = threading.Lock()
         self._operation: _Operation | None = None
         self._failed: Kind | None = None
@@ -101,7 +105,7 @@ class Background:
         Refused while another one runs. SANITIZE may follow any failure, FORMAT UNIT only its own:
         a medium that was not sanitized must not come back by being formatted.
         """
-        operation = _Operation(kind, work)
+        operation = _Operation(kind, work, Run(self._bytes_per_s))
         with self._lock:
             in_the_way = self._failed is Kind.SANITIZE and kind is not Kind.SANITIZE
             condition = self.condition()

@@ -12,7 +12,7 @@ from scsi_snap.scsi.limits import (
     WRITE_SAME_BYTES_MAX,
 )
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.provisioning import refuses_zero_count
+from scsi_snap.scsi.provisioning import can_unmap, can_unmap_by_write_same, refuses_zero_count
 from scsi_snap.scsi.thresholds import threshold_exponent
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     page[2:4] = medium.physical_block_blocks.to_bytes(2, "big")
     page[4:8] = (TRANSFER_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
     page[12:16] = (PREFETCH_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
-    if unit.unmaps:
+    if unit.unmaps and can_unmap(unit):
         page[16:20] = (UNMAP_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
         page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
+    if unit.unmaps:
         page[24:28] = medium.unmap_granularity_blocks.to_bytes(4, "big")
         # UNMAP GRANULARITY ALIGNMENT is zero, and valid: volumes begin at a physical block.
         page[28] = _UGAVALID
@@ -72,5 +73,7 @@ def logical_block_provisioning(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     """
     if not unit.unmaps:
         return bytes(4)
+    by_unmap = _LBPU if can_unmap(unit) else 0
+    by_write_same = _LBPWS | _LBPWS10 if can_unmap_by_write_same(unit) else 0
     exponent = threshold_exponent(unit.medium.block_bytes) if unit.has_thresholds else 0
-    return bytes([exponent, _LBPU | _LBPWS | _LBPWS10 | _LBPRZ, _THIN, 0])
+    return bytes([exponent, by_unmap | by_write_same | _LBPRZ, _THIN, 0])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-from scsi_snap.scsi.limits import PHYSICAL_BLOCK_BYTES_MAX, TRANSFER_BYTES_MAX
+from scsi_snap.scsi.limits import TRANSFER_BYTES_MAX
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode
 
 
@@ -126,10 +126,11 @@ FAILURES: Final[dict[str, SenseCode]] = {
 class Medium:
     """A device addressed by logical blocks."""
 
-    def __init__(self, device: BlockDevice) -> None:
+    def __init__(self, device: BlockDevice, physical_block_bytes: int) -> None:
         self._device = device
         self.block_bytes: Final = device.block_bytes
-        self.physical_block_blocks: Final = _physical_block_blocks(device)
+        # In logical blocks.
+        self.physical_block_blocks: Final = max(physical_block_bytes // device.block_bytes, 1)
         self.atomic_blocks_max: Final = self._whole_physical_blocks(device.atomic_bytes_max)
 
     def _whole_physical_blocks(self, length_bytes: int) -> int:
@@ -242,12 +243,6 @@ class Remains:
         """Erases what is not in the blocks."""
         with _failures_as(SenseCode.WRITE_ERROR, None):
             self._eraser.erase_remains()
-
-
-def _physical_block_blocks(device: BlockDevice) -> int:
-    """Logical blocks in a physical one, a power of two: what the device handles as one."""
-    physical = min(device.unmap_granularity_bytes, PHYSICAL_BLOCK_BYTES_MAX)
-    return 1 << max(physical // device.block_bytes, 1).bit_length() - 1
 
 
 @contextmanager

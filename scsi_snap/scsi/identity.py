@@ -67,6 +67,12 @@ class Personality:
     identity: Identity
     thin: bool = True
     """Blocks can be deallocated; else fully provisioned."""
+    unmap_command: bool = True
+    """Where thin: UNMAP deallocates (LBPU)."""
+    unmap_by_write_same: bool = True
+    """Where thin: WRITE SAME with UNMAP deallocates (LBPWS, LBPWS10). One of the two does."""
+    physical_block_bytes: int = 4096
+    """What the unit says is written as one; not less than a logical block."""
     removable: bool = False
     """The medium can be ejected and loaded (RMB)."""
     read_only: bool = False

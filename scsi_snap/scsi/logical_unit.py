@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from scsi_snap.scsi import opcodes
@@ -78,6 +79,7 @@ class LogicalUnit:
         store: ReservationStore | None = None,
         eraser: MediumEraser | None = None,
         caretaker: Caretaker | None = None,
+        erase_bytes_per_s: float = inf,
     ) -> None:
         """`store` keeps what persists of reservations, `caretaker` other things; without them
         nothing does. Without an eraser the unit has no SANITIZE; with one it goes on with what is
@@ -85,7 +87,7 @@ class LogicalUnit:
         """
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
-        self.medium: Final = Medium(device)
+        self.medium: Final = Medium(device, personality.physical_block_bytes)
         self.personality = personality
         self.care: Final = Care(caretaker or Nobody())
         self.statistics: Final = Statistics(device)
@@ -103,7 +105,7 @@ class LogicalUnit:
         self._gates: Final = Gates()
         self._target_ports: tuple[TargetPort, ...] = ()
         self.copy_results: Final = CopyResults()
-        self.background: Final = Background(self._background_changed)
+        self.background: Final = Background(self._background_changed, erase_bytes_per_s)
         self.sanitizer: Final = Sanitizer.of(self.medium, eraser, self.background)
         self._commands: Final = opcodes.offered_by(self)
 

@@ -22,12 +22,17 @@ _DESCRIPTOR_BYTES = 16
 
 def can_unmap(unit: "LogicalUnit") -> bool:
     """Whether a unit has UNMAP. One whose medium is write protected has, and refuses it as that."""
-    return unit.personality.thin
+    return unit.personality.thin and unit.personality.unmap_command
+
+
+def can_unmap_by_write_same(unit: "LogicalUnit") -> bool:
+    """Whether the UNMAP bit of WRITE SAME is one to set."""
+    return unit.personality.thin and unit.personality.unmap_by_write_same
 
 
 def refuses_zero_count(unit: "LogicalUnit") -> bool:
     """WSNZ: where blocks can be deallocated, the rest of the unit is not, by a count left out."""
-    return can_unmap(unit)
+    return unit.personality.thin
 
 
 def unmap(invocation: "Invocation") -> bytes:
@@ -76,7 +81,7 @@ def write_same(invocation: "Invocation") -> bytes:
     """
     cdb, medium = invocation.cdb, invocation.unit.medium
     lba, blocks = cdb["lba"], cdb["number_of_blocks"]
-    if cdb["unmap"] and not can_unmap(invocation.unit):
+    if cdb["unmap"] and not can_unmap_by_write_same(invocation.unit):
         cdb.refuse("unmap")
     if not blocks and refuses_zero_count(invocation.unit):
         cdb.refuse("number_of_blocks")

@@ -18,7 +18,7 @@ from tests.controllers import IQN, MEMBERS, MIB, MONDAY, VOL0, Controller
 VOL1 = VolumeName("tank", "vol1")
 LAKE = VolumeName("lake", "a")
 NAA = "5000c50000000001"
-CHOSEN = TraitChoices("full", True, True, "ACME", "DISK", "A1", NAA)
+CHOSEN = TraitChoices("full", "unmap", "512", True, True, "ACME", "DISK", "A1", NAA)
 
 
 def with_pool(controller: Controller) -> Controller:
@@ -39,6 +39,8 @@ def with_luns(controller: Controller) -> Controller:
 def personality_fields(volume: views.Volume) -> tuple[Any, ...]:
     return (
         volume.provisioning,
+        volume.deallocation,
+        str(volume.physical_block_bytes),
         volume.read_only,
         volume.removable,
         volume.vendor,
@@ -50,8 +52,8 @@ def personality_fields(volume: views.Volume) -> tuple[Any, ...]:
 
 def test_the_defaults(controller: Controller) -> None:
     volume = with_pool(controller).service.volumes.create(VOL0, MIB).view
-    assert personality_fields(volume)[:6] == (
-        ("thin", False, False, "SCSISNAP", "VIRTUAL DISK", volume.id)
+    assert personality_fields(volume)[:8] == (
+        ("thin", "any", "4096", False, False, "SCSISNAP", "VIRTUAL DISK", volume.id)
     )
     assert len(volume.naa) == 16 and volume.naa[0] == "3"
 
@@ -60,7 +62,17 @@ def test_choices_are_kept_over_restarts_and_imports(controller: Controller) -> N
     volumes = with_pool(controller).service.volumes
     made = volumes.create(VOL0, MIB, block_bytes=4096, traits=CHOSEN)
     assert isinstance(made, Created)
-    assert personality_fields(made.view) == ("full", True, True, "ACME", "DISK", "A1", NAA)
+    assert personality_fields(made.view) == (
+        "full",
+        "unmap",
+        "512",
+        True,
+        True,
+        "ACME",
+        "DISK",
+        "A1",
+        NAA,
+    )
     assert volumes.create(VOL0, MIB, block_bytes=4096, traits=CHOSEN) == Unchanged(made.view)
     with pytest.raises(Exists, match="other parameters"):
         volumes.create(VOL0, MIB, block_bytes=4096)
@@ -76,6 +88,8 @@ def test_choices_are_kept_over_restarts_and_imports(controller: Controller) -> N
     [
         (TraitChoices(provisioning="thick"), "thick"),
         (TraitChoices(provisioning=""), "thin or full"),
+        (TraitChoices(deallocation="never"), "write-same"),
+        (TraitChoices(physical_block="1024"), "512 or 4096"),
         (TraitChoices(vendor="NINE CHAR"), "vendor"),
         (TraitChoices(product="seventeen letters"), "product"),
         (TraitChoices(serial="\n"), "serial"),
@@ -119,11 +133,21 @@ def test_other_attributes_stay(controller: Controller) -> None:
     assert now == {"colour": "blue", "vendor": "ACME"}
 
 
-def test_provisioning_is_for_life(controller: Controller) -> None:
+@pytest.mark.parametrize(
+    ("choices", "option"),
+    [
+        (TraitChoices(provisioning="full"), "--provisioning full"),
+        (TraitChoices(deallocation="unmap"), "--deallocation unmap"),
+        (TraitChoices(physical_block="512"), "--physical-block 512"),
+    ],
+)
+def test_what_hosts_lay_out_disks_by_is_for_life(
+    controller: Controller, choices: TraitChoices, option: str
+) -> None:
     volumes = controller.with_volume().service.volumes
-    with pytest.raises(InvalidArgument, match="set aside") as caught:
-        volumes.set(VOL0, TraitChoices(provisioning="full"))
-    assert "--provisioning full" in caught.value.hint
+    with pytest.raises(InvalidArgument, match="stays so") as caught:
+        volumes.set(VOL0, choices)
+    assert option in caught.value.hint
 
 
 def test_initiators_see_the_change_and_snapshots_follow(controller: Controller) -> None:

@@ -129,7 +129,7 @@ def test_a_personality_is_chosen_shown_and_changed(shell: Shell) -> None:
         "VIRTUAL DISK",
     )
     refused = shell.run("volume set tank/vol0 --provisioning thin")
-    assert refused.exit_code == EXIT_CODES["invalid-argument"] and "set aside" in refused.output
+    assert refused.exit_code == EXIT_CODES["invalid-argument"] and "stays so" in refused.output
     assert shell.complete("scsi-snap volume set ta") == ["tank/vol0"]
     assert shell.complete("scsi-snap volume create --provisioning f") == ["full"]
 

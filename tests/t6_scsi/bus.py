@@ -1,6 +1,7 @@
 """A bus to put commands on, and what is at its other end."""
 
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from scsi_snap.scsi.caretaker import Caretaker
@@ -81,13 +82,12 @@ def make_bus(
     device: MemoryDevice,
     store: ReservationStore | None = None,
     caretaker: Caretaker | None = None,
-    *,
-    thin: bool = True,
-    removable: bool = False,
+    **traits: Any,
 ) -> Bus:
+    """`traits` are those of its `Personality`."""
     gate = RecordingGate()
     target = Target(TargetPort(TARGET_NAME), gate)
-    personality = Personality(Identity(UNIT_UUID), thin=thin, removable=removable)
+    personality = Personality(Identity(UNIT_UUID), **traits)
     eraser = MemoryEraser()
     unit = LogicalUnit(device, personality, store=store, eraser=eraser, caretaker=caretaker)
     target.add_unit(0, unit)

@@ -191,3 +191,41 @@ def test_maximum_write_same_length_is_enforced() -> None:
     bus.good(write_same(0, most, 0, 16), b"w" * 512)
     assert all(blocks <= 2048 for _, _, blocks in bus.device.calls)
     assert bus.refused(write_same(0, most + 1, 0, 16), b"w" * 512) == in_cdb(10)
+
+
+PROVISIONING_PAGE = [0x12, 1, 0xB2, 0, 8, 0]
+READ_CAPACITY_16 = [0x9E, 0x10, *[0] * 11, 32, 0, 0]
+
+
+class TestWhatGivesBlocksBack:
+    """SBC-4, 6.6.7: LBPU, LBPWS and LBPWS10 each say which command does."""
+
+    def write_same(self, bus: Bus) -> bytes:
+        status, sense, _, _ = bus.command([0x41, 0x08, 0, 0, 0, 3, 0, 0, 2, 0], bytes(512))
+        return sense if status else b""
+
+    def test_only_unmap(self) -> None:
+        bus = make_bus(MemoryDevice(), unmap_by_write_same=False)
+        assert bus.good(PROVISIONING_PAGE)[5] == 0x80 | 0x04
+        data = unmap_list((3, 2))
+        bus.good(unmap(len(data)), data)
+        assert self.write_same(bus) == in_cdb(1, bit=3)
+
+    def test_only_write_same(self) -> None:
+        bus = make_bus(MemoryDevice(), unmap_command=False)
+        assert bus.good(PROVISIONING_PAGE)[5] == 0x40 | 0x20 | 0x04
+        data = unmap_list((3, 2))
+        assert bus.refused(unmap(len(data)), data) == fixed(INVALID_OPCODE)
+        assert self.write_same(bus) == b""
+        assert bus.device.calls == [("discard", 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("block_bytes", "physical_bytes", "exponent"), [(512, 4096, 3), (512, 512, 0), (4096, 512, 0)]
+)
+def test_logical_blocks_of_a_physical_one(
+    block_bytes: int, physical_bytes: int, exponent: int
+) -> None:
+    """READ CAPACITY (16): a power of two; a logical block is never more than a physical one."""
+    bus = make_bus(MemoryDevice(block_bytes=block_bytes), physical_block_bytes=physical_bytes)
+    assert bus.good(READ_CAPACITY_16)[13] == exponent

@@ -10,7 +10,7 @@ from scsi_snap.inventory import personalities
 from scsi_snap.inventory.personalities import Traits
 from scsi_snap.inventory.pool_views import SnapshotView, StoreView, VolumeView
 
-CHOSEN = Traits("full", True, True, "ACME", "DISK", "A1", "6001405" + "0" * 25)
+CHOSEN = Traits("full", "write-same", "512", True, True, "ACME", "DISK", "A1", "6001405" + "0" * 25)
 
 
 def volume(number: int, attributes: dict[str, str], snapshots: int = 0) -> VolumeView:
@@ -24,7 +24,9 @@ def volume(number: int, attributes: dict[str, str], snapshots: int = 0) -> Volum
         policy="drop-snapshot",
         store=StoreView(0, 0, None),
         snapshots=tuple(
-            SnapshotView(str(UUID(int=100 * number + one)), f"s{one}", 0, 0, 1, "live", None, None)
+            SnapshotView(
+                str(UUID(int=100 * number + one)), f"s{one}", 0, 0, 1, "live", None, None, 1 << 20
+            )
             for one in range(snapshots)
         ),
         attributes=attributes,
@@ -45,6 +47,8 @@ def test_defaults_are_not_stored() -> None:
     ("key", "text"),
     [
         ("provisioning", "thick"),
+        ("deallocation", "never"),
+        ("physical-block", "1024"),
         ("read-only", "no"),
         ("removable", "1"),
         ("vendor", "NINE CHAR"),
