@@ -69,7 +69,7 @@ fn data_out_is_gathered() {
 fn data_in_is_scattered_and_never_shows_what_was_there() {
     let data: Vec<u8> = (1..=200).collect();
     let filled = |length: usize| [&data[..length], &vec![0; 200 - length]].concat();
-    let table: [(u8, Option<usize>, Vec<u8>, Vec<u8>); 7] = [
+    let table = [
         (0, Some(200), data.clone(), data.clone()),
         (0, Some(100), data[..100].to_vec(), filled(100)),
         (0, Some(64), data[..64].to_vec(), filled(64)),

@@ -141,7 +141,7 @@ fn a_mailbox_that_is_not_ours_is_refused() {
         (VERSION_FLAGS, 0, RingError::Version(0)),
         (RING_OFFSET, 64, place(64, 4096)),
         (RING_OFFSET, 132, place(132, 4096)),
-        (RING_OFFSET, u32::MAX & !7, place(u32::MAX & !7, 4096)),
+        (RING_OFFSET, !7, place(!7, 4096)),
         (RING_BYTES, 0, place(128, 0)),
         (RING_BYTES, 4100, place(128, 4100)),
         (RING_BYTES, length - 120, place(128, length - 120)),
@@ -176,7 +176,7 @@ fn an_entry_that_does_not_fit_makes_the_ring_unusable() {
         (OP_CMD | 104, 104),
         (OP_CMD | 128, 128),
         (OP_TMR | 24, 24),
-        (u32::MAX & !OPERATION_MASK, u32::MAX & !OPERATION_MASK),
+        (!OPERATION_MASK, !OPERATION_MASK),
     ] {
         let (mut kernel, mut ring) = pair(CAP_OOOC, 4096);
         kernel.queue(&TEST_UNIT_READY, Buffer::None).unwrap();
