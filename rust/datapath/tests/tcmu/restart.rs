@@ -183,3 +183,20 @@ fn an_old_command_does_not_answer_a_new_one_of_the_same_identifier() {
     ring.complete(again.remove(0).0, &GOOD).unwrap();
     assert_eq!(kernel.tail(), kernel.head());
 }
+
+#[test]
+fn a_reset_to_a_mailbox_that_cannot_be_changes_nothing() {
+    let mut kernel = Kernel::new(CAP_OOOC, 4096, 8);
+    let mut ring = Ring::attach(kernel.map()).unwrap();
+    let identifiers = queue(&mut kernel, 2);
+    let mut tasks = found(&mut ring);
+    ring.complete(tasks.remove(0).0, &GOOD).unwrap();
+    // The ring is said to end before the tail.
+    let size = ENTRY_BYTES as u32 - 8;
+    kernel.put(RING_BYTES, &size.to_ne_bytes());
+    assert_eq!(ring.reset(), Err(RingError::Tail(ENTRY_BYTES as u32)));
+    assert_eq!(ring.unanswered_count(), 1);
+    assert!(ring.next_entry().unwrap().is_none());
+    ring.complete(tasks.remove(0).0, &GOOD).unwrap();
+    assert_eq!(kernel.take_answers()[1].identifier, identifiers[1]);
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::Region;
 use super::layout::*;
+use super::mailbox::{Mailbox, RingError};
 use crate::limits::CDB_BYTES_MAX;
 use crate::scsi::Cdb;
 
@@ -50,13 +51,24 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn read(region: &Region, offset: usize) -> Self {
-        let word = region.load_u32(offset, Ordering::Relaxed);
-        Self { operation: word & OPERATION_MASK, length: word & !OPERATION_MASK }
+    /// The header of the entry at `at`, whose length stays before `head` and the ring's end.
+    pub(super) fn read(
+        region: &Region,
+        mailbox: &Mailbox,
+        at: u32,
+        head: u32,
+    ) -> Result<Self, RingError> {
+        let word = region.load_u32(mailbox.offset(at), Ordering::Relaxed);
+        let header = Self { operation: word & OPERATION_MASK, length: word & !OPERATION_MASK };
+        let room = mailbox.distance(at, head).min(mailbox.to_end(at));
+        if header.length < header.length_min() || header.length > room {
+            return Err(RingError::Length { at, length: header.length });
+        }
+        Ok(header)
     }
 
     /// The fewest bytes that an entry of this operation has.
-    pub(super) fn length_min(&self) -> u32 {
+    fn length_min(&self) -> u32 {
         let bytes = match self.operation {
             OP_CMD => CMD_BYTES_MIN,
             OP_TMR => TMR_IDENTIFIERS,

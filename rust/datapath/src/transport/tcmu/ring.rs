@@ -102,32 +102,29 @@ struct Waiting {
 impl Ring {
     /// Takes the ring as it stands. Commands that a former handler has not answered come again.
     pub fn attach(region: Region) -> Result<Self, RingError> {
-        let mailbox = Mailbox::read(&region)?;
-        let mut ring = Self {
+        let (mailbox, tail) = survey(&region)?;
+        Ok(Self {
             region,
             mailbox,
-            tail: 0,
-            next: 0,
+            tail,
+            next: tail,
             slots: VecDeque::new(),
             first: 0,
             waiting: HashMap::new(),
             serial: 0,
             wake: false,
-        };
-        ring.reset()?;
-        Ok(ring)
+        })
     }
 
-    /// Reads both cursors again, after the kernel has reset the ring. Commands from before are
-    /// forgotten, and [`Ring::complete`] does nothing for them.
+    /// Reads the mailbox again, after the kernel has reset the ring. Commands from before are
+    /// forgotten, and [`Ring::complete`] does nothing for them. An error changes nothing.
     pub fn reset(&mut self) -> Result<(), RingError> {
-        self.mailbox = Mailbox::read(&self.region)?;
+        (self.mailbox, self.tail) = survey(&self.region)?;
+        self.next = self.tail;
         self.first += self.slots.len() as u64;
         self.slots.clear();
         self.waiting.clear();
-        self.tail = self.mailbox.tail(&self.region)?;
-        self.next = self.tail;
-        self.undo_exchange()
+        Ok(())
     }
 
     /// What the kernel's side can do.
@@ -155,7 +152,7 @@ impl Ring {
         }
         while self.next != head {
             let (at, offset) = (self.next, self.mailbox.offset(self.next));
-            let header = self.header(at, head)?;
+            let header = Header::read(&self.region, &self.mailbox, at, head)?;
             match header.operation {
                 OP_CMD => return self.command(at, header.length).map(Some),
                 OP_TMR => {
@@ -202,16 +199,6 @@ impl Ring {
             }
             Ok(())
         }
-    }
-
-    /// The header of the entry at `at`, with a length that stays before `head` and the ring's end.
-    fn header(&self, at: u32, head: u32) -> Result<Header, RingError> {
-        let header = Header::read(&self.region, self.mailbox.offset(at));
-        let room = self.mailbox.distance(at, head).min(self.mailbox.to_end(at));
-        if header.length < header.length_min() || header.length > room {
-            return Err(RingError::Length { at, length: header.length });
-        }
-        Ok(header)
     }
 
     /// The CMD entry of `length` bytes at `next`.
@@ -306,26 +293,27 @@ impl Ring {
     fn slot_of(&self, identifier: u16) -> usize {
         (self.waiting[&identifier].slot - self.first) as usize
     }
+}
 
-    /// Gives the entry its own identifier back that a handler was killed in the middle of exchanging:
-    /// the one that has the same as an older one.
-    fn undo_exchange(&self) -> Result<(), RingError> {
-        let head = self.mailbox.head(&self.region)?;
-        let (mut at, mut seen) = (self.tail, HashSet::new());
-        while at != head {
-            let header = self.header(at, head)?;
-            let offset = self.mailbox.offset(at);
-            at = self.mailbox.after(at, header.length);
-            if header.operation != OP_CMD {
-                continue;
-            }
-            let found = IdentifierFlags::read(&self.region, offset);
-            if !seen.insert(found.identifier) && found.request_is_gone() {
-                let former = offset + FORMER_IDENTIFIER_FLAGS;
-                let former = self.region.load_u32(former, Ordering::Relaxed);
-                IdentifierFlags::from_word(former).write(&self.region, offset);
-            }
+/// The mailbox, and the tail of a ring whose entries can be gone through. The entry that a handler
+/// was killed in the middle of exchanging gets its own identifier back: it is the one that has the
+/// same as an older one.
+fn survey(region: &Region) -> Result<(Mailbox, u32), RingError> {
+    let mailbox = Mailbox::read(region)?;
+    let (tail, head) = (mailbox.tail(region)?, mailbox.head(region)?);
+    let (mut at, mut seen) = (tail, HashSet::new());
+    while at != head {
+        let header = Header::read(region, &mailbox, at, head)?;
+        let offset = mailbox.offset(at);
+        at = mailbox.after(at, header.length);
+        if header.operation != OP_CMD {
+            continue;
         }
-        Ok(())
+        let found = IdentifierFlags::read(region, offset);
+        if !seen.insert(found.identifier) && found.request_is_gone() {
+            let former = region.load_u32(offset + FORMER_IDENTIFIER_FLAGS, Ordering::Relaxed);
+            IdentifierFlags::from_word(former).write(region, offset);
+        }
     }
+    Ok((mailbox, tail))
 }
