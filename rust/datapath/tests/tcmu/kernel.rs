@@ -11,6 +11,8 @@ use datapath::transport::tcmu::{Region, layout::*};
 pub const RING_OFFSET_BYTES: usize = 128;
 /// Small pages, so that buffers are scattered.
 pub const PAGE_BYTES: usize = 64;
+/// What a page holds of a former command, which must not be seen by the next.
+const STALE: [u8; PAGE_BYTES] = [0xEE; PAGE_BYTES];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Buffer {
@@ -68,6 +70,9 @@ impl Kernel {
         kernel.put(VERSION_FLAGS + 2, &flags.to_ne_bytes());
         kernel.put(RING_OFFSET, &(RING_OFFSET_BYTES as u32).to_ne_bytes());
         kernel.put(RING_BYTES, &(ring_bytes as u32).to_ne_bytes());
+        for page in 0..pages {
+            kernel.put(kernel.page_offset(page), &STALE);
+        }
         kernel
     }
 
@@ -230,8 +235,7 @@ impl Kernel {
         let sense = self.get::<SENSE_BYTES>(entry + ANSWER + 8);
         for page in command.pages {
             self.pages[page] = false;
-            // What a page holds of a former command must not be seen by the next.
-            self.put(self.page_offset(page), &[0xEE; PAGE_BYTES]);
+            self.put(self.page_offset(page), &STALE);
         }
         let sense = if status == 2 { sense.to_vec() } else { Vec::new() };
         Outcome { identifier, status, data_in, sense }
