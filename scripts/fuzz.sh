@@ -27,7 +27,7 @@ python_target() {
         -artifact_prefix="tests/fuzz/found/" "${options[@]}"
 }
 
-[ $# -gt 0 ] || set -- pdu cdb login_text commands
+[ $# -gt 0 ] || set -- pdu cdb ring login_text commands
 for target in "$@"; do
     echo "== $target, $seconds s"
     if [ -f "rust/fuzz/fuzz_targets/$target.rs" ]; then

@@ -3,7 +3,7 @@
 //! Floors, top first. A module uses only modules below its own line.
 //!
 //! ```text
-//! 7  transport   iSCSI full-feature phase: session (sans-IO), the loop around it
+//! 7  transport   iSCSI full-feature phase: session (sans-IO), the loop around it; the TCMU ring
 //! 6  scsi        requests, completions, the READ and WRITE fast path
 //! 5  volume      what a logical unit sees; the volumes of one pool
 //! 4  snapshot    copy-before-write, snapshot images, change maps

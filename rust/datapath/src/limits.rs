@@ -76,6 +76,9 @@ pub const RECEIVE_BYTES: usize = 128 << 10;
 /// Buffers kept for reuse by one session.
 pub const POOLED_BYTES_PER_SESSION_MAX: usize = 8 << 20;
 
+/// The longest CDB (SPC-5, 4.2.3.1): 8 bytes, and 252 of additional length.
+pub const CDB_BYTES_MAX: usize = 260;
+
 /// Asynchronous events that wait for one session's thread; more tell an initiator nothing that its
 /// next command would not.
 pub const EVENTS_WAITING_MAX: usize = 64;

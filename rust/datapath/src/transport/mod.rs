@@ -1,9 +1,11 @@
-//! Floor 7: transports. iSCSI's full-feature phase, and the threads that run it.
+//! Floor 7: transports. iSCSI's full-feature phase, the kernel target's command ring, and the
+//! threads that run them.
 //!
-//! Login is done above; what comes here is a connected socket, what was negotiated and the bytes
+//! A login is done above; what comes here is a connected socket, what was negotiated and the bytes
 //! that came after the login.
 
 pub mod iscsi;
+pub mod tcmu;
 pub mod workers;
 
 pub use workers::{Driver, Workers};

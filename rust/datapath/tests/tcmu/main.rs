@@ -1,0 +1,11 @@
+//! The command ring of the kernel's target against a simulated kernel, which builds entries byte by
+//! byte, keeps its own cursors, and takes answers as Linux's target_core_user does.
+
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod hostile;
+mod kernel;
+mod model;
+mod restart;
+mod ring;
