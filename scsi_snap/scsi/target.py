@@ -51,7 +51,7 @@ class Target:
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
-            unit.mapped(mapping, self._nexuses.items())
+            unit.nexuses.mapped(mapping, self._nexuses.items())
             self._places = MappingProxyType({**others, number: (mapping, unit)})
         self._tell_luns_changed(others)
 
@@ -66,7 +66,7 @@ class Target:
 
     def _tell_luns_changed(self, places: _Places) -> None:
         for mapping, unit in places.values():
-            unit.luns_changed(mapping)
+            unit.nexuses.luns_changed(mapping)
 
     def execute(
         self,
@@ -116,7 +116,7 @@ class Target:
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""
         for mapping, unit in self._places.values():
-            unit.luns_reported(self._itl(mapping, nexus))
+            unit.nexuses.luns_reported(self._itl(mapping, nexus))
 
     def task_management(
         self,
@@ -134,7 +134,9 @@ class Target:
             return Response.FUNCTION_COMPLETE
         if function == Function.I_T_NEXUS_RESET:
             for mapping, unit in places:
-                unit.nexus_reset(self._itl(mapping, nexus))
+                # It has lost what a nexus loses that is gone, and goes on.
+                itl = self._itl(mapping, nexus)
+                unit.nexuses.establish_for(itl, SenseCode.I_T_NEXUS_LOSS_OCCURRED)
             return Response.FUNCTION_COMPLETE
         if function == Function.TASK_REASSIGN:
             return Response.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED
@@ -144,11 +146,9 @@ class Target:
         if place is None:
             return Response.LUN_DOES_NOT_EXIST
         if function == Function.QUERY_ASYNCHRONOUS_EVENT:
-            return event_answer(place[1].attentions(self._itl(place[0], nexus)))
+            return event_answer(place[1].nexuses.waiting(self._itl(place[0], nexus)))
         if function == Function.LOGICAL_UNIT_RESET:
             place[1].reset()
-        if function == Function.CLEAR_TASK_SET:
-            place[1].commands_cleared(NexusId(nexus))
         return Response.FUNCTION_COMPLETE
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:
@@ -163,7 +163,7 @@ class Target:
         with self._changing:
             self._nexuses[NexusId(nexus)] = initiator
             for mapping, unit in self._places.values():
-                unit.meet(self._itl(mapping, nexus))
+                unit.nexuses.meet(self._itl(mapping, nexus))
 
     def nexus_lost(self, nexus: int) -> None:
         """A nexus is gone, and its commands have ended; or it was said to begin and did not."""
