@@ -74,7 +74,11 @@ class _Operation:
 class Background:
     """Of one unit. Any method from any thread."""
 
-    def __init__(self, changed: Callable[[], None], wait_for_fast_path: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        wait_for_fast_path: Callable[[], None] = lambda: None,
+    ) -> None:
         """`wait_for_fast_path` returns when the WRITEs that have passed the gate, closed by now,
         have ended.
         """

@@ -69,6 +69,9 @@ class MemoryStore:
             raise StoreFailed("the disk is full")
         self.saved.append(data)
 
+    def remove(self) -> None:
+        self.saved.append(b"")
+
 
 def powered_on(store: MemoryStore) -> Cluster:
     return Cluster(make_bus(MemoryDevice(), store))
