@@ -229,6 +229,16 @@ class LogicalUnit:
             if self._thresholds.crossed(self.mode_pages.thresholds(), space):
                 attentions.establish(SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED)
 
+    def nexus_reset(self, itl: ItlNexus) -> None:
+        """I_T NEXUS RESET (SAM-5), the nexus' tasks ended already: it loses what a nexus loses that
+        is gone, and is told so, as it goes on.
+        """
+        with self.nexuses.changing() as attentions:
+            self.readiness.forget(itl.nexus)
+            self.reservations.forget(itl.nexus)
+            attentions.establish_for(itl, SenseCode.I_T_NEXUS_LOSS_OCCURRED)
+        self.copy_results.forget(itl.nexus)
+
     def nexus_lost(self, nexus: NexusId) -> None:
         """A nexus is gone; what it reserved by RESERVE or prevented goes with it (SAM-5)."""
         with self.nexuses.losing(nexus):

@@ -57,12 +57,6 @@ class Nexuses:
         with self.changing() as attentions:
             attentions.establish(condition, but=but)
 
-    def establish_for(self, itl: ItlNexus, condition: SenseCode) -> None:
-        """A unit attention for one nexus."""
-        with self._lock:
-            self._attentions.establish_for(itl, condition)
-            self._tell([itl])
-
     def luns_changed(self, mapping: Mapping) -> None:
         """The target of this mapping has another list of logical units."""
         with self.changing() as attentions:

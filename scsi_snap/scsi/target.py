@@ -134,9 +134,7 @@ class Target:
             return Response.FUNCTION_COMPLETE
         if function == Function.I_T_NEXUS_RESET:
             for mapping, unit in places:
-                # It has lost what a nexus loses that is gone, and goes on.
-                itl = self._itl(mapping, nexus)
-                unit.nexuses.establish_for(itl, SenseCode.I_T_NEXUS_LOSS_OCCURRED)
+                unit.nexus_reset(self._itl(mapping, nexus))
             return Response.FUNCTION_COMPLETE
         if function == Function.TASK_REASSIGN:
             return Response.TASK_ALLEGIANCE_REASSIGNMENT_NOT_SUPPORTED

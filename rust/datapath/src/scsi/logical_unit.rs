@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::block_io::BlockIo;
 use crate::gate::Gate as WriteGate;
@@ -190,6 +190,7 @@ mod tests {
     use std::pin::pin;
     use std::sync::Mutex;
 
+    use bytes::Bytes;
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
 
