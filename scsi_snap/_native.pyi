@@ -143,6 +143,9 @@ class Device:
     def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
         """What targets made of this object have done without the command set: READs, their bytes,
         their nanoseconds; WRITEs, their bytes, their nanoseconds."""
+    def wait_for_writes(self) -> None:
+        """Returns when the WRITEs have ended that have passed a gate of a target made of this
+        object. Where all those were closed before, the fast path changes nothing from then on."""
     def read(self, offset_bytes: int, length_bytes: int) -> bytes: ...
     def write(self, offset_bytes: int, data: bytes) -> None: ...
     def flush(self) -> None: ...
@@ -196,10 +199,13 @@ class Target:
     def map(self, lun: int, device: Device, unit: int, read_only: bool) -> None:
         """`lun` is the eight-byte LUN (SAM-5, 4.7.2) as an integer, `unit` the number of the
         logical unit (0 to 2**64 - 1): the same in every target that shows it, so that a reset ends
-        its tasks in every session of the runtime. `read_only`: the fast path declines WRITEs."""
+        its tasks in every session of the runtime. `read_only`: the fast path declines WRITEs.
+        The gate is closed for every nexus, until `set_pending` says otherwise."""
     def unmap(self, lun: int) -> None: ...
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """The gate; nexus None is every nexus."""
+    def decline_writes(self, lun: int, declined: bool) -> None:
+        """Whether the fast path declines every WRITE, though the gate lets it through."""
     def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
         """Ends every task of these nexuses at `lun` without status; returns when all have ended."""
     def adopt(

@@ -32,6 +32,7 @@ class FakeExporter:
         self.troubles: list[tuple[str, str]] = []
         self.told: list[tuple[str, int]] = []
         """Target and LUN of each unit whose initiators were told of another capacity."""
+        self.deleted: list[UUID] = []
         self._sessions: dict[int, SessionView] = {}
         self._numbers = itertools.count(1)
 
@@ -65,6 +66,10 @@ class FakeExporter:
             key: replace(unit, personality=personality) if unit.uuid == uuid else unit
             for key, unit in self.units.items()
         }
+
+    def backing_deleted(self, uuid: UUID) -> None:
+        assert all(unit.uuid != uuid for unit in self.units.values())
+        self.deleted.append(uuid)
 
     def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
         self.spaces = dict(spaces)

@@ -346,6 +346,9 @@ class FakeDevice:
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         self.write(offset_bytes, bytes(length_bytes))
 
+    def wait_for_writes(self) -> None:
+        """Nothing is fast here."""
+
     def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
         return 0, 0, 0, 0, 0, 0
 
@@ -477,6 +480,9 @@ class FakeNativeTarget:
         del self.luns[lun], self.units[lun]
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
+        """Nothing is fast here."""
+
+    def decline_writes(self, lun: int, declined: bool) -> None:
         """Nothing is fast here."""
 
 

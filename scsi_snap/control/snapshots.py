@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from scsi_snap import limits
 from scsi_snap.control import mappings, views
@@ -32,6 +33,7 @@ class SnapshotVerbs:
         self._data_path = assembly.data_path
         self._catalog = assembly.catalog
         self._pools = assembly.pools
+        self._exporter = assembly.exporter
 
     def all(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
         """Of one volume, of one pool, or all; in the order they were taken."""
@@ -66,6 +68,7 @@ class SnapshotVerbs:
             found = mappings.of_volume(self._catalog.state, volume.id)
             mappings.refuse_in_use([one for one in found if one[1].snapshot_id == snapshot.id])
             handles[name.pool].delete_snapshot(name.volume, name.snapshot)
+            self._exporter.backing_deleted(UUID(snapshot.id))
         return Deleted(str(name))
 
     def diff(

@@ -138,7 +138,9 @@ class VolumeVerbs:
                 )
             for snapshot in volume.snapshots:
                 handle.delete_snapshot(name.volume, snapshot.name)
+                self._exporter.backing_deleted(UUID(snapshot.id))
             handle.delete_volume(name.volume)
+            self._exporter.backing_deleted(UUID(volume.id))
         return Deleted(str(name))
 
     def check(self, name: VolumeName) -> views.CheckResult:

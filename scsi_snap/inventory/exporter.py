@@ -90,6 +90,10 @@ class Exporter(Protocol):
         """Wherever the unit of this volume or snapshot is mapped, it is so now, and initiators are
         told. Nothing where it is not mapped."""
 
+    def backing_deleted(self, uuid: UUID) -> None:
+        """This volume or snapshot, mapped nowhere, is deleted for good: nothing is kept of its
+        reservations. Where that fails, what stays means nothing."""
+
     def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
         """To be called now and then with what these volumes have: tells initiators that set a
         threshold, or left one set, when it is crossed."""

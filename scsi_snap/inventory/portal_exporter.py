@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,8 +35,10 @@ from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
+from scsi_snap.scsi.reservation_record import NoStore, ReservationStore, StoreFailed
 from scsi_snap.scsi.sense import SenseCode
+
+_log = logging.getLogger("scsi_snap.exporter")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class PortalExporter:
         erase_bytes_per_s: float = inf,
     ) -> None:
         self._data_path = data_path
+        self._reservation_store = reservation_store
         self._lock = threading.Lock()
         self._portals = Portals(self._make_portal)
         self._access = AccessRules(self._portals.addresses)
@@ -153,6 +157,12 @@ class PortalExporter:
             shared = self._units.find(uuid)
             if shared is not None:
                 shared.logical_unit.inquiry_changed(personality)
+
+    def backing_deleted(self, uuid: UUID) -> None:
+        try:
+            self._reservation_store(uuid).remove()
+        except StoreFailed as error:
+            _log.warning("%s", error)
 
     def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
         with self._lock:
@@ -290,7 +300,7 @@ class PortalExporter:
         for shared in units:
             exports = [self._exports[name] for name in shared.targets if name in self._exports]
             ports = [port for export in exports for port in export.ports.values()]
-            shared.logical_unit.set_target_ports(ports)
+            shared.logical_unit.nexuses.set_target_ports(ports)
 
 
 def _counted(session: _Session) -> SessionView:

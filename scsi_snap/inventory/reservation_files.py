@@ -3,8 +3,9 @@
     reservations-UUID            the record (docs/formats/reservations.md)
     reservations-UUID.previous   the record before the last change, for people
 
-A record is replaced whole, and durable when `save` returns (see `state_directory`). What it says is
-none of this module's affair: the command set checks it.
+A record is replaced whole, and durable when `save` returns (see `state_directory`). It stays when
+its unit is unmapped, and goes with the volume or snapshot. What it says is none of this module's
+affair: the command set checks it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ class ReservationFile:
     def save(self, data: bytes) -> None:
         try:
             self._directory.replace(self._name, data)
+        except IoFailed as error:
+            raise StoreFailed(error.message) from error
+
+    def remove(self) -> None:
+        try:
+            self._directory.remove(self._name)
         except IoFailed as error:
             raise StoreFailed(error.message) from error
 

@@ -76,6 +76,15 @@ class StateDirectory:
                 "the change was not made; see that the state directory is writable and has room",
             ) from error
 
+    def remove(self, name: str) -> None:
+        """Removes the file and what replacements have left; there may be none. A power cut may
+        bring it back. Raises `IoFailed`."""
+        try:
+            for each in (name, f"{name}.previous", f"{name}.new"):
+                self._remove(each)
+        except OSError as error:
+            raise IoFailed(f"{self.path / name} cannot be removed: {error.strerror}") from error
+
     def _write_flushed(self, name: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.path / name, flags, 0o600)

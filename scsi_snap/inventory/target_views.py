@@ -64,7 +64,7 @@ class Units:
                 caretaker=unit.caretaker,
                 erase_bytes_per_s=self._erase_bytes_per_s,
             )
-            lost = logical_unit.reservations_lost
+            lost = logical_unit.reservations.lost
             if lost is not None:
                 trouble = damage(unit.uuid, unit.backing, lost)
                 self._troubles.append(("reservations-lost", trouble))
@@ -160,9 +160,8 @@ class View:
 
     def _add(self, lun: int, place: Place) -> None:
         encoded, shared = lun_address.encode(lun), place.shared
-        read_only = place.read_only or shared.logical_unit.personality.read_only
         # The fast path declines to the command set until that one says otherwise.
-        self.native.map(encoded, shared.unit.device, shared.number, read_only)
+        self.native.map(encoded, shared.unit.device, shared.number, place.read_only)
         self.command_set.add_unit(lun, shared.logical_unit, read_only=place.read_only)
         self._places[lun] = place
 

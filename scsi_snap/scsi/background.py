@@ -8,10 +8,15 @@ It has a thread of its own, which lives no longer than the unit. States:
 
 `changed` is told of every change after it was made, with no lock held here: the unit closes the
 gate of the fast path as long as there is anything to report.
+
+The work has the medium to itself. It begins when every change that came before it has ended: those
+of commands that were admitted here, and those of the fast path. None waits for the work in turn:
+FORMAT UNIT and SANITIZE, which may, are not admitted but start it.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
@@ -72,10 +77,21 @@ class _Operation:
 class Background:
     """Of one unit. Any method from any thread."""
 
-    def __init__(self, changed: Callable[[], None], bytes_per_s: float = inf) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        wait_for_fast_path: Callable[[], None] = lambda: None,
+        bytes_per_s: float = inf,
+    ) -> None:
+        """`wait_for_fast_path` returns when the WRITEs that have passed the gate, closed by now,
+        have ended.
+        """
         self._changed: Final = changed
+        self._wait_for_fast_path: Final = wait_for_fast_path
         self._bytes_per_s: Final = bytes_per_s
         self._lock: Final = threading.Lock()
+        self._no_changes: Final = threading.Condition(self._lock)
+        self._changes = 0
         self._operation: _Operation | None = None
         self._failed: Kind | None = None
         self._closed = False
@@ -93,6 +109,30 @@ class Background:
             done = operation.run.done_bytes / max(operation.run.total_bytes, 1)
             return Sense(in_progress, field=Progress(done))
         return Sense(failed.value[1]) if failed is not None else None
+
+    @contextmanager
+    def admitted(self, changes: bool) -> Iterator[None]:
+        """For a command; refused while there is anything to report. Where it `changes` the medium,
+        no work begins until it has ended.
+        """
+        with self._lock:
+            condition = self.condition()
+            if condition is not None:
+                raise CheckCondition(condition)
+            self._changes += changes
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changes -= changes
+                if not self._changes:
+                    self._no_changes.notify_all()
+
+    def _wait_for_changes(self) -> None:
+        """Those that came before; others are refused by now."""
+        with self._no_changes:
+            self._no_changes.wait_for(lambda: not self._changes)
+        self._wait_for_fast_path()
 
     @property
     def failed(self) -> Kind | None:
@@ -163,6 +203,7 @@ class Background:
     def _work(self, operation: _Operation) -> None:
         """The thread. A defect in the work fails the operation, and is told as what it is."""
         try:
+            self._wait_for_changes()
             operation.work(operation.run)
         except Interrupted:
             return

@@ -58,10 +58,18 @@ class _End:
     def block_bytes(self) -> int:
         return self.unit.medium.block_bytes
 
-    def admit(self, access: Access, number: int) -> None:
-        """What a READ or WRITE of this nexus would be refused for aborts the copy."""
-        with _as_aborted(number):
-            self.unit.admit_copy(self.itl, access)
+    @contextmanager
+    def admitted(self, access: Access, number: int) -> Iterator[None]:
+        """Inside, it is read or written. What a READ or WRITE of this nexus would be refused for,
+        or fails at, aborts the copy.
+        """
+        with _as_aborted(number), self.unit.admitted_copy(self.itl, access):
+            yield
+
+    def check(self, access: Access, number: int) -> None:
+        """Aborts the copy where it could not be read or written now."""
+        with self.admitted(access, number):
+            pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +117,8 @@ def _plan(invocation: "Invocation", wanted: CopyList) -> list[_Move]:
             refuse_parameter(segment.offset + segment.length_field)
         moves.append(move)
     for move in moves:
-        move.source.admit(Access.READ, move.number)
-        move.destination.admit(Access.WRITE, move.number)
+        move.source.check(Access.READ, move.number)
+        move.destination.check(Access.WRITE, move.number)
     return moves
 
 
@@ -170,10 +178,11 @@ def _copy(move: _Move, copying: Copying) -> None:
     """Both ends are asked again before each piece."""
     copy_piece = _copy_blocks if move.in_whole_blocks else _copy_bytes
     for start in range(0, move.length, COPY_PIECE_BYTES):
-        move.source.admit(Access.READ, move.number)
-        move.destination.admit(Access.WRITE, move.number)
         length = min(COPY_PIECE_BYTES, move.length - start)
-        with _as_aborted(move.number):
+        with (
+            move.source.admitted(Access.READ, move.number),
+            move.destination.admitted(Access.WRITE, move.number),
+        ):
             copy_piece(move, start, length)
         copying.transferred_bytes += length
 

@@ -79,6 +79,11 @@ class BlockDevice(Protocol):
     ) -> None:
         """Copies from another device, or within this one, whole blocks of both."""
 
+    def wait_for_writes(self) -> None:
+        """Returns when the WRITEs that have passed a gate, wherever the device is mapped, and do
+        not come up to the command set, have ended.
+        """
+
     def fast_path_counts(self) -> tuple[int, int, int, int, int, int]:
         """What was done without the command set: READs, their bytes and nanoseconds; WRITEs, their
         bytes and nanoseconds.
@@ -212,6 +217,11 @@ class Medium:
             new = old[:start_byte] + data + old[start_byte + len(data) :]
             if self.compare_and_write(lba, old, new) is None:
                 return
+
+    def wait_for_writes(self) -> None:
+        """Returns when the WRITEs of the fast path that have passed their gates have ended."""
+        with _failures_as(SenseCode.INTERNAL_TARGET_FAILURE, None):
+            self._device.wait_for_writes()
 
     def flush(self) -> None:
         """Makes every completed write durable. A failure names no LBA: any of them may be lost."""

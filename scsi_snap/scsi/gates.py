@@ -9,11 +9,21 @@ from scsi_snap.scsi.nexus import ItlNexus, Mapping
 from scsi_snap.scsi.request import NexusId
 
 
+@dataclass(frozen=True, slots=True)
+class Unusual:
+    """What has to come up here, of every nexus."""
+
+    all: bool
+    """READs and WRITEs."""
+    writes: bool
+    """WRITEs."""
+
+
 @dataclass(slots=True)
 class _Told:
     """What the gate of one mapping was told."""
 
-    unusual: bool
+    unusual: Unusual
     pending: set[NexusId] = field(default_factory=set)
 
 
@@ -30,7 +40,7 @@ class Gates:
         """Where the unit is mapped."""
         return list(self._told)
 
-    def add(self, mapping: Mapping, unusual: bool) -> None:
+    def add(self, mapping: Mapping, unusual: Unusual) -> None:
         """A place comes. `open` follows, once its nexuses were told of."""
         self._told[mapping] = _Told(unusual)
 
@@ -38,7 +48,9 @@ class Gates:
         """Says what holds for every nexus of a new place: a gate that was closed until now opens
         for nobody too early.
         """
-        mapping.gate.set_pending(mapping.lun, None, self._told[mapping].unusual)
+        unusual = self._told[mapping].unusual
+        mapping.gate.decline_writes(mapping.lun, unusual.writes)
+        mapping.gate.set_pending(mapping.lun, None, unusual.all)
 
     def remove(self, mapping: Mapping) -> None:
         """A place goes."""
@@ -49,12 +61,14 @@ class Gates:
         for told in self._told.values():
             told.pending.discard(nexus)
 
-    def tell_all(self, unusual: bool) -> None:
-        """Whether every nexus has to come up here."""
+    def tell_all(self, unusual: Unusual) -> None:
+        """What of every nexus has to come up here."""
         for mapping, told in self._told.items():
-            if told.unusual != unusual:
-                told.unusual = unusual
-                mapping.gate.set_pending(mapping.lun, None, unusual)
+            before, told.unusual = told.unusual, unusual
+            if before.writes != unusual.writes:
+                mapping.gate.decline_writes(mapping.lun, unusual.writes)
+            if before.all != unusual.all:
+                mapping.gate.set_pending(mapping.lun, None, unusual.all)
 
     def tell(self, itl: ItlNexus, pending: bool) -> None:
         """Whether this nexus has to come up here."""

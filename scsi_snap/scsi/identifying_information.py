@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.cdb import Field, Layout, number
 from scsi_snap.scsi.operation import Access, Operation, parameter_list
-from scsi_snap.scsi.sense import refuse_parameter
+from scsi_snap.scsi.sense import SenseCode, refuse_parameter
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.cdb import Cdb
@@ -42,7 +42,9 @@ def report_identifying_information(invocation: "Invocation") -> bytes:
 
 
 def set_identifying_information(invocation: "Invocation") -> bytes:
-    """Replaces the information of one type; no bytes remove it. The other nexuses are told."""
+    """Replaces the information of one type; no bytes remove it. The other nexuses are told
+    of a change (SPC-4, 6.43).
+    """
     cdb = invocation.cdb
     kind = _kind(cdb)
     if cdb["parameter_list_length"] > kind.bytes_max:
@@ -50,7 +52,10 @@ def set_identifying_information(invocation: "Invocation") -> bytes:
     data = invocation.parameter_list()
     if data and cdb["information_type"] == _TEXT:
         _check_text(data)
-    invocation.unit.keep_information(kind.name, data, invocation.itl)
+    unit = invocation.unit
+    if data != unit.care.information(kind.name):
+        unit.care.keep_information(kind.name, data)
+        unit.nexuses.establish(SenseCode.DEVICE_IDENTIFIER_CHANGED, but=invocation.itl)
     return b""
 
 

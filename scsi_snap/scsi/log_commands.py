@@ -10,7 +10,7 @@ from scsi_snap.scsi import log_pages
 from scsi_snap.scsi.cdb import Field, Layout, flag, number, refused
 from scsi_snap.scsi.log_pages import ALL_SUBPAGES, SUPPORTED_PAGES, Parameter
 from scsi_snap.scsi.operation import Access, Operation, parameter_list
-from scsi_snap.scsi.sense import refuse_parameter
+from scsi_snap.scsi.sense import SenseCode, refuse_parameter
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.cdb import Cdb
@@ -84,8 +84,11 @@ def _check_selected(unit: "LogicalUnit", cdb: "Cdb") -> None:
 
 
 def _reset(invocation: "Invocation", page_code: int) -> None:
+    """Counters begin again; the other nexuses are told (SPC-4, 7.3.2.2.1)."""
     if page_code in (SUPPORTED_PAGES, log_pages.STATISTICS):
-        invocation.unit.reset_statistics(invocation.itl)
+        unit = invocation.unit
+        unit.statistics.reset()
+        unit.nexuses.establish(SenseCode.LOG_PARAMETERS_CHANGED, but=invocation.itl)
 
 
 def _check_list(unit: "LogicalUnit", data: bytes) -> None:

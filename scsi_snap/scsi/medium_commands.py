@@ -26,15 +26,25 @@ def start_stop_unit(invocation: "Invocation") -> bytes:
         return b""
     start = bool(cdb["start"])
     if cdb["load_eject"]:
-        unit.set_loaded(start, invocation.itl, flush=not cdb["no_flush"])
+        unit.readiness.set_loaded(start, invocation.itl, flush=not cdb["no_flush"])
     else:
-        unit.set_started(start, flush=not cdb["no_flush"])
+        unit.readiness.set_started(
+            start, removable=unit.personality.removable, flush=not cdb["no_flush"]
+        )
     return b""
 
 
 def prevent_allow_medium_removal(invocation: "Invocation") -> bytes:
-    """PREVENT ALLOW MEDIUM REMOVAL: while any nexus prevents it, the medium stays as it is."""
-    invocation.unit.prevent_removal(invocation.itl, bool(invocation.cdb["prevent"]))
+    """PREVENT ALLOW MEDIUM REMOVAL: while any nexus prevents it, the medium stays as it is.
+
+    A unit whose medium is fixed takes it too: there it changes nothing, a host that asks loses
+    nothing, and what it prevents holds when the unit is made removable while the host is there.
+    """
+    readiness, itl = invocation.unit.readiness, invocation.itl
+    if invocation.cdb["prevent"]:
+        readiness.prevent(itl)
+    else:
+        readiness.allow([itl])
     return b""
 
 

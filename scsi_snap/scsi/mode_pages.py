@@ -294,7 +294,7 @@ def mode_select_10(invocation: "Invocation") -> bytes:
 
 
 def _mode_select(invocation: "Invocation", *, ten: bool) -> bytes:
-    """All pages of the list take effect, or none."""
+    """All pages of the list take effect, or none; the other nexuses are told of a change."""
     cdb, unit = invocation.cdb, invocation.unit
     if not cdb["parameter_list_length"]:
         return b""
@@ -314,7 +314,10 @@ def _mode_select(invocation: "Invocation", *, ten: bool) -> bytes:
     if descriptor_bytes:
         medium = unit.medium
         _check_descriptor(data, header_bytes, long_lba, medium.block_count, medium.block_bytes)
-    unit.change_mode_pages(data, offset, invocation.itl)
+    with unit.nexuses.changing() as attentions:
+        if unit.mode_pages.change(unit.mode_pages.parse(data, offset)):
+            attentions.establish(SenseCode.MODE_PARAMETERS_CHANGED, but=invocation.itl)
+    unit.written()
     return b""
 
 

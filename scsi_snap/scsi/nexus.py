@@ -32,13 +32,18 @@ class Gate(Protocol):
     """Tells the fast path which commands it must decline.
 
     It declines a nexus while something is pending for that nexus or for every nexus; the two are
-    kept apart, so taking the one back leaves the other. A unit that was just mapped there may begin
-    either way: `None` is said once when it is mapped here. The call is made under the unit's lock,
-    so it returns at once and does not call back.
+    kept apart, so taking the one back leaves the other. A unit that was just mapped there declines
+    everything until, mapped here, it is said what holds for `None`. What changes the gate is called
+    under the unit's lock, so it returns at once and does not call back.
     """
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
         """`lun` is the eight-byte LUN as an integer; None means every nexus."""
+
+    def decline_writes(self, lun: int, declined: bool) -> None:
+        """Has it decline every WRITE there, or only what it must. A place begins without. Called
+        as `set_pending` is.
+        """
 
     def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
         """Ends every task of these nexuses at the unit, without status, and returns when they have
@@ -50,6 +55,9 @@ class OpenGate:
     """The gate of a target that has no fast path."""
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
+        """Nobody to tell."""
+
+    def decline_writes(self, lun: int, declined: bool) -> None:
         """Nobody to tell."""
 
     def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:

@@ -30,13 +30,13 @@ _R_HOLDER = 0x01
 
 def read_keys(invocation: "Invocation") -> bytes:
     """READ KEYS: one key for each registered nexus, duplicates too."""
-    state = invocation.unit.read_reservations()
+    state = invocation.unit.reservations.read()
     return _counted(state, b"".join(key.to_bytes(8, "big") for key in state.keys.values()))
 
 
 def read_reservation(invocation: "Invocation") -> bytes:
     """READ RESERVATION: the holder's key, and scope and type."""
-    state = invocation.unit.read_reservations()
+    state = invocation.unit.reservations.read()
     if state.reservation is None:
         return _counted(state, b"")
     descriptor = state.holder_key.to_bytes(8, "big") + bytes(5)
@@ -45,7 +45,7 @@ def read_reservation(invocation: "Invocation") -> bytes:
 
 def report_capabilities(invocation: "Invocation") -> bytes:
     """REPORT CAPABILITIES: eight bytes."""
-    active = _PTPL_A if invocation.unit.read_reservations().persists else 0
+    active = _PTPL_A if invocation.unit.reservations.read().persists else 0
     flags = bytes([_RLR_C_CRH_SIP_C_ATP_C_PTPL_C, _TMV | _ALLOW_COMMANDS | active])
     return b"\x00\x08" + flags + sum(_TYPE_MASK.values()).to_bytes(2, "big") + bytes(2)
 
@@ -55,9 +55,9 @@ def read_full_status(invocation: "Invocation") -> bytes:
 
     A registration through all target ports is one of each, so ALL_TG_PT is zero.
     """
-    state = invocation.unit.read_reservations()
+    state = invocation.unit.reservations.read()
     # A record may be older than the number that a port has now.
-    ports = {port: port for port in invocation.unit.target_ports()}
+    ports = {port: port for port in invocation.unit.nexuses.target_ports()}
     descriptors = b""
     for nexus, key in state.keys.items():
         held = state.reservation if state.holds(nexus) else None

@@ -20,7 +20,7 @@ from scsi_snap.scsi.reservations import (
     ReservationType,
 )
 from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
-from scsi_snap.scsi.unit_reservations import it_nexus
+from scsi_snap.scsi.unit_reservations import Rule, it_nexus
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
@@ -88,11 +88,13 @@ def register_and_ignore_existing_key(invocation: "Invocation") -> bytes:
 
 def _register(invocation: "Invocation", wanted: _List, key: int | None) -> bytes:
     unit, by = invocation.unit, it_nexus(invocation.itl)
-    ports = unit.target_ports() if wanted.all_target_ports else [by.port]
+    reservations = unit.reservations
+    ports = unit.nexuses.target_ports() if wanted.all_target_ports else [by.port]
     initiators = None
     if wanted.specified is not None:
-        initiators = _initiators(wanted.specified, unit.initiator_ports()) - {by.initiator}
-    unit.change_reservations(
+        known = reservations.initiator_ports()
+        initiators = _initiators(wanted.specified, known) - {by.initiator}
+    reservations.change(
         lambda state: state.register(
             by,
             key,
@@ -118,7 +120,7 @@ def _initiators(
 def reserve(invocation: "Invocation") -> bytes:
     """RESERVE."""
     wanted, by = _List(invocation), it_nexus(invocation.itl)
-    invocation.unit.change_reservations(
+    invocation.unit.reservations.change(
         lambda state: state.reserve(by, wanted.key, lambda: _kind(invocation))
     )
     return b""
@@ -128,32 +130,35 @@ def release(invocation: "Invocation") -> bytes:
     """RELEASE; a SCOPE that is not that of the unit is none of the reservation."""
     wanted, by, cdb = _List(invocation), it_nexus(invocation.itl), invocation.cdb
     kind = None if cdb["scope"] else cdb["type"]
-    invocation.unit.change_reservations(lambda state: state.release(by, wanted.key, kind))
+    invocation.unit.reservations.change(lambda state: state.release(by, wanted.key, kind))
     return b""
 
 
 def clear(invocation: "Invocation") -> bytes:
     """CLEAR."""
     wanted, by = _List(invocation), it_nexus(invocation.itl)
-    invocation.unit.change_reservations(lambda state: state.clear(by, wanted.key))
+    invocation.unit.reservations.change(lambda state: state.clear(by, wanted.key))
     return b""
 
 
 def preempt(invocation: "Invocation") -> bytes:
     """PREEMPT."""
-    return _preempt(invocation, abort=False)
+    invocation.unit.reservations.change(_preemption(invocation))
+    return b""
 
 
 def preempt_and_abort(invocation: "Invocation") -> bytes:
-    """PREEMPT AND ABORT: ends when the commands of who was preempted have ended."""
-    return _preempt(invocation, abort=True)
-
-
-def _preempt(invocation: "Invocation", *, abort: bool) -> bytes:
-    wanted, by, unit = _List(invocation), it_nexus(invocation.itl), invocation.unit
-    apply = unit.change_and_abort if abort else unit.change_reservations
-    apply(lambda state: state.preempt(by, wanted.key, wanted.action_key, lambda: _kind(invocation)))
+    """PREEMPT AND ABORT: ends when the commands of who was preempted have ended. What those
+    prevented of the medium they prevent no more.
+    """
+    unit = invocation.unit
+    unit.readiness.allow(unit.reservations.change_and_abort(_preemption(invocation)))
     return b""
+
+
+def _preemption(invocation: "Invocation") -> Rule:
+    wanted, by = _List(invocation), it_nexus(invocation.itl)
+    return lambda state: state.preempt(by, wanted.key, wanted.action_key, lambda: _kind(invocation))
 
 
 def register_and_move(invocation: "Invocation") -> bytes:
@@ -166,11 +171,12 @@ def register_and_move(invocation: "Invocation") -> bytes:
         refuse_parameter(TRANSPORT_IDS_BYTE)
     relative = int.from_bytes(data[_PORT_BYTE : _PORT_BYTE + 2], "big")
     # The numbers are those of one SCSI target device, and each iSCSI target is one.
-    ports = [each for each in unit.target_ports() if each.target_name == by.port.target_name]
+    target = by.port.target_name
+    ports = [each for each in unit.nexuses.target_ports() if each.target_name == target]
     to = ItNexus(found[0].port, _port(ports, relative))
     if to == by:
         refuse_parameter(TRANSPORT_IDS_BYTE)
-    unit.change_reservations(
+    unit.reservations.change(
         lambda state: state.register_and_move(
             by,
             int.from_bytes(data[0:8], "big"),
@@ -200,7 +206,7 @@ def replace_lost_reservation(invocation: "Invocation") -> bytes:
     if wanted.all_target_ports:
         refuse_parameter(FLAGS_BYTE, _ALL_TG_PT_BIT)
     kind = _kind(invocation)
-    invocation.unit.replace_lost_reservation(
+    invocation.unit.reservations.replace_lost(
         lambda state: state.replace_lost(by, wanted.action_key, kind, persists=wanted.persists)
     )
     return b""

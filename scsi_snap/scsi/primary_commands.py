@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from scsi_snap.scsi.cdb import Field, Layout, flag, number
 from scsi_snap.scsi.operation import Access, Operation
+from scsi_snap.scsi.sense import Sense, SenseCode
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.cdb import Cdb
@@ -21,8 +22,13 @@ def test_unit_ready(_invocation: "Invocation") -> bytes:
 
 
 def request_sense(invocation: "Invocation") -> bytes:
-    """REQUEST SENSE: GOOD, with sense data as Data-In, in the format that DESC chooses."""
-    sense = invocation.unit.request_sense(invocation.itl)
+    """REQUEST SENSE: GOOD, with sense data as Data-In, in the format that DESC chooses: a unit
+    attention, which it clears, or why the unit is not ready.
+    """
+    unit = invocation.unit
+    condition = unit.nexuses.take(invocation.itl) or unit.readiness.obstacle
+    sense = Sense(condition) if condition else unit.background.condition()
+    sense = sense or Sense(SenseCode.NO_ADDITIONAL_SENSE_INFORMATION)
     return sense.encode(descriptor_format=bool(invocation.cdb["descriptor_format"]))
 
 

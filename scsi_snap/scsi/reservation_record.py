@@ -47,6 +47,9 @@ class ReservationStore(Protocol):
     def save(self, data: bytes) -> None:
         """Durable when it returns. Raises `StoreFailed`."""
 
+    def remove(self) -> None:
+        """Nothing is kept any more: the unit is gone for good. Raises `StoreFailed`."""
+
 
 class NoStore:
     """Of a unit that forgets with the process."""
@@ -57,6 +60,9 @@ class NoStore:
 
     def save(self, data: bytes) -> None:
         """Kept nowhere."""
+
+    def remove(self) -> None:
+        """Nothing is there."""
 
 
 def encode(state: PersistentReservations) -> bytes:

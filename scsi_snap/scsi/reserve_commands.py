@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def reserve(invocation: "Invocation") -> bytes:
     """RESERVE: the unit is this nexus's alone until it releases it, or is lost, or a reset."""
-    invocation.unit.reserve(invocation.itl)
+    invocation.unit.reservations.reserve(invocation.itl)
     return b""
 
 
 def release(invocation: "Invocation") -> bytes:
     """RELEASE."""
-    invocation.unit.release(invocation.itl)
+    invocation.unit.reservations.release(invocation.itl)
     return b""
 
 

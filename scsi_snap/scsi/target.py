@@ -51,7 +51,7 @@ class Target:
         with self._changing:
             assert number not in self._places, "the LUN is in use"
             others = self._places
-            unit.mapped(mapping, self._nexuses.items())
+            unit.nexuses.mapped(mapping, self._nexuses.items())
             self._places = MappingProxyType({**others, number: (mapping, unit)})
         self._tell_luns_changed(others)
 
@@ -71,12 +71,12 @@ class Target:
         with self._changing:
             assert not self._nexuses
             for mapping, unit in self._places.values():
-                unit.withdrawn(mapping)
+                unit.nexuses.withdrawn(mapping)
             self._places = MappingProxyType({})
 
     def _tell_luns_changed(self, places: _Places) -> None:
         for mapping, unit in places.values():
-            unit.luns_changed(mapping)
+            unit.nexuses.luns_changed(mapping)
 
     def execute(
         self,
@@ -126,7 +126,7 @@ class Target:
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""
         for mapping, unit in self._places.values():
-            unit.luns_reported(self._itl(mapping, nexus))
+            unit.nexuses.luns_reported(self._itl(mapping, nexus))
 
     def task_management(
         self,
@@ -154,11 +154,9 @@ class Target:
         if place is None:
             return Response.LUN_DOES_NOT_EXIST
         if function == Function.QUERY_ASYNCHRONOUS_EVENT:
-            return event_answer(place[1].attentions(self._itl(place[0], nexus)))
+            return event_answer(place[1].nexuses.waiting(self._itl(place[0], nexus)))
         if function == Function.LOGICAL_UNIT_RESET:
             place[1].reset()
-        if function == Function.CLEAR_TASK_SET:
-            place[1].commands_cleared(NexusId(nexus))
         return Response.FUNCTION_COMPLETE
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:
@@ -173,7 +171,7 @@ class Target:
         with self._changing:
             self._nexuses[NexusId(nexus)] = initiator
             for mapping, unit in self._places.values():
-                unit.meet(self._itl(mapping, nexus))
+                unit.nexuses.meet(self._itl(mapping, nexus))
 
     def nexus_lost(self, nexus: int) -> None:
         """A nexus is gone, and its commands have ended; or it was said to begin and did not."""

@@ -35,7 +35,7 @@ def ports_of_device(unit: "LogicalUnit", asked: TargetPort) -> list[TargetPort]:
     """The ports of the target device of `asked` through which the unit is reached, by number. A
     target device is an iSCSI node: another target that shows the unit is another device.
     """
-    ours = {each for each in unit.target_ports() if each.target_name == asked.target_name}
+    ours = {each for each in unit.nexuses.target_ports() if each.target_name == asked.target_name}
     return sorted({asked, *ours}, key=lambda port: port.relative_identifier)
 
 

@@ -139,7 +139,9 @@ def test_delete_is_refused_while_mapped(controller: Controller) -> None:
     controller.service.targets.map(IQN, 0, VOL0)
     with pytest.raises(Busy, match="LUN 1"):
         controller.service.snapshots.delete(MONDAY)
+    assert controller.exporter.deleted == []
     assert controller.service.snapshots.delete(TUESDAY) == Deleted("tank/vol0@tuesday")
+    assert len(controller.exporter.deleted) == 1
     with pytest.raises(NotFound, match="tuesday"):
         controller.service.snapshots.delete(TUESDAY)
     assert controller.service.snapshots.show(MONDAY).mapped == (f"{IQN} LUN 1",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -108,8 +109,12 @@ def test_delete_with_snapshots_must_be_said(controller: Controller) -> None:
     controller.with_volume().service.snapshots.create([SnapshotToMake(MONDAY)])
     with pytest.raises(Busy, match="monday"):
         controller.service.volumes.delete(VOL0)
+    (volume,) = controller.assembly.pools.get("tank").volumes()
+    assert controller.exporter.deleted == []
     controller.service.volumes.delete(VOL0, with_snapshots=True)
     assert controller.service.volumes.all() == []
+    gone = [UUID(volume.snapshots[0].id), UUID(volume.id)]
+    assert controller.exporter.deleted == gone
 
 
 def test_delete_is_refused_while_a_snapshot_is_mapped(controller: Controller) -> None:

@@ -92,6 +92,6 @@ def make_bus(
     unit = LogicalUnit(device, personality, store=store, eraser=eraser, caretaker=caretaker)
     target.add_unit(0, unit)
     bus = Bus(device, unit, target, gate, eraser)
-    if unit.reservations_lost is None:
+    if unit.reservations.lost is None:
         bus.clear_attentions(1)
     return bus

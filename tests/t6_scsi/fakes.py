@@ -71,6 +71,10 @@ class MemoryDevice:
         self.data[offset_bytes : offset_bytes + len(data)] = data
         self.deallocated.difference_update(self._lbas(offset_bytes, len(data)))
 
+    def wait_for_writes(self) -> None:
+        """There is no fast path; a test may hold it up here."""
+        assert self.fail("wait_for_writes") is None
+
     def read(self, offset_bytes: int, length_bytes: int) -> bytes:
         with self._lock:
             self._called("read", offset_bytes, length_bytes)
@@ -195,11 +199,34 @@ class HollowDevice(MemoryDevice):
         self._called("discard", offset_bytes, length_bytes)
 
 
+class SlowWriteDevice(MemoryDevice):
+    """A write or a copy waits, before it changes anything, until `release` is set."""
+
+    def __init__(self, blocks: int = 64) -> None:
+        super().__init__(blocks)
+        self.begun, self.release = threading.Event(), threading.Event()
+
+    def _wait(self) -> None:
+        self.begun.set()
+        assert self.release.wait(60.0), "nobody lets it go"
+
+    def write(self, offset_bytes: int, data: bytes) -> None:
+        self._wait()
+        super().write(offset_bytes, data)
+
+    def copy_from(
+        self, source: MemoryDevice, source_offset_bytes: int, offset_bytes: int, length_bytes: int
+    ) -> None:
+        self._wait()
+        super().copy_from(source, source_offset_bytes, offset_bytes, length_bytes)
+
+
 class RecordingGate:
     """What the fast path knows; `lun` and None, or `lun` and a nexus, are pending."""
 
     def __init__(self) -> None:
         self._pending: set[tuple[int, int | None]] = set()
+        self._declined: set[int] = set()
         self.aborted: list[tuple[int, list[int]]] = []
 
     def set_pending(self, lun: int, nexus: int | None, pending: bool) -> None:
@@ -207,6 +234,12 @@ class RecordingGate:
             self._pending.add((lun, nexus))
         else:
             self._pending.discard((lun, nexus))
+
+    def decline_writes(self, lun: int, declined: bool) -> None:
+        (self._declined.add if declined else self._declined.discard)(lun)
+
+    def declines_writes(self, lun: int = 0) -> bool:
+        return lun in self._declined
 
     def abort_tasks(self, lun: int, nexuses: Collection[int]) -> None:
         self.aborted.append((lun, sorted(nexuses)))

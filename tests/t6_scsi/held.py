@@ -30,6 +30,10 @@ class Held:
         """Returns once the device is there."""
         assert self._reached.wait(WAIT_S), "it does not come"
 
+    def is_reached(self, within_s: float) -> bool:
+        """Whether it comes there, of what must not."""
+        return self._reached.wait(within_s)
+
     def release(self) -> None:
         self._released.set()
 

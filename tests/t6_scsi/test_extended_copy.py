@@ -92,8 +92,8 @@ def aborted(code: tuple[int, int, int], segment: int, field: int | None = None) 
 class Pair:
     """A bus with a second unit at LUN 1, of its own device."""
 
-    def __init__(self, block_bytes: int = 512) -> None:
-        self.bus = make_bus(MemoryDevice())
+    def __init__(self, block_bytes: int = 512, device: MemoryDevice | None = None) -> None:
+        self.bus = make_bus(device or MemoryDevice())
         self.other = MemoryDevice(block_bytes=block_bytes)
         self.other.data = bytearray(b"o" * len(self.other.data))
         self.other_unit = LogicalUnit(self.other, Personality(Identity(UUID(int=2))))
@@ -493,7 +493,7 @@ class TestAborted:
 
         def stop(call: str) -> None:
             if call == "copy_from":
-                pair.bus.unit.set_started(False)
+                pair.bus.unit.readiness.set_started(False, removable=False)
 
         pair.other.fail = stop
         data = copy_list(pair.cscds, [blocks_segment(0, 1, 40000, 0, 0)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -97,6 +97,7 @@ class Way:
     command_set: CountingCommandSet
     native: _native.Target
     devices: dict[int, _native.Device]
+    units: dict[int, LogicalUnit]
     session: _native.Session
     wire: Wire
 
@@ -114,20 +115,19 @@ def make_path(pool: _native.Pool, prefix: str, *, fast: bool) -> Way:
     native = _native.Target(runtime(), command_set)
     if fast:
         command_set.target.set_gate(native)
-    devices = {}
+    devices, units = {}, {}
     for lun, (volume, snapshot) in UNITS.items():
         devices[lun] = pool.device(f"{prefix}-{volume}", snapshot)
         native.map(lun_address.encode(lun), devices[lun], 2 * lun + fast, read_only=False)
-        native.set_pending(lun_address.encode(lun), None, True)
-        unit = LogicalUnit(devices[lun], Personality(Identity(UUID(int=lun + 1))))
-        command_set.target.add_unit(lun, unit)
+        units[lun] = LogicalUnit(devices[lun], Personality(Identity(UUID(int=lun + 1))))
+        command_set.target.add_unit(lun, units[lun])
     nexus = FAST_NEXUS if fast else SLOW_NEXUS
     command_set.target.nexus_begins(nexus, initiator(nexus))
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
     session = native.adopt(far.detach(), nexus, PARAMETERS, "127.0.0.1:3260", b"")
-    return Way(command_set, native, devices, session, Wire(near))
+    return Way(command_set, native, devices, units, session, Wire(near))
 
 
 @dataclass
@@ -359,6 +359,29 @@ def counters(way: Way, lun: int) -> list[int]:
     answer = way.wire.execute(Command(lun_address.encode(lun), cdb, True, 255))
     assert answer.status == 0
     return [int.from_bytes(answer.data_in[at : at + 8], "big") for at in range(8, 72, 8)]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_personality_that_is_read_only(twins: Twins, read_only: bool) -> None:
+    """Its READs stay fast; WRITEs are refused as soon as the verb has returned, and not after
+    the one that takes it back.
+    """
+    lun = lun_address.encode(1)
+    for way in (twins.fast, twins.slow):
+        unit = way.units[1]
+        unit.inquiry_changed(replace(unit.personality, read_only=read_only))
+    data = bytes([1 + read_only]) * 4096
+    write = Command(lun, make_cdb(10, False, 3, 1), False, 4096, data)
+    while twins.execute(Command(lun, TEST_UNIT_READY, True, 0)) == CHECK_CONDITION:
+        pass
+    assert twins.declined(write) == read_only
+    assert not twins.declined(Command(lun, make_cdb(10, True, 3, 1), True, 4096))
+    assert (twins.fast.devices[1].read(3 * 4096, 4096) == data) != read_only
+    assert twins.fast.contents() == twins.slow.contents()
+
+
+def test_waiting_for_writes_ends_where_there_are_none(twins: Twins) -> None:
+    twins.fast.devices[0].wait_for_writes()
 
 
 def test_what_compare_and_write_leaves_is_read_by_both(twins: Twins) -> None:

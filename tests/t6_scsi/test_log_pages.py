@@ -28,7 +28,7 @@ class Keeper(Nobody):
 
 @pytest.fixture
 def thin_bus() -> Bus:
-    return make_bus(MemoryDevice(), Keeper())
+    return make_bus(MemoryDevice(), caretaker=Keeper())
 
 
 def sense_cdb(page: int, subpage: int = 0, pointer: int = 0, control: int = 1) -> list[int]:
@@ -129,19 +129,19 @@ class TestProvisioning:
     def test_the_page_agrees_with_the_threshold_exponent(self) -> None:
         """SBC-4, 6.6.7: 2 to the power of the exponent blocks are a set."""
         for block_bytes in (512, 4096):
-            bus = make_bus(MemoryDevice(block_bytes=block_bytes), Keeper())
+            bus = make_bus(MemoryDevice(block_bytes=block_bytes), caretaker=Keeper())
             exponent = bus.good([0x12, 1, 0xB2, 0, 8, 0])[4]
             assert block_bytes << exponent == MIB
 
     def test_a_unit_without_it_has_no_exponent_either(self, bus: Bus, read_only_bus: Bus) -> None:
-        for one in (bus, read_only_bus, make_bus(MemoryDevice(read_only=True), Keeper())):
+        for one in (bus, read_only_bus, make_bus(MemoryDevice(read_only=True), caretaker=Keeper())):
             assert one.good([0x12, 1, 0xB2, 0, 8, 0])[4] == 0
             assert one.refused(sense_cdb(0x0C)) == in_cdb(2, bit=5)
             assert one.refused([0x1A, 8, 0x1C, 2, 255, 0]) == in_cdb(3)
 
     def test_a_pool_that_knows_nothing_just_now(self) -> None:
         keeper = Keeper()
-        bus = make_bus(MemoryDevice(), keeper)
+        bus = make_bus(MemoryDevice(), caretaker=keeper)
         keeper.known = None
         assert bus.good(sense_cdb(0x0C)) == bytes([0x8C, 0, 0, 0])
 

@@ -126,11 +126,12 @@ class TestPrevent:
         "end",
         [
             lambda bus: bus.lose(1),
+            lambda bus: bus.target.task_management(1, 0, 11),
             lambda bus: bus.target.task_management(2, 0, 5),
             lambda bus: bus.target.task_management(2, 0, 6),
             lambda bus: bus.target.task_management(2, 0, 7),
         ],
-        ids=["loss", "unit reset", "warm reset", "cold reset"],
+        ids=["loss", "nexus reset", "unit reset", "warm reset", "cold reset"],
     )
     def test_what_ends_it(self, bus: Bus, end: Callable[[Bus], object]) -> None:
         bus.good(PREVENT)

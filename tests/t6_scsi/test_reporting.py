@@ -123,9 +123,9 @@ class TestIdentifyingInformation:
             def keep_information(self, kind: str, data: bytes) -> None:
                 raise CodedFailure("io-error")
 
-        bus = make_bus(MemoryDevice(), Failing())
+        bus = make_bus(MemoryDevice(), caretaker=Failing())
         assert bus.refused(self.report()) == fixed(INTERNAL_FAILURE)
-        bus = make_bus(MemoryDevice(), Forgetful())
+        bus = make_bus(MemoryDevice(), caretaker=Forgetful())
         assert bus.refused(self.set(1), b"x") == fixed(WRITE_ERROR)
 
 
@@ -149,7 +149,7 @@ class TestDiagnostics:
         read_only_bus.good([*self.SELF_TEST])
 
     def test_a_stopped_unit(self, bus: Bus) -> None:
-        bus.unit.set_started(False)
+        bus.unit.readiness.set_started(False, removable=False)
         assert bus.refused([*self.SELF_TEST]) == fixed(NOT_READY_START_IT)
 
     def test_a_self_test_with_a_list(self, bus: Bus) -> None:
@@ -188,8 +188,8 @@ def test_reported_luns_is_told_once_by_whichever_unit(bus: Bus) -> None:
     bus.target.add_unit(1, other)
     bus.clear_attentions(1)
     bus.clear_attentions(1, lun=1 << 48)
-    bus.unit.luns_changed(bus.target._places[0][0])
-    other.luns_changed(bus.target._places[1][0])
+    bus.unit.nexuses.luns_changed(bus.target._places[0][0])
+    other.nexuses.luns_changed(bus.target._places[1][0])
     code = SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED.value
     assert bus.refused([0] * 6) == fixed(code)
     bus.good([0] * 6, lun=1 << 48)

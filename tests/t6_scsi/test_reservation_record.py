@@ -69,6 +69,9 @@ class MemoryStore:
             raise StoreFailed("the disk is full")
         self.saved.append(data)
 
+    def remove(self) -> None:
+        self.saved.append(b"")
+
 
 def powered_on(store: MemoryStore) -> Cluster:
     return Cluster(make_bus(MemoryDevice(), store))
@@ -212,10 +215,10 @@ class TestLoss:
     def test_a_record_that_cannot_be_read_is_lost(self) -> None:
         store = MemoryStore()
         store.failing = True
-        assert make_bus(MemoryDevice(), store).unit.reservations_lost == "it cannot be read"
+        assert make_bus(MemoryDevice(), store).unit.reservations.lost == "it cannot be read"
 
     def test_what_is_refused_and_what_is_not(self, bus: Bus) -> None:
-        assert bus.unit.reservations_lost is not None
+        assert bus.unit.reservations.lost is not None
         assert bus.gate.pending(1) and bus.gate.pending(99)
         registering = (0x5F, 0, 0, 0, 0, 0, 0, 0, 24, 0)
         reading_keys = (0x5E, 0, 0, 0, 0, 0, 0, 0, 8, 0)
@@ -232,7 +235,7 @@ class TestLoss:
         cluster = powered_on(store)
         cluster.bus.good([0x03, 0, 0, 0, 252, 0])
         assert cluster.out(1, REPLACE_LOST, 0, K1, EA_RO, flags) == GOOD
-        assert cluster.bus.unit.reservations_lost is None
+        assert cluster.bus.unit.reservations.lost is None
         assert (cluster.registered(), cluster.reservation()) == ([K1], (K1, EA_RO))
         assert cluster.generation() == 0
         cluster.bus.clear_attentions(2)
@@ -246,7 +249,7 @@ class TestLoss:
         assert cluster.command(1, REPLACE_LOST, basic(K1, K2), WE)[1] == in_list(0)
         assert cluster.command(1, REPLACE_LOST, basic(0, 0), WE)[1] == in_list(8)
         assert cluster.command(1, REPLACE_LOST, basic(0, K2, 4), WE)[1] == in_list(20, bit=2)
-        assert bus.unit.reservations_lost is not None
+        assert bus.unit.reservations.lost is not None
 
 
 NEXUSES = st.builds(

@@ -127,7 +127,6 @@ PUBLISHED_SENSE_CODES = {
     "RESERVATIONS_PREEMPTED": (0x6, 0x2A, 0x03),
     "RESERVATIONS_RELEASED": (0x6, 0x2A, 0x04),
     "REGISTRATIONS_PREEMPTED": (0x6, 0x2A, 0x05),
-    "COMMANDS_CLEARED_BY_ANOTHER_INITIATOR": (0x6, 0x2F, 0x00),
     "THIN_PROVISIONING_SOFT_THRESHOLD_REACHED": (0x6, 0x38, 0x07),
     "INQUIRY_DATA_HAS_CHANGED": (0x6, 0x3F, 0x03),
     "INVALID_MESSAGE_ERROR": (0x5, 0x49, 0x00),
@@ -232,7 +231,10 @@ def test_every_opcode_is_advertised_or_refused(bus: Bus) -> None:
                 assert known or sense == in_cdb(1, bit=4)
             else:
                 assert sense == fixed(INVALID_OPCODE)
-            bus.clear_attentions(1) if opcode != 0x1B else bus.unit.set_started(True)
+            if opcode == 0x1B:
+                bus.unit.readiness.set_started(True, removable=False)
+            else:
+                bus.clear_attentions(1)
 
 
 def report_all(bus: Bus) -> set[tuple[int, int | None]]:

@@ -11,6 +11,7 @@ QUERY_TASK, QUERY_TASK_SET, I_T_NEXUS_RESET, QUERY_ASYNCHRONOUS_EVENT = 9, 10, 1
 COMPLETE, NO_LUN, SUCCEEDED = 0, 2, 7
 NO_SUCH_LUN = lun_address.encode(9)
 TEST_UNIT_READY = [0] * 6
+RESERVE_6 = [0x16, 0, 0, 0, 0, 0]
 NEXUS_LOSS = (0x6, 0x29, 0x07)
 INVALID_MESSAGE = (0x5, 0x49, 0x00)
 ACA = 4
@@ -41,6 +42,19 @@ class TestNexusReset:
             assert bus.refused(TEST_UNIT_READY, lun=lun) == fixed(NEXUS_LOSS)
             bus.good(TEST_UNIT_READY, lun=lun)
             bus.good(TEST_UNIT_READY, lun=lun, nexus=2)
+
+    def test_what_it_held_is_released(self, bus: Bus) -> None:
+        """What RESERVE gave the nexus, at its units; a lost nexus loses that too."""
+        for nexus in (1, 2):
+            bus.clear_attentions(nexus)
+        bus.good(RESERVE_6)
+        assert bus.conflicts(TEST_UNIT_READY, nexus=2)
+        bus.target.task_management(2, 0, I_T_NEXUS_RESET)
+        assert bus.refused(TEST_UNIT_READY, nexus=2) == fixed(NEXUS_LOSS)
+        assert bus.conflicts(TEST_UNIT_READY, nexus=2)
+        bus.target.task_management(1, 0, I_T_NEXUS_RESET)
+        bus.good(TEST_UNIT_READY, nexus=2)
+        assert not bus.gate.pending(2)
 
     def test_the_fast_path_is_closed_until_it_is_told(self, bus: Bus) -> None:
         bus.target.task_management(1, 0, I_T_NEXUS_RESET)

@@ -20,7 +20,7 @@ RECOVERY_LBPERE = with_bit(RECOVERY, 7, 0x80)
 @pytest.fixture
 def bus() -> Bus:
     """A unit of 200 MiB: a twentieth is ten threshold sets."""
-    return make_bus(HollowDevice(blocks=200 * MIB // 512), Keeper())
+    return make_bus(HollowDevice(blocks=200 * MIB // 512), caretaker=Keeper())
 
 
 def page(

@@ -8,13 +8,13 @@ from scsi_snap.scsi.limits import NEXUSES_REMEMBERED
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.request import NexusId, Request
+from scsi_snap.scsi.sense import SenseCode
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.bus import Bus, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.modes import CACHING, NO_WCE, SWP, select_6
 from tests.t6_scsi.senses import (
     CAPACITY_CHANGED,
-    COMMANDS_CLEARED,
     DEVICE_RESET,
     INQUIRY_CHANGED,
     INVALID_OPCODE,
@@ -101,9 +101,9 @@ class TestUnitAttention:
 
     def test_the_rest_comes_in_its_order_and_once(self, bus: Bus) -> None:
         bus.clear_attentions(2)
-        changed = replace(bus.unit.personality, read_only=True)
+        changed = replace(bus.unit.personality, removable=True)
         for _ in range(2):
-            bus.unit.threshold_reached()
+            bus.unit.nexuses.establish(SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED)
             bus.unit.inquiry_changed(changed)
             bus.unit.capacity_changed()
         for nexus in (1, 2):
@@ -114,16 +114,17 @@ class TestUnitAttention:
     def test_another_personality_is_in_effect(self, bus: Bus) -> None:
         bus.unit.inquiry_changed(replace(bus.unit.personality, removable=True, read_only=True))
         assert bus.good(INQUIRY)[1] == 0x80
+        assert bus.gate.declines_writes()
         bus.clear_attentions(1)
-        assert bus.gate.pending(1)
+        assert not bus.gate.pending(1)
         assert bus.refused([0x2A, *READ_10[1:]], bytes(512)) == fixed(WRITE_PROTECTED)
 
-    def test_clear_task_set_tells_the_others(self, bus: Bus) -> None:
-        """SAM-5, 5.6: TAS is zero, so their commands ended without a word."""
+    def test_clear_task_set_tells_nobody(self, bus: Bus) -> None:
+        """SAM-5, 7.3: each nexus has its own task set (TST), so nobody else's commands ended."""
         bus.clear_attentions(2)
         assert bus.target.task_management(1, 0, CLEAR_TASK_SET) == 0
         bus.good(TEST_UNIT_READY)
-        assert bus.refused(TEST_UNIT_READY, nexus=2) == fixed(COMMANDS_CLEARED)
+        bus.good(TEST_UNIT_READY, nexus=2)
 
     def test_the_same_session_name_on_another_unit_is_not_lost(self, bus: Bus) -> None:
         bus.target.add_unit(1, LogicalUnit(MemoryDevice(), bus.unit.personality))
@@ -228,17 +229,33 @@ class TestGate:
 
     @pytest.mark.parametrize("page", [NO_WCE, SWP])
     def test_mode_parameters_that_change_writing(self, bus: Bus, page: bytes) -> None:
-        """For every nexus, also for those that are yet to come."""
+        """WRITEs come up, of every nexus; READs go on as they did."""
         select_6(bus, page)
-        assert bus.gate.pending(1)
-        assert bus.gate.pending(99)
+        assert bus.gate.declines_writes()
+        assert not bus.gate.pending(1)
 
     def test_and_back(self, bus: Bus) -> None:
         bus.clear_attentions(2)
         select_6(bus, NO_WCE)
         select_6(bus, CACHING)
+        assert not bus.gate.declines_writes()
         assert not bus.gate.pending(1)
         assert bus.gate.pending(2)
+
+    def test_a_personality_that_is_read_only_and_back(self, bus: Bus) -> None:
+        """When the verb has returned the gate knows: WRITEs alone come up."""
+        writable = bus.unit.personality
+        for read_only in (True, False):
+            bus.unit.inquiry_changed(replace(writable, read_only=read_only))
+            assert bus.gate.declines_writes() == read_only
+            assert bus.gate.pending(1)
+            bus.clear_attentions(1)
+            assert not bus.gate.pending(1)
+
+    def test_a_place_of_a_unit_that_is_read_only(self, bus: Bus) -> None:
+        bus.unit.inquiry_changed(replace(bus.unit.personality, read_only=True))
+        bus.target.add_unit(1, bus.unit)
+        assert bus.gate.declines_writes(1 << 48)
         bus.clear_attentions(2)
         assert not bus.gate.pending(2)
 

@@ -42,6 +42,30 @@ def test_what_was_saved_is_there_for_that_unit_alone(directory: StateDirectory) 
     ]
 
 
+def test_a_record_goes_with_its_volume_and_not_with_the_mapping(
+    directory: StateDirectory,
+) -> None:
+    for uuid in (UNIT, OTHER):
+        store = ReservationFile(directory, uuid)
+        store.save(b"one")
+        store.save(b"damaged")
+    exporter = PortalExporter(RecordingDataPath(), partial(ReservationFile, directory))
+    exporter.set_target(TargetRecord(DISK, "id"))
+    exporter.map(DISK, 0, Unit("tank/vol0", device(), UNIT, Personality(Identity(UNIT))))
+    exporter.unmap(DISK, 0)
+    assert ReservationFile(directory, UNIT).load()
+    for _ in range(2):
+        exporter.backing_deleted(UNIT)
+        names = {path.name for path in directory.path.glob("reservations*")}
+        assert names == {f"reservations-{OTHER}", f"reservations-{OTHER}.previous"}
+
+
+def test_a_record_that_cannot_be_removed_fails_nothing(directory: StateDirectory) -> None:
+    (directory.path / f"reservations-{UNIT}").mkdir()
+    exporter = PortalExporter(RecordingDataPath(), partial(ReservationFile, directory))
+    exporter.backing_deleted(UNIT)
+
+
 def test_a_file_is_read_to_a_limit(directory: StateDirectory) -> None:
     (directory.path / f"reservations-{UNIT}").write_bytes(b"x" * (RECORD_BYTES_MAX + 99))
     assert len(ReservationFile(directory, UNIT).load()) == RECORD_BYTES_MAX + 1

@@ -225,7 +225,7 @@ def test_a_unit_knows_every_port_that_leads_to_it_logged_in_or_not() -> None:
         assert shared is not None
 
         def numbers() -> list[int]:
-            ports = shared.logical_unit.target_ports()
+            ports = shared.logical_unit.nexuses.target_ports()
             return sorted(port.relative_identifier for port in ports)
 
         assert numbers() == [11, 12]

@@ -7,7 +7,7 @@ use datapath::block_io::{BlockIo, ReadResult, mapped_runs};
 use datapath::error::IoError;
 use datapath::limits::{ATOMIC_BYTES_MAX, EXCLUSIVE_BYTES_MAX};
 use datapath::member::FileMember;
-use datapath::scsi::UnitCounters;
+use datapath::scsi::UnitShared;
 use datapath::volume::{SnapshotImage, Volume, copy};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -110,12 +110,12 @@ pub struct Device {
     pub threads: Arc<Threads>,
     pub device: UnitDevice,
     /// Of every target that shows it.
-    pub counters: Arc<UnitCounters>,
+    pub shared: Arc<UnitShared>,
 }
 
 impl Device {
     pub fn new(threads: Arc<Threads>, device: UnitDevice) -> Self {
-        Self { threads, device, counters: Arc::default() }
+        Self { threads, device, shared: Arc::default() }
     }
 
     /// Python checks ranges first, as every door above floor 5 does; here a bad one is an error
@@ -166,7 +166,7 @@ impl Device {
     }
 
     fn fast_path_counts(&self) -> (u64, u64, u64, u64, u64, u64) {
-        let counts = self.counters.counts();
+        let counts = self.shared.counts();
         (
             counts.reads,
             counts.read_bytes,
@@ -175,6 +175,14 @@ impl Device {
             counts.written_bytes,
             counts.write_ns,
         )
+    }
+
+    fn wait_for_writes(&self, py: Python<'_>) -> PyResult<()> {
+        let shared = Arc::clone(&self.shared);
+        self.threads.run(py, move || async move {
+            shared.wait_for_writes().await;
+            Ok::<(), IoError>(())
+        })
     }
 
     fn read<'py>(

@@ -83,21 +83,31 @@ impl Target {
     }
 
     fn map(&self, lun: u64, device: &Device, unit: u64, read_only: bool) {
-        let counters = Arc::clone(&device.counters);
+        let shared = Arc::clone(&device.shared);
         let device = device.device.clone();
         let (block_bytes, read_only) = (device.block_bytes(), read_only || device.is_read_only());
-        let unit = LogicalUnit::new(UnitNumber(unit), device, block_bytes, read_only)
-            .counting_in(counters);
+        let unit =
+            LogicalUnit::new(UnitNumber(unit), device, block_bytes, read_only).sharing(shared);
+        unit.gate().set_pending(None, true);
         self.router.map(lun, Arc::new(unit));
     }
 
     fn unmap(&self, lun: u64) {
-        self.router.unmap(lun);
+        if let Some(unit) = self.router.unmap(lun) {
+            // A command that has just found it goes to the command set, which has it no more.
+            unit.gate().set_pending(None, true);
+        }
     }
 
     fn set_pending(&self, lun: u64, nexus: Option<u64>, pending: bool) {
         if let Some(unit) = self.router.unit(lun) {
             unit.gate().set_pending(nexus.map(NexusId), pending);
+        }
+    }
+
+    fn decline_writes(&self, lun: u64, declined: bool) {
+        if let Some(unit) = self.router.unit(lun) {
+            unit.decline_writes(declined);
         }
     }
 

@@ -1,11 +1,13 @@
 //! A logical unit's fast path: range check, then floor 5.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::block_io::BlockIo;
+use crate::gate::Gate as WriteGate;
 use crate::limits::TRANSFER_BYTES_MAX;
 
 use super::buffers::BufferPool;
@@ -25,8 +27,31 @@ pub struct LogicalUnit<D> {
     device: D,
     block_bytes: u32,
     read_only: bool,
+    writes_declined: AtomicBool,
     gate: Gate,
-    counters: Arc<UnitCounters>,
+    shared: Arc<UnitShared>,
+}
+
+/// What a unit has once, however many targets show it.
+#[derive(Debug, Default)]
+pub struct UnitShared {
+    counters: UnitCounters,
+    /// WRITEs are behind it from before they look at the unit's gate until they have ended.
+    writes: WriteGate,
+}
+
+impl UnitShared {
+    /// What the fast path has done.
+    pub fn counts(&self) -> UnitCounts {
+        self.counters.counts()
+    }
+
+    /// Waits until the WRITEs that have passed the unit's gates have ended. Who closed those before
+    /// knows then that the fast path changes nothing until they are opened.
+    pub async fn wait_for_writes(&self) {
+        let held = self.writes.holder().await.close();
+        held.drain().await;
+    }
 }
 
 /// A READ or WRITE in bytes of the device.
@@ -41,8 +66,9 @@ impl<D: BlockIo> LogicalUnit<D> {
     /// declines every WRITE.
     pub fn new(number: UnitNumber, device: D, block_bytes: u32, read_only: bool) -> Self {
         assert!(block_bytes > 0 && block_bytes.is_multiple_of(512), "a block is whole sectors");
-        let (gate, counters) = Default::default();
-        Self { number, device, block_bytes, read_only, gate, counters }
+        let (gate, shared) = Default::default();
+        let writes_declined = AtomicBool::new(false);
+        Self { number, device, block_bytes, read_only, writes_declined, gate, shared }
     }
 
     /// Which unit it is.
@@ -50,15 +76,20 @@ impl<D: BlockIo> LogicalUnit<D> {
         self.number
     }
 
-    /// Counts there: units of several targets over one device are one logical unit.
-    pub fn counting_in(mut self, counters: Arc<UnitCounters>) -> Self {
-        self.counters = counters;
+    /// Shares with others: units of several targets over one device are one logical unit.
+    pub fn sharing(mut self, shared: Arc<UnitShared>) -> Self {
+        self.shared = shared;
         self
     }
 
     /// The device below.
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// Whether every WRITE is declined; a unit that is read-only declines them in any case.
+    pub fn decline_writes(&self, declined: bool) {
+        self.writes_declined.store(declined, Ordering::SeqCst);
     }
 
     /// Whether something unusual is pending.
@@ -68,7 +99,7 @@ impl<D: BlockIo> LogicalUnit<D> {
 
     /// What the fast path has done.
     pub fn counts(&self) -> UnitCounts {
-        self.counters.counts()
+        self.shared.counts()
     }
 
     /// Executes a plain READ or WRITE that succeeds; `None` declines. A WRITE that is declined may
@@ -79,17 +110,17 @@ impl<D: BlockIo> LogicalUnit<D> {
             None => None,
             Some(transfer) => match transfer.command.direction {
                 Direction::Read => self.read(transfer, buffers).await,
-                Direction::Write => self.write(transfer, &request.data_out).await,
+                Direction::Write => self.write(transfer, request).await,
             },
         };
         match &completion {
-            None => self.counters.declined(request.nexus),
+            None => self.shared.counters.declined(request.nexus),
             Some(done) => {
                 let (direction, bytes) = match done.data_out_wanted_bytes {
                     0 => (Direction::Read, done.data_in.len() as u64),
                     written => (Direction::Write, written),
                 };
-                self.counters.completed(request.nexus, direction, bytes, begin.elapsed());
+                self.shared.counters.completed(request.nexus, direction, bytes, begin.elapsed());
             }
         }
         completion
@@ -105,7 +136,7 @@ impl<D: BlockIo> LogicalUnit<D> {
         let length_bytes = u64::from(command.blocks) * block_bytes;
         let room_bytes = match command.direction {
             Direction::Read => u64::from(request.data_in_room_bytes),
-            Direction::Write if self.read_only => return None,
+            Direction::Write if !self.takes_writes() => return None,
             Direction::Write => request.data_out.len() as u64,
         };
         let fits = end_block <= self.device.size_bytes() / block_bytes
@@ -130,8 +161,17 @@ impl<D: BlockIo> LogicalUnit<D> {
         Some(Completion { data_in, ..Completion::default() })
     }
 
-    async fn write(&self, transfer: Transfer, data_out: &Bytes) -> Option<Completion> {
-        let data = data_out.slice(..transfer.length_bytes);
+    fn takes_writes(&self) -> bool {
+        !self.read_only && !self.writes_declined.load(Ordering::SeqCst)
+    }
+
+    async fn write(&self, transfer: Transfer, request: &Request) -> Option<Completion> {
+        let _pass = self.shared.writes.enter().await;
+        // Looked at again: what was closed since may have been told that no WRITE is under way.
+        if !self.gate.is_clear(request.nexus) || !self.takes_writes() {
+            return None;
+        }
+        let data = request.data_out.slice(..transfer.length_bytes);
         self.device.write_at(transfer.offset_bytes, data).await.ok()?;
         if transfer.command.fua {
             self.device.flush().await.ok()?;
@@ -142,5 +182,125 @@ impl<D: BlockIo> LogicalUnit<D> {
             data_out_wanted_bytes,
             ..Completion::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::block_io::ReadResult;
+    use crate::error::IoError;
+    use crate::scsi::request::{Cdb, NexusId};
+
+    /// A device whose writes begin at once and end when they are told to.
+    #[derive(Debug)]
+    struct Slow(Mutex<Option<oneshot::Receiver<()>>>);
+
+    impl BlockIo for Slow {
+        fn size_bytes(&self) -> u64 {
+            1 << 20
+        }
+
+        async fn read_at(&self, _offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+            (Ok(()), buffer)
+        }
+
+        async fn write_at(&self, _offset_bytes: u64, _data: Bytes) -> Result<(), IoError> {
+            let told = self.0.lock().unwrap().take();
+            if let Some(told) = told {
+                told.await.unwrap();
+            }
+            Ok(())
+        }
+
+        async fn flush(&self) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        async fn discard(&self, _offset_bytes: u64, _length_bytes: u64) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        async fn write_zeroes(&self, _offset: u64, _length: u64) -> Result<(), IoError> {
+            Ok(())
+        }
+    }
+
+    fn slow_unit() -> (LogicalUnit<Slow>, oneshot::Sender<()>) {
+        let (tell, told) = oneshot::channel();
+        let device = Slow(Mutex::new(Some(told)));
+        (LogicalUnit::new(UnitNumber(1), device, 512, false), tell)
+    }
+
+    fn request(cdb: [u8; 16]) -> Request {
+        Request {
+            nexus: NexusId(1),
+            lun: 0,
+            cdb: Cdb::Fixed(cdb),
+            attribute: TaskAttribute::Simple,
+            data_out: Bytes::from_static(&[0; 512]),
+            data_in_room_bytes: 512,
+        }
+    }
+
+    /// WRITE (10) of one block at LBA 0.
+    fn write() -> Request {
+        request([0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// READ (10) of one block at LBA 0.
+    fn read() -> Request {
+        request([0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn waiting_for_writes_ends_with_the_last_that_passed_the_gate() {
+        let (unit, tell) = slow_unit();
+        let buffers = BufferPool::default();
+        let (running, late) = (write(), write());
+        let mut running = pin!(unit.execute(&running, &buffers));
+        assert!(running.as_mut().now_or_never().is_none());
+        unit.gate().set_pending(None, true);
+        let mut waiting = pin!(unit.shared.wait_for_writes());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        // One that comes now is declined, and is not waited for.
+        assert!(unit.execute(&late, &buffers).now_or_never().unwrap().is_none());
+        tell.send(()).unwrap();
+        assert!(running.now_or_never().unwrap().is_some());
+        assert!(waiting.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_write_that_waited_meanwhile_looks_at_the_gate_again() {
+        let (unit, _tell) = slow_unit();
+        let buffers = BufferPool::default();
+        let request = write();
+        let held = unit.shared.writes.holder().now_or_never().unwrap().close();
+        let mut waiting = pin!(unit.execute(&request, &buffers));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        unit.gate().set_pending(None, true);
+        drop(held);
+        assert!(waiting.now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_unit_that_declines_writes_is_read() {
+        let (unit, tell) = slow_unit();
+        tell.send(()).unwrap();
+        let buffers = BufferPool::default();
+        let execute = |request: Request| {
+            unit.execute(&request, &buffers).now_or_never().expect("the device is quick").is_some()
+        };
+        unit.decline_writes(true);
+        assert!(execute(read()) && !execute(write()));
+        unit.decline_writes(false);
+        assert!(execute(read()) && execute(write()));
     }
 }

@@ -15,9 +15,9 @@ pub mod sessions;
 pub mod slow_path;
 pub mod target;
 
-pub use counters::{UnitCounters, UnitCounts};
+pub use counters::UnitCounts;
 pub use gate::Gate;
-pub use logical_unit::{LogicalUnit, UnitNumber};
+pub use logical_unit::{LogicalUnit, UnitNumber, UnitShared};
 pub use request::{Cdb, Completion, NexusId, Request, TaskAttribute};
 pub use sessions::Sessions;
 pub use slow_path::{FunctionAnswer, SlowPath};

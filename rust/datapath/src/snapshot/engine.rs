@@ -19,7 +19,6 @@ use tokio::sync::Semaphore;
 
 use super::attention::{Attention, Heed};
 use super::event::{EngineEvent, EventQueue};
-use super::gate::{Gate, Pass};
 use super::needed::Needed;
 use super::origin::{Change, Origin};
 use super::pending::{Owned, Pending};
@@ -28,6 +27,7 @@ use super::policy::{FullPolicy, SnapshotLedger};
 use super::tags::Tags;
 use crate::block_io::{BlockIo, Growable, ReadResult};
 use crate::error::IoError;
+use crate::gate::{Gate, Pass};
 use crate::limits::{PRESERVING_CHUNKS_MAX, PRESERVING_CHUNKS_PER_WRITE_MAX};
 use crate::snapmap::{CheckReport, ExceptionStore, LiveSet, MapError, StoreUse};
 use crate::units::{ChunkIndex, ChunkSize, Epoch};

@@ -12,11 +12,11 @@
 //! durable comes after the holds are gone.
 
 use super::engine::Engine;
-use super::gate::Held;
 use super::point::PointRange;
 use super::policy::SnapshotLedger;
 use crate::block_io::{BlockIo, Growable};
 use crate::error::IoError;
+use crate::gate::Held;
 use crate::units::Epoch;
 
 /// A volume whose origin does not change until this is dropped.

@@ -14,7 +14,6 @@ mod change_map;
 mod engine;
 mod event;
 mod exclusive;
-mod gate;
 mod group;
 mod image;
 mod needed;

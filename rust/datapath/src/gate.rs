@@ -1,4 +1,4 @@
-//! The gate: every change of the origin passes it, and a hold closes it.
+//! A gate that changes of a volume or a logical unit pass, and that a hold closes.
 //!
 //! Passing costs one addition and one load on memory of the thread's own, and one subtraction on the
 //! way out; nobody waits. A hold sets `held`, then waits until every counter was seen at zero.
@@ -18,8 +18,8 @@ use tokio::sync::{Notify, oneshot};
 /// More threads than this share counters.
 const COUNTERS: usize = 16;
 
-/// The gate of a volume.
-#[derive(Default)]
+/// The gate.
+#[derive(Debug, Default)]
 pub struct Gate {
     passing: [CachePadded<AtomicUsize>; COUNTERS],
     held: AtomicBool,
