@@ -22,9 +22,6 @@ PREFETCH_BYTES_MAX: Final = 16 << 20
 COMPARE_AND_WRITE_BLOCKS_MAX: Final = 255
 """One COMPARE AND WRITE: what MAXIMUM COMPARE AND WRITE LENGTH, of one byte, can say."""
 
-PHYSICAL_BLOCK_BYTES_MAX: Final = 4096
-"""What a unit says is a physical block: hosts' file systems align to no more."""
-
 LBA_STATUS_RUNS_MAX: Final = 1024
 """Runs that one GET LBA STATUS looks at: 16 kibibytes of descriptors, and seconds of looking."""
 

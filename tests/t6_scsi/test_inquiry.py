@@ -5,7 +5,7 @@ import pytest
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.bus import TARGET_NAME, UNIT_UUID, Bus, make_bus
-from tests.t6_scsi.fakes import HollowDevice, MemoryDevice, RecordingGate
+from tests.t6_scsi.fakes import HollowDevice, RecordingGate
 from tests.t6_scsi.senses import in_cdb
 
 MIB = 1 << 20
@@ -204,13 +204,3 @@ class TestReadCapacity:
         assert bus.good([0x25, *[0] * 9])[:4] == b"\xff\xff\xff\xff"
         data = bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])
         assert int.from_bytes(data[:8], "big") == (3 << 32) - 1
-
-    @pytest.mark.parametrize(
-        ("granularity_bytes", "exponent"), [(512, 0), (1, 0), (1024, 1), (3072, 2), (1 << 22, 3)]
-    )
-    def test_16_says_physical_blocks(self, granularity_bytes: int, exponent: int) -> None:
-        """LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT (SBC-4, 5.21.2): powers of two, to 4 KiB."""
-        device = MemoryDevice()
-        device.unmap_granularity_bytes = granularity_bytes
-        data = make_bus(device).good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])
-        assert data[13] == exponent
