@@ -34,6 +34,8 @@ def test_one_input(data: bytes) -> None:
             data_out = data_out.ljust(1, b"\0") * (4096 // max(1, len(data_out)))
         done = bus.command(list(cdb), data_out, lun=(place >> 4) << 48, nexus=1 + place % 3)
         check_completion(*done)
+    # What runs in the background has nothing to hide from the end.
+    bus.unit.close()
     assert len(bus.device.data) == BLOCKS * bus.device.block_bytes
     status, sense, _, _ = bus.command(list(TEST_UNIT_READY), nexus=4)
     # A nexus that comes now is told of the power on, or that another one has reserved the unit.

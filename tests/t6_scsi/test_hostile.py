@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scsi_snap.scsi.opcodes import OPERATIONS
-from tests.t6_scsi.bus import make_bus
+from tests.t6_scsi.bus import (
+    BUSY,
+    CHECK_CONDITION,
+    CONDITION_MET,
+    GOOD,
+    RESERVATION_CONFLICT,
+    make_bus,
+)
 from tests.t6_scsi.fakes import MemoryDevice
 
 KNOWN_OPCODES = sorted({each.operation_code for each in OPERATIONS})
@@ -27,8 +34,9 @@ lists = st.binary(max_size=64) | st.sampled_from([512, 1024, 4096]).map(bytes)
 
 def check_completion(status: int, sense: bytes, data_in: bytes, wanted: int) -> None:
     assert wanted >= 0
-    if status != 2:
-        assert status in (0, 4) and sense == b""
+    if status != CHECK_CONDITION:
+        assert status in (GOOD, CONDITION_MET, BUSY, RESERVATION_CONFLICT)
+        assert sense == b"" and (status == GOOD or data_in == b"")
         return
     assert data_in == b""
     if sense[0] in (0x70, 0xF0):
