@@ -165,6 +165,22 @@ fn a_reset_by_the_kernel_is_noticed_and_taken() {
     assert_eq!(kernel.take_answers()[0].identifier, identifiers[0]);
 }
 
+#[test]
+fn a_reset_of_a_ring_whose_tail_has_not_moved_is_noticed_too() {
+    let mut kernel = Kernel::new(CAP_OOOC, 4096, 8);
+    let mut ring = Ring::attach(kernel.map()).unwrap();
+    queue(&mut kernel, 2);
+    let mut tasks = found(&mut ring);
+    kernel.reset();
+    assert_eq!(ring.complete(tasks.remove(0).0, &GOOD), Err(RingError::Head(0)));
+    assert_eq!(ring.next_entry().unwrap_err(), RingError::Head(0));
+    assert_eq!(kernel.tail(), 0);
+    queue(&mut kernel, 1);
+    let head = RingError::Head(ENTRY_BYTES as u32);
+    assert_eq!(ring.complete(tasks.remove(0).0, &GOOD), Err(head));
+    assert_eq!(kernel.tail(), 0);
+}
+
 /// An identifier that the kernel uses again after a reset is another command's.
 #[test]
 fn an_old_command_does_not_answer_a_new_one_of_the_same_identifier() {

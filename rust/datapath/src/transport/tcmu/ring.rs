@@ -145,11 +145,7 @@ impl Ring {
     /// The next entry, or `None` where there is none yet. Ends because each turn comes nearer to
     /// cmd_head as it was at first.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, RingError> {
-        self.mailbox.check_tail(&self.region, self.tail)?;
-        let head = self.mailbox.head(&self.region)?;
-        if self.mailbox.distance(self.tail, self.next) > self.mailbox.distance(self.tail, head) {
-            return Err(RingError::Head(head));
-        }
+        let head = self.check_cursors()?;
         while self.next != head {
             let (at, offset) = (self.next, self.mailbox.offset(self.next));
             let header = Header::read(&self.region, &self.mailbox, at, head)?;
@@ -178,7 +174,7 @@ impl Ring {
 
     /// Answers a command. Nothing happens where the ring was reset since it came.
     pub fn complete(&mut self, task: Task, answer: &Answer<'_>) -> Result<(), RingError> {
-        self.mailbox.check_tail(&self.region, self.tail)?;
+        self.check_cursors()?;
         match self.waiting.get(&task.identifier) {
             Some(waiting) if waiting.serial == task.serial => {}
             _ => return Ok(()),
@@ -199,6 +195,16 @@ impl Ring {
             }
             Ok(())
         }
+    }
+
+    /// cmd_head, where both cursors are as the invariants say. A reset by the kernel shows in one of
+    /// them at least, until as much as was taken has been put in again.
+    fn check_cursors(&self) -> Result<u32, RingError> {
+        self.mailbox.check_tail(&self.region, self.tail)?;
+        let head = self.mailbox.head(&self.region)?;
+        let taken = self.mailbox.distance(self.tail, self.next);
+        let put = self.mailbox.distance(self.tail, head);
+        (taken <= put).then_some(head).ok_or(RingError::Head(head))
     }
 
     /// The CMD entry of `length` bytes at `next`.
