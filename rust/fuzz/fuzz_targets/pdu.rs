@@ -110,7 +110,7 @@ impl Loop {
             }
             4 => {
                 if let Some((tag, immediate)) = self.functions.pop_front() {
-                    self.session.handle_task_management(tag, immediate, Some(0));
+                    self.session.handle_task_management(tag, immediate, Some(0.into()));
                 }
             }
             5 => {
