@@ -83,7 +83,7 @@ class Operation:
     needs_medium: bool = False
     """Refused while the unit is stopped."""
     changes_medium: bool = False
-    """Refused while the unit is write protected."""
+    """Refused while the unit is write protected; FORMAT UNIT and SANITIZE begin after its end."""
     despite_unit_attention: bool = False
     """Carried out while a unit attention is pending (SAM-5)."""
     despite_background: bool = False
