@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import clients, comparison, memory, report, snapshots
+from bench import before, clients, comparison, memory, report, snapshots
 from bench.contenders import CONTENDERS
 from bench.scale import FULL, QUICK, Scale
 
@@ -35,9 +35,12 @@ def main() -> int:
     results: list[dict[str, Any]] = []
     try:
         for backing in options.backing or (BACKINGS[:1] if scale.quick else BACKINGS):
-            for part in options.part or PARTS:
+            for part in options.part or (() if options.before else PARTS):
                 with directory_on(backing) as directory:
                     results += measure(part, kinds, directory, backing, scale)
+            if options.before:
+                with directory_on(backing) as directory:
+                    results += before.run(options.before, directory, backing, scale)
     finally:
         if results:
             print(report.table(results))
@@ -53,6 +56,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--only", action="append", metavar="CONTENDER")
     parser.add_argument("--part", action="append", choices=PARTS)
+    parser.add_argument(
+        "--before", type=Path, metavar="TREE", help="compare with that built checkout instead"
+    )
     parser.add_argument("--backing", action="append", choices=BACKINGS)
     return parser.parse_args()
 

@@ -57,23 +57,24 @@ def run(kinds: list[type[Contender]], directory: Path, backing: str, scale: Scal
                 one.name: partial(clients.own, one, load, seconds=scale.round_seconds)
                 for one in speaks_iscsi
             }
-            yield _result(own, "own initiator", backing, load, scale)
+            yield result(own, "own initiator", backing, load, scale)
         qemu_img = clients.QemuImg()
         for load in QEMU_LOADS_QUICK if scale.quick else QEMU_LOADS:
             qemu = {
                 one.name: partial(qemu_img, one, load, seconds=scale.round_seconds)
                 for one in contenders
             }
-            yield _result(qemu, "qemu-img bench", backing, load, scale)
+            yield result(qemu, "qemu-img bench", backing, load, scale)
         for load in PERF_LOADS:
             perf = {
                 one.name: partial(clients.iscsi_perf, one, load, seconds=scale.round_seconds)
                 for one in speaks_iscsi
             }
-            yield _result(perf, "iscsi-perf", backing, load, scale)
+            yield result(perf, "iscsi-perf", backing, load, scale)
 
 
-def _result(runners: Any, client: str, backing: str, load: Load, scale: Scale) -> dict[str, Any]:
+def result(runners: Any, client: str, backing: str, load: Load, scale: Scale) -> dict[str, Any]:
+    """One client and load, on every contender."""
     print(f"  {backing}, {client}: {load}", file=sys.stderr, flush=True)
     # The first round of each warms caches and finds counts; nobody's is counted.
     interleave(runners, 1)

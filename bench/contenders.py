@@ -73,10 +73,14 @@ class ScsiSnap(Contender):
         self.iscsi = (self.daemon.address, IQN, 0)
         self.url = self.daemon.url(IQN, 0)
 
+    def make_daemon(self) -> Daemon:
+        """The controller that serves the unit."""
+        return Daemon(self.directory)
+
     def start_daemon(self) -> None:
         """A daemon that has nothing yet."""
         self.directory.mkdir(parents=True)
-        self.daemon = Daemon(self.directory)
+        self.daemon = self.make_daemon()
         self.daemon.start()
         self.pid = self.daemon.pid
 

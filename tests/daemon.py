@@ -34,6 +34,9 @@ class VerbFailedError(Exception):
 class Daemon:
     """`with Daemon(directory) as daemon:` runs it and stops it cleanly."""
 
+    tree: Path | None = None
+    """The checkout to run it from; this one where none is named."""
+
     def __init__(self, directory: Path, *listen: str, options: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.state = directory / "state"
@@ -70,6 +73,7 @@ class Daemon:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "scsi_snap", "daemon", *map(str, arguments)],
+                cwd=self.tree,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

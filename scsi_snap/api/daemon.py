@@ -4,6 +4,8 @@ path underneath."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from scsi_snap.api.app import make_app
@@ -14,8 +16,15 @@ from scsi_snap.errors import InternalError
 from scsi_snap.inventory.native import DataPath
 
 
-def run(options: daemon.Options, threads: int) -> None:
+def run(
+    state_directory: Path,
+    listen: Sequence[str],
+    control_socket: Path,
+    threads: int,
+    erase_bytes_per_s: float = inf,
+) -> None:
     """Runs until SIGTERM. Raises `ScsiSnapError` when it cannot start."""
+    options = daemon.Options(state_directory, listen, control_socket, erase_bytes_per_s)
     asyncio.run(daemon.serve(options, lambda: load_data_path(threads), make_face, announce))
 
 

@@ -56,16 +56,15 @@ def daemon(
     """
     # Imported here: the web framework and the data path would slow every other command.
     from scsi_snap.api.daemon import run
-    from scsi_snap.control.daemon import Options
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    options = Options(
+    run(
         state_directory=state.absolute(),
         listen=() if no_listen else listen,
         control_socket=socket_path(click.get_current_context()).absolute(),
+        threads=threads or os.cpu_count() or 1,
         erase_bytes_per_s=erase_rate or inf,
     )
-    run(options, threads or os.cpu_count() or 1)
 
 
 @click.command()
