@@ -18,12 +18,12 @@ VOLUMES = {
 }
 SIZE = "64MiB"
 PERSONALITIES = (*VOLUMES, SNAPSHOT)
-SLOW = ("--erase-rate", "4MiB")
+SLOW = ("--erase-rate", "2MiB")
 
 
 @contextmanager
 def units(directory: Path) -> Iterator[dict[str, Unit]]:
-    """A daemon with a unit of each personality, and one where SANITIZE takes a quarter minute."""
+    """A daemon with a unit of each personality, and one where SANITIZE takes half a minute."""
     slow_directory = directory / "slow"
     slow_directory.mkdir()
     with (
