@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from scsi_snap.errors import NotFound, ScsiSnapError
+from scsi_snap.errors import ScsiSnapError
 from scsi_snap.inventory.pool_views import PoolStatus, VolumeView
 from scsi_snap.inventory.pools import PoolHandle
 from scsi_snap.scsi.caretaker import Space
@@ -38,10 +38,7 @@ class VolumeCaretaker:
         self._handle.set_attributes(self._volume().name, {kind: data.hex()})
 
     def _volume(self) -> VolumeView:
-        for one in self._handle.volumes():
-            if one.id == self._volume_id:
-                return one
-        raise NotFound(f"volume {self._volume_id} is gone")
+        return self._handle.volume_of(self._volume_id)
 
 
 def spaces(handle: PoolHandle) -> Mapping[UUID, Space]:

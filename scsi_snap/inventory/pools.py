@@ -49,6 +49,13 @@ class PoolHandle:
             f"scsi-snap volume list {self.name}",
         )
 
+    def volume_of(self, volume_id: str) -> VolumeView:
+        """By its UUID, whatever it is called. Raises `NotFound`."""
+        for one in self.volumes():
+            if one.id == volume_id:
+                return one
+        raise NotFound(f"volume {volume_id} is not in pool {self.name!r} any more")
+
     def create_volume(
         self,
         name: str,

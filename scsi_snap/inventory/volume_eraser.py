@@ -9,7 +9,6 @@ other calls come from the operation's own thread, which verbs wait for: they tak
 
 from __future__ import annotations
 
-from scsi_snap.errors import NotFound
 from scsi_snap.inventory.pool_views import VolumeView
 from scsi_snap.inventory.pools import PoolHandle
 
@@ -40,10 +39,7 @@ class VolumeEraser:
         self._handle.native.erase_store(self._volume().name)
 
     def _volume(self) -> VolumeView:
-        for one in self._handle.volumes():
-            if one.id == self._volume_id:
-                return one
-        raise NotFound(f"volume {self._volume_id} is not in pool {self._handle.name!r} any more")
+        return self._handle.volume_of(self._volume_id)
 
 
 def is_sanitized(volume: VolumeView) -> bool:

@@ -10,7 +10,6 @@ from scsi_snap.scsi.sense import SenseCode, refuse
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
-    from scsi_snap.scsi.operation import Operation
 
 
 class Router(Protocol):
@@ -34,8 +33,6 @@ class Invocation:
 
     unit: "LogicalUnit"
     router: Router
-    operations: "Sequence[Operation]"
-    """All that the unit supports."""
     itl: ItlNexus
     cdb: Cdb
     data_out: bytes

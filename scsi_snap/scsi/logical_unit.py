@@ -115,7 +115,6 @@ class LogicalUnit:
                 Invocation(
                     unit=self,
                     router=router,
-                    operations=self.operations,
                     itl=itl,
                     cdb=cdb,
                     data_out=request.data_out,

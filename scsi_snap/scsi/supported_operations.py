@@ -38,10 +38,10 @@ def report_supported_operation_codes(invocation: "Invocation") -> bytes:
     cdb = invocation.cdb
     option, timeouts = cdb["reporting_options"], bool(cdb["return_timeouts"])
     if option == _ALL:
-        descriptors = b"".join(_listed(each, timeouts) for each in invocation.operations)
+        descriptors = b"".join(_listed(each, timeouts) for each in invocation.unit.operations)
         return len(descriptors).to_bytes(4, "big") + descriptors
     code, action = cdb["requested_operation_code"], cdb["requested_service_action"]
-    same_code = [each for each in invocation.operations if each.operation_code == code]
+    same_code = [each for each in invocation.unit.operations if each.operation_code == code]
     has_actions = any(each.service_action is not None for each in same_code)
     if option == _BY_OPERATION_CODE and has_actions:
         cdb.refuse("requested_service_action")

@@ -18,7 +18,7 @@ from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.native import MIB, runtime, scratch
 from tests.t6_scsi.bus import initiator
-from tests.t6_scsi.wire import ANSWER_SECONDS, BHS_BYTES, PARAMETERS
+from tests.t6_scsi.wire import ANSWER_SECONDS, BHS_BYTES, PARAMETERS, receive_pdu
 
 NEXUS = 71
 UNIT = 71
@@ -77,17 +77,7 @@ class Session:
 
     def receive(self) -> tuple[bytes, bytes]:
         """A PDU: its header, its data segment."""
-        header = self._exactly(BHS_BYTES)
-        length = int.from_bytes(header[5:8], "big")
-        return header, self._exactly(length + -length % 4)[:length]
-
-    def _exactly(self, length: int) -> bytes:
-        received = b""
-        while len(received) < length:
-            piece = self.socket.recv(length - len(received))
-            assert piece, "the target has closed the connection"
-            received += piece
-        return received
+        return receive_pdu(self.socket)
 
     def execute(
         self, cdb: bytes, *, attribute: int = SIMPLE, data: bytes = b"", room: int = 0

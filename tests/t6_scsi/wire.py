@@ -66,6 +66,22 @@ class Completion:
     data_in: bytes
 
 
+def receive_pdu(connection: socket.socket) -> tuple[bytes, bytes]:
+    """A PDU without digests: its header, its data segment."""
+    header = _exactly(connection, BHS_BYTES)
+    length = int.from_bytes(header[5:8], "big")
+    return header, _exactly(connection, length + -length % 4)[:length]
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    received = b""
+    while len(received) < length:
+        piece = connection.recv(length - len(received))
+        assert piece, "the target has closed the connection"
+        received += piece
+    return received
+
+
 class Wire:
     """The initiator's end of a connection."""
 
@@ -135,26 +151,13 @@ class Wire:
         self._socket.sendall(bytes(header) + data + bytes(-len(data) % 4))
 
     def _receive(self) -> tuple[bytes, bytes]:
-        header, data = self._pdu()
+        header, data = receive_pdu(self._socket)
         while header[0] == ASYNC_MESSAGE and header[36] == SCSI_EVENT:
             sense = data[2 : 2 + int.from_bytes(data[:2], "big")]
             self.events.append((header[9], sense[12], sense[13]))
-            header, data = self._pdu()
+            header, data = receive_pdu(self._socket)
         assert header[0] in (RESPONSE, DATA_IN, R2T), header.hex()
         return header, data
-
-    def _pdu(self) -> tuple[bytes, bytes]:
-        header = self._exactly(BHS_BYTES)
-        length = int.from_bytes(header[5:8], "big")
-        return header, self._exactly(length + -length % 4)[:length]
-
-    def _exactly(self, length: int) -> bytes:
-        received = b""
-        while len(received) < length:
-            piece = self._socket.recv(length - len(received))
-            assert piece, "the target has closed the connection"
-            received += piece
-        return received
 
     def _completion(self, header: bytes, data: bytes, data_in: bytes) -> Completion:
         self._exp_stat_sn = int.from_bytes(header[24:28], "big") + 1
