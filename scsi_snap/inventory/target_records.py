@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from scsi_snap.inventory.record_fields import Fields, Json
 
@@ -30,10 +30,11 @@ VIAS: Final[tuple[Via, ...]] = (PORTAL, LIO)
 
 def via_of(entry: Fields, where: str) -> Via:
     """The field `via` of an object. Raises `ValueError`."""
-    via = entry.text("via")
-    if via not in VIAS:
-        raise ValueError(f"{where}.via is {via!r}")
-    return cast("Via", via)
+    text = entry.text("via")
+    for via in VIAS:
+        if text == via:
+            return via
+    raise ValueError(f"{where}.via is {text!r}")
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,8 @@ class LunRecord:
 
 @dataclass(frozen=True)
 class TargetRecord:
-    """`initiators` empty: any initiator may log in. `id` is a UUID. `via` stays for life: initiators
-    that are logged in cannot be carried over to another one."""
+    """`initiators` empty: any initiator may log in. `id` is a UUID. `via` stays for life: what is
+    logged in cannot be carried over."""
 
     name: str
     id: str
