@@ -22,9 +22,13 @@ def run(
     control_socket: Path,
     threads: int,
     erase_bytes_per_s: float = inf,
+    lio: bool = True,
+    lio_listen: Sequence[str] = (),
 ) -> None:
     """Runs until SIGTERM. Raises `ScsiSnapError` when it cannot start."""
-    options = daemon.Options(state_directory, listen, control_socket, erase_bytes_per_s)
+    options = daemon.Options(
+        state_directory, listen, control_socket, erase_bytes_per_s, lio, lio_listen
+    )
     asyncio.run(daemon.serve(options, lambda: load_data_path(threads), make_face, announce))
 
 

@@ -24,12 +24,17 @@ from typing import Protocol
 from scsi_snap import limits
 from scsi_snap.control.service import Service
 from scsi_snap.control.service_manager import notify
+from scsi_snap.inventory import addresses
+from scsi_snap.inventory.absent_exporter import AbsentExporter
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
+from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.native import DataPath
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
+from scsi_snap.inventory.target_records import LIO, PORTAL
+from scsi_snap.inventory.units import Units
 
 _log = logging.getLogger("scsi_snap.daemon")
 
@@ -49,6 +54,11 @@ class Options:
     control_socket: Path
     erase_bytes_per_s: float = inf
     """The pace of FORMAT UNIT and SANITIZE, of each unit."""
+    lio: bool = True
+    """Whether to use the kernel's target where it can be used."""
+    lio_listen: Sequence[str] = ()
+    """ADDRESS:PORT of each of its portals beside those on record; none: `LIO_LISTEN`, where it can
+    be used."""
 
 
 async def serve(
@@ -68,10 +78,9 @@ async def serve(
         catalog = Catalog(directory)
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
-        exporter = PortalExporter(
-            data_path, partial(ReservationFile, directory), options.erase_bytes_per_s
-        )
-        assembly = Assembly(catalog, data_path, exporter)
+        units = Units(partial(ReservationFile, directory), options.erase_bytes_per_s)
+        exporter = PortalExporter(data_path, units)
+        assembly = Assembly(catalog, data_path, Exporters(exporter, _absent(options, catalog)))
         service = Service(assembly, str(options.state_directory), _now_ms)
         undo.push_async_callback(asyncio.to_thread, service.stop)
         undo.push_async_callback(exporter.end_sessions)
@@ -79,7 +88,8 @@ async def serve(
         undo.push_async_callback(face.stop)
         await asyncio.to_thread(service.start)
         undo.push_async_callback(exporter.stop_listening)
-        await exporter.start(options.listen, catalog.state.portals.values())
+        portals = catalog.state.portals.values()
+        await exporter.start(options.listen, [one for one in portals if one.via == PORTAL])
         await asyncio.to_thread(service.note_portals)
         housekeeping = asyncio.create_task(_housekeep(service))
         undo.callback(housekeeping.cancel)
@@ -90,6 +100,12 @@ async def serve(
         await stopping.wait()
         _log.info("stopping")
         notify("STOPPING=1")
+
+
+def _absent(options: Options, catalog: Catalog) -> AbsentExporter:
+    reason = "the daemon was started with --no-lio"
+    records = [one for one in catalog.state.portals.values() if one.via == LIO]
+    return AbsentExporter(reason, map(addresses.canonical, options.lio_listen), records)
 
 
 async def _housekeep(service: Service) -> None:

@@ -24,7 +24,8 @@ from scsi_snap.errors import Exists, ScsiSnapError
 from scsi_snap.inventory import personalities
 from scsi_snap.inventory.caretaker import VolumeCaretaker, spaces
 from scsi_snap.inventory.catalog import Catalog
-from scsi_snap.inventory.exporter import Exporter, Unit
+from scsi_snap.inventory.exporter import Unit
+from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.native import DataPath, translated
 from scsi_snap.inventory.personalities import Claim
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
@@ -51,7 +52,7 @@ class Assembly:
     taking it.
     """
 
-    def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporter) -> None:
+    def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporters) -> None:
         self.catalog = catalog
         self.data_path = data_path
         self.exporter = exporter
@@ -66,7 +67,10 @@ class Assembly:
         notes += self._settle_groups()
         self.exporter.set_discovery_chap(self.catalog.state.discovery_chap)
         for target in self.catalog.state.targets.values():
-            self.exporter.set_target(target)
+            try:
+                self.exporter.set_target(target)
+            except ScsiSnapError as error:
+                notes.append(Note("target-unavailable", f"{target.name}: {error.message}"))
         for handle in self.pools.opened():
             notes += self.attach(handle)
         return notes
@@ -116,11 +120,11 @@ class Assembly:
         label = f"{target} LUN {record.lun} ({record.backing})"
         try:
             unit = self.unit(handle, backings, record)
+            if unit is None:
+                return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
+            self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         except ScsiSnapError as error:
             return [Note("lun-unavailable", f"{label}: {error.message}")]
-        if unit is None:
-            return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
-        self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         return []
 
     def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
