@@ -34,7 +34,7 @@ class Host:
         self._has_package = has_package or (lambda name: importlib.util.find_spec(name) is not None)
 
     def obstacle(self) -> str | None:
-        """One sentence or two: what is missing, and what to do. None: nothing is.
+        """What is missing, in a few words; None: nothing is.
 
         Loads modules and mounts configfs where that has to be done and may be."""
         return self._modules() or self._packages() or self._configfs()
@@ -43,17 +43,14 @@ class Host:
         missing = [name for name in KERNEL_MODULES if not self._loaded(name)]
         if not self._is_root:
             also = f", and the kernel module {missing[0]} is not loaded" if missing else ""
-            return f"only root can use the kernel's target{also}; use --via portal"
+            return f"only root can use it{also}"
         try:
             (self._etc / "target/pr").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             return f"the directory /etc/target/pr cannot be made: {error.strerror}"
         for name in missing:
             if not self._run(["modprobe", name]) and not self._loaded(name):
-                return (
-                    f"the kernel module {name} is missing: use a kernel that has it"
-                    f" (`modprobe {name}` must work), or --via portal"
-                )
+                return f"the kernel module {name} is missing (`modprobe {name}` must work)"
         return None
 
     def _loaded(self, module: str) -> bool:
@@ -63,10 +60,7 @@ class Host:
     def _packages(self) -> str | None:
         for name in PYTHON_PACKAGES:
             if not self._has_package(name):
-                return (
-                    f"the Python package {name} is missing:"
-                    " `pip install 'scsi-snap[lio]'`, or use --via portal"
-                )
+                return f"the Python package {name} is missing (`pip install 'scsi-snap[lio]'`)"
         return None
 
     def _configfs(self) -> str | None:

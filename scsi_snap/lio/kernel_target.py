@@ -79,9 +79,6 @@ class KernelTarget(Protocol):
     """Every verb may raise `KernelRefused`. What is made is there already, or removed is not there,
     is the caller's to know; a storage object or target that has gone is no error to remove."""
 
-    def name_problem(self, name: str) -> str | None:
-        """Why this iSCSI name cannot be used; None where it can."""
-
     def backstores(self) -> Mapping[str, str]:
         """The configuration of each storage object of the plugin `user` that is of ours."""
 
@@ -90,8 +87,6 @@ class KernelTarget(Protocol):
 
     def remove_backstore(self, name: str) -> bool:
         """False, and nothing is done, where something still exports it."""
-
-    def resize_backstore(self, name: str, size_bytes: int) -> None: ...
 
     def groups(self, target: str) -> Mapping[int, Group]:
         """By portal group tag; nothing where there is no such target."""

@@ -24,7 +24,6 @@ from typing import Any
 
 import rtslib_fb
 from rtslib_fb import tcm
-from rtslib_fb.utils import normalize_wwn
 
 from scsi_snap.lio.kernel_target import Acl, Backstore, Chap, Group, KernelRefused, KernelSession
 from scsi_snap.lio.uio import SUBTYPES
@@ -32,7 +31,6 @@ from scsi_snap.lio.uio import SUBTYPES
 _TRANSFER_BYTES_MAX = 8 << 20
 _DATA_AREA_MIB = 256
 _PLUGIN = "user"
-_NAME_KINDS = ("iqn", "naa", "eui")
 
 
 class _UserObject(rtslib_fb.UserBackedStorageObject):  # type: ignore[misc]
@@ -56,18 +54,6 @@ class RtslibTarget:
             self._root = rtslib_fb.RTSRoot()
             self._iscsi = rtslib_fb.FabricModule("iscsi")
             self._iscsi._check_self()
-
-    def name_problem(self, name: str) -> str | None:
-        try:
-            spelled, _ = normalize_wwn(_NAME_KINDS, name)
-        except rtslib_fb.RTSLibError:
-            spelled = ""
-        if spelled == name and not name.startswith("naa.6"):
-            return None
-        return (
-            f"{name!r} cannot be a name in the kernel's target: iqn.YEAR-MONTH.DOMAIN:NAME needs a"
-            " domain with a dot and has no '_', naa. is followed by 16 hexadecimal digits"
-        )
 
     def backstores(self) -> Mapping[str, str]:
         with self._speaking():
@@ -101,12 +87,6 @@ class RtslibTarget:
                 return False
             found.delete()
             return True
-
-    def resize_backstore(self, name: str, size_bytes: int) -> None:
-        with self._speaking():
-            found = self._storage_object(name)
-            if found is not None and int(found.get_attribute("dev_size")) != size_bytes:
-                found.set_attribute("dev_size", size_bytes)
 
     def groups(self, target: str) -> Mapping[int, Group]:
         with self._speaking():

@@ -44,6 +44,11 @@ class TcmuDevice:
         """None where the device has gone."""
         return self._number("dev_size")
 
+    def set_size(self, size_bytes: int) -> None:
+        """What tools show; initiators are told by the handler. Its handler is sent an event."""
+        if self.size_bytes() not in (None, size_bytes):
+            self._put("attrib/dev_size", str(size_bytes))
+
     def gives_up_after_s(self) -> int:
         """After which time the kernel ends a command by itself; 0: never, or the device has
         gone."""
