@@ -119,6 +119,7 @@ class LogicalUnit:
                     cdb=cdb,
                     data_out=request.data_out,
                     data_out_wanted_bytes=wanted_bytes,
+                    repeated=request.repeated,
                 ),
             )
         except ReservationConflict:

@@ -86,17 +86,17 @@ class Target:
         attribute: int,
         data_out: bytes,
         data_in_room: int,
+        repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
         `lun` is the eight-byte LUN as an integer. The transport gives commands the order that their
         task attributes ask for; an ACA task is refused, as there is never an ACA condition (SAM-5).
         `data_in_room` changes nothing here: the transport cuts Data-In to it and reports the
-        residual.
+        residual. `repeated`: a process that has died was carrying it out.
         """
-        request = Request(
-            NexusId(nexus), self._nexuses[NexusId(nexus)], bytes(cdb), bytes(data_out)
-        )
+        initiator = self._nexuses[NexusId(nexus)]
+        request = Request(NexusId(nexus), initiator, bytes(cdb), bytes(data_out), repeated)
         place = self._place(lun)
         if attribute == TaskAttribute.ACA:
             in_descriptors = place is not None and place[1].mode_pages.descriptor_sense
