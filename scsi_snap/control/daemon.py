@@ -26,6 +26,7 @@ from scsi_snap.control.service import Service
 from scsi_snap.control.service_manager import notify
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
+from scsi_snap.inventory.mode_files import ModeFile, boot
 from scsi_snap.inventory.native import DataPath
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.reservation_files import ReservationFile
@@ -69,7 +70,10 @@ async def serve(
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
         exporter = PortalExporter(
-            data_path, partial(ReservationFile, directory), options.erase_bytes_per_s
+            data_path,
+            partial(ReservationFile, directory),
+            options.erase_bytes_per_s,
+            partial(ModeFile, directory, boot()),
         )
         assembly = Assembly(catalog, data_path, exporter)
         service = Service(assembly, str(options.state_directory), _now_ms)

@@ -35,7 +35,7 @@ from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-from scsi_snap.scsi.reservation_record import NoStore, ReservationStore, StoreFailed
+from scsi_snap.scsi.record_store import NoStore, RecordStore, StoreFailed
 from scsi_snap.scsi.sense import SenseCode
 
 _log = logging.getLogger("scsi_snap.exporter")
@@ -64,18 +64,20 @@ class PortalExporter:
     def __init__(
         self,
         data_path: DataPath,
-        reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
+        reservation_store: Callable[[UUID], RecordStore] = lambda _unit: NoStore(),
         erase_bytes_per_s: float = inf,
+        mode_store: Callable[[UUID], RecordStore] = lambda _unit: NoStore(),
     ) -> None:
         self._data_path = data_path
         self._reservation_store = reservation_store
+        self._mode_store = mode_store
         self._lock = threading.Lock()
         self._portals = Portals(self._make_portal)
         self._access = AccessRules(self._portals.addresses)
         self._table = SessionTable()
         self._challenges = Challenges()
         self._exports: dict[str, Export] = {}
-        self._units = Units(reservation_store, erase_bytes_per_s)
+        self._units = Units(reservation_store, mode_store, erase_bytes_per_s)
         self._sessions: dict[int, _Session] = {}
         self._numbers = itertools.count(1)
         self._ending = False
@@ -161,6 +163,7 @@ class PortalExporter:
     def backing_deleted(self, uuid: UUID) -> None:
         try:
             self._reservation_store(uuid).remove()
+            self._mode_store(uuid).remove()
         except StoreFailed as error:
             _log.warning("%s", error)
 

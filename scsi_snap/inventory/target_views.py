@@ -22,7 +22,7 @@ from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.reservation_record import ReservationStore
+from scsi_snap.scsi.record_store import RecordStore
 from scsi_snap.scsi.sense import Sense, SenseCode
 from scsi_snap.scsi.target import Target
 
@@ -45,9 +45,13 @@ class Units:
     or not."""
 
     def __init__(
-        self, reservation_store: Callable[[UUID], ReservationStore], erase_bytes_per_s: float
+        self,
+        reservation_store: Callable[[UUID], RecordStore],
+        mode_store: Callable[[UUID], RecordStore],
+        erase_bytes_per_s: float,
     ) -> None:
         self._reservation_store = reservation_store
+        self._mode_store = mode_store
         self._erase_bytes_per_s = erase_bytes_per_s
         self._shared: dict[UUID, SharedUnit] = {}
         self._numbers = itertools.count(1)
@@ -60,6 +64,7 @@ class Units:
                 unit.device,
                 unit.personality,
                 store=self._reservation_store(unit.uuid),
+                modes=self._mode_store(unit.uuid),
                 eraser=unit.eraser,
                 caretaker=unit.caretaker,
                 erase_bytes_per_s=self._erase_bytes_per_s,
