@@ -1,15 +1,16 @@
 """`Exporter` by the kernel's target (LIO): it speaks iSCSI, our rings carry its commands out.
 
-What is wished is kept here by target; a change makes the kernel so (`lio.reconcile`). What the kernel
-has that is so already is not touched, and what others have configured beside it is left alone: their
-targets, their storage objects, their LUNs of other plugins in our targets. Before `start`, wishes are
-only noted: then each target is looked at once, and after a restart of the daemon nothing of it
-changes, so initiators do not notice. `close` leaves the kernel as it is for the next daemon.
+What is wished is kept here by target; a change makes the kernel so (`lio.reconcile`). What the
+kernel has that is so already is not touched, and what others have configured beside it is left
+alone: their targets, their storage objects, their LUNs of other plugins in our targets. Before
+`start`, wishes are only noted: then each target is looked at once, and after a restart of the
+daemon nothing of it changes, so initiators do not notice. `close` leaves the kernel as it is for
+the next daemon.
 
 Where a pool is away, LUNs that the kernel has keep their place: commands wait until it is back.
 
-A unit is shown by one storage object, and where LUNs are mapped read-only by a second one. It is made
-with the first LUN and removed with the last one. One whose removal the kernel refuses, because
+A unit is shown by one storage object, and where LUNs are mapped read-only by a second one. It is
+made with the first LUN and removed with the last one. One whose removal the kernel refuses, because
 somebody exports it elsewhere too, stays, and is theirs (`in_use`).
 
 Locks: `_lock`, inside a pool's and outside that of `Rings`.

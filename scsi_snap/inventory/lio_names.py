@@ -7,8 +7,8 @@
     tank/a:b                 tank:a[]b             scsi-snap/tank/a%3Ab
 
 The configuration says what a device shows; its name is for people, and for tools, whose paths have
-letters, digits and `:_.-[]` alone. A `:` within one of our names would be a separator in the one, and
-in the other rtslib takes none. Neither form is ambiguous.
+letters, digits and `:_.-[]` alone. A `:` within one of our names would be a separator in the one,
+and in the other rtslib takes none. Neither form is ambiguous.
 """
 
 from __future__ import annotations

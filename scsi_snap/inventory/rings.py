@@ -2,18 +2,17 @@
 volumes or snapshots, whoever made the device.
 
 What is in /sys/class/uio is the truth; events of the kernel only say when to look. A ring is a view
-of its own (`target_views`) with the unit at LUN 0, and one I_T nexus, as the kernel does not tell the
-initiators behind it apart. Its unit is the one that every other way to initiators shows.
+of its own (`target_views`) with the unit at LUN 0, and one I_T nexus, as the kernel does not tell
+the initiators behind it apart. Its unit is the one that every other way to initiators shows.
 
-A device whose volume or snapshot is not there, as its pool is away, is not served: its commands wait,
-the operator is told once, and it is tried again now and then. So is one that could not be served for
-any other reason.
+A device whose volume or snapshot is not there, as its pool is away, is not served: its commands
+wait, the operator is told once, and it is tried again now and then. So is one that could not be
+served for any other reason.
 
 Locks: a pool's is taken before the one here, and the units' inside it. Commands take none of them.
 """
 
 from __future__ import annotations
-
 
 import os
 import threading
@@ -33,7 +32,6 @@ from scsi_snap.lio.tcmu_events import Event
 from scsi_snap.lio.uio import TcmuDevice, UioTree
 from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-
 
 _LUN = 0
 _INITIATOR = InitiatorPort("kernel target", bytes(6))
@@ -99,9 +97,14 @@ class Rings:
         self._find = find
         self._tree.free_netlink()
         self._records.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._listening = self._listen(self.event, self.rescan, self.expects_answer)
+        try:
+            self._listening = self._listen(self.event, self.rescan, self.expects_answer)
+        except OSError as error:
+            told = f"the kernel tells nothing of its devices ({error}): they are looked for instead"
+            self._troubles.append(("lio-events", told))
         self._scan(quietly=True)
-        self._listening.start()
+        if self._listening is not None:
+            self._listening.start()
 
     def close(self) -> None:
         """Answers what runs; what comes then waits in the rings for the next daemon."""
@@ -239,7 +242,8 @@ class Rings:
         try:
             name = f"naa.{unit.personality.identity.naa.hex()}"
             port = TargetPort(name, relative_identifier=_PORT_IDENTIFIER)
-            view = View(self._data_path, port, {_LUN: Place(shared, read_only)})
+            places = {_LUN: Place(shared, read_only)}
+            view = View(self._data_path, port, places, tells_resets=True)
             nexus = self._units.new_nexus()
             view.command_set.nexus_begins(nexus, _INITIATOR, quietly=quietly)
             try:
