@@ -46,10 +46,12 @@
 mod entry;
 pub mod layout;
 mod mailbox;
+mod mapping;
 mod region;
 mod ring;
 
 pub use entry::{Refusal, TaskManagement};
 pub use mailbox::{Capabilities, RingError};
+pub use mapping::Mapping;
 pub use region::Region;
 pub use ring::{Answer, Entry, Ring, Task};
