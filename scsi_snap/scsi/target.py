@@ -86,6 +86,7 @@ class Target:
         attribute: int,
         data_out: bytes,
         data_in_room: int,
+        repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
