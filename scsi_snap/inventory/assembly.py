@@ -16,8 +16,7 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -27,7 +26,6 @@ from scsi_snap.inventory.caretaker import VolumeCaretaker, spaces
 from scsi_snap.inventory.catalog import Catalog
 from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.exporters import Exporters
-from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.native import DataPath, translated
 from scsi_snap.inventory.personalities import Claim
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
@@ -132,22 +130,8 @@ class Assembly:
     def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
         """The unit that `record` stands for; None where its volume or snapshot is not there."""
         found = backings.get((record.volume_id, record.snapshot_id))
-        return None if found is None else self._unit_of(handle, found)
-
-    @contextmanager
-    def lent(self, name: BackingName) -> Iterator[Unit]:
-        """The unit of a volume or snapshot by its name, for what shows it without a LUN on record:
-        it is not deleted, nor its pool closed, until `Exporter.in_use` can tell of that, inside.
-        Raises `NotFound` and what else a LUN could not be mapped for."""
-        with self.pools.locked([name.pool]) as handles:
-            handle = handles[name.pool]
-            volume = handle.volume(name.volume)
-            snapshot_id = ""
-            if isinstance(name, SnapshotName):
-                snapshot_id = volume.snapshot_named(name.pool, name.snapshot).id
-            yield self._unit_of(handle, backings_in(handle)[volume.id, snapshot_id])
-
-    def _unit_of(self, handle: PoolHandle, found: Backing) -> Unit:
+        if found is None:
+            return None
         name = f"{handle.name}/{found.label}"
         personality = found.personality
         self._refuse_shown_twice(name, personality.identity)

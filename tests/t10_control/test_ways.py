@@ -4,7 +4,6 @@ cannot do, refused before anything is written."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -299,16 +298,3 @@ def test_what_somebody_else_shows_is_not_deleted(both: Controller) -> None:
         service.volumes.delete(VOL0)
     shown.clear()
     service.volumes.delete(VOL0)
-
-
-def test_a_backing_is_lent_by_its_name(both: Controller) -> None:
-    both.with_volume().service.snapshots.create([SnapshotToMake(MONDAY)])
-    for name in (VOL0, MONDAY):
-        with both.assembly.lent(name) as unit:
-            assert unit.backing == str(name)
-            lock = both.assembly.pools.get("tank").lock
-            with ThreadPoolExecutor(1) as others:
-                assert not others.submit(lock.acquire, blocking=False).result()
-    both.service.snapshots.delete(MONDAY)
-    with pytest.raises(NotFound, match="monday"), both.assembly.lent(MONDAY):
-        pass
