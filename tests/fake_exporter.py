@@ -8,7 +8,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from scsi_snap.errors import Busy, Exists, IoFailed, ScsiSnapError, Unsupported
-from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
@@ -47,6 +47,13 @@ class FakeExporter:
         failing, self.failing = self.failing, None
         if failing is not None:
             raise failing
+
+    def take_over(self, find: FindUnit) -> None:
+        """Nothing has waited."""
+
+    def close(self) -> None:
+        for name in list(self.targets):
+            self.remove_target(name)
 
     def check(self, record: TargetRecord) -> None:
         """As the kernel's: an own LUN, where any initiator may log in, cannot be shown apart."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from scsi_snap.errors import Busy, Unsupported
-from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.target_records import FIRST_GROUP
 from scsi_snap.scsi.caretaker import Space
@@ -48,6 +48,8 @@ class AbsentExporter:
             )
         self._portals.pop(address, None)
 
+    def take_over(self, find: FindUnit) -> None: ...
+    def close(self) -> None: ...
     def check(self, record: TargetRecord) -> None: ...
     def set_target(self, record: TargetRecord) -> None: ...
     def remove_target(self, name: str) -> None: ...

@@ -12,11 +12,12 @@ fails: then it raises `ScsiSnapError`, and nothing has changed for initiators.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from scsi_snap.inventory.names import BackingName
 from scsi_snap.inventory.native import NativeDevice
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord, Via
 from scsi_snap.inventory.target_records import PORTAL
@@ -67,7 +68,20 @@ class PortalView:
     via: Via = PORTAL
 
 
+FindUnit = Callable[[BackingName, Callable[[Unit], None]], None]
+"""Has something done with the unit of a volume or snapshot, which stays there meanwhile. Raises
+`ScsiSnapError` where it is not there, such as because its pool is away."""
+
+
 class Exporter(Protocol):
+    def take_over(self, find: FindUnit) -> None:
+        """Pools are open, and nothing is exported yet: goes on with what initiators have waited
+        for since the last daemon ended."""
+
+    def close(self) -> None:
+        """No unit is reached through it any more when it returns; what waits for the next daemon,
+        waits."""
+
     def check(self, record: TargetRecord) -> None:
         """Raises `InvalidArgument` or `Unsupported` where the target cannot be as `record` has it,
         LUNs and all: asked before it is written down."""

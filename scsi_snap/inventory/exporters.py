@@ -12,7 +12,7 @@ from uuid import UUID
 
 from scsi_snap.errors import Closed, Exists
 from scsi_snap.inventory.absent_exporter import AbsentExporter
-from scsi_snap.inventory.exporter import Exporter, PortalView, SessionView, Unit
+from scsi_snap.inventory.exporter import Exporter, FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.target_records import LIO, PORTAL, Via
 from scsi_snap.scsi.caretaker import Space
@@ -34,6 +34,14 @@ class Exporters:
     def obstacle(self, via: Via) -> str | None:
         """Why that way cannot be used, in a few words; None where it can."""
         return self._obstacle if via == LIO else None
+
+    def take_over(self, find: FindUnit) -> None:
+        for one in self._by_via.values():
+            one.take_over(find)
+
+    def close(self) -> None:
+        for one in self._by_via.values():
+            one.close()
 
     def check(self, record: TargetRecord) -> None:
         self._by_via[record.via].check(record)

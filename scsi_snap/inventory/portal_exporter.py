@@ -20,7 +20,7 @@ from uuid import UUID
 from scsi_snap import limits
 from scsi_snap.errors import Closed
 from scsi_snap.inventory.access import AccessRules
-from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.native import DataPath, NativeSession
 from scsi_snap.inventory.portals import Portals
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
@@ -67,6 +67,15 @@ class PortalExporter:
         self._exports: dict[str, Export] = {}
         self._sessions: dict[int, _Session] = {}
         self._ending = False
+
+    def take_over(self, find: FindUnit) -> None:
+        """Initiators log in again."""
+
+    def close(self) -> None:
+        with self._lock:
+            names = list(self._exports)
+        for name in names:
+            self.remove_target(name)
 
     def check(self, record: TargetRecord) -> None:
         """It does all that a record can ask."""

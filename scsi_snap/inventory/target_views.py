@@ -33,9 +33,16 @@ class Place:
 class View:
     """One target port as one initiator sees it."""
 
-    def __init__(self, data_path: DataPath, port: TargetPort, places: Mapping[int, Place]) -> None:
+    def __init__(
+        self,
+        data_path: DataPath,
+        port: TargetPort,
+        places: Mapping[int, Place],
+        *,
+        tells_resets: bool = False,
+    ) -> None:
         self.port = port
-        self.command_set = Target(port)
+        self.command_set = Target(port, tells_resets=tells_resets)
         self.native: NativeTarget = data_path.make_target(self.command_set)
         self.command_set.set_gate(self.native)
         self.sessions: dict[int, NativeSession] = {}

@@ -24,7 +24,7 @@ from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.reservation_record import NoStore, ReservationStore, StoreFailed
+from scsi_snap.scsi.record_store import NoStore, RecordStore, StoreFailed
 
 _log = logging.getLogger("scsi_snap.exporter")
 
@@ -45,16 +45,19 @@ class Units:
 
     def __init__(
         self,
-        reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
+        reservation_store: Callable[[UUID], RecordStore] = lambda _unit: NoStore(),
         erase_bytes_per_s: float = inf,
+        mode_store: Callable[[UUID], RecordStore] = lambda _unit: NoStore(),
     ) -> None:
         self._reservation_store = reservation_store
+        self._mode_store = mode_store
         self._erase_bytes_per_s = erase_bytes_per_s
         self._lock = threading.Lock()
         self._shared: dict[UUID, SharedUnit] = {}
         self._ports: dict[str, tuple[TargetPort, ...]] = {}
         self._numbers = itertools.count(1)
         self._nexuses = itertools.count(1)
+        self._outlive = False
         self._troubles: list[tuple[str, str]] = []
 
     def take(self, unit: Unit, holder: str, count: int = 1) -> SharedUnit:
@@ -74,7 +77,14 @@ class Units:
             if shared.holders:
                 self._tell_ports([shared])
             else:
-                self._shared.pop(shared.unit.uuid).logical_unit.close()
+                gone = self._shared.pop(shared.unit.uuid).logical_unit
+                gone.outlive() if self._outlive else gone.close()
+
+    def outlive(self) -> None:
+        """The process ends: what is released from now on is not unmapped, and the next daemon shows
+        it again."""
+        with self._lock:
+            self._outlive = True
 
     def find(self, uuid: UUID) -> SharedUnit | None:
         with self._lock:
@@ -101,12 +111,13 @@ class Units:
             return taken
 
     def forget(self, uuid: UUID) -> None:
-        """The volume or snapshot, mapped nowhere, is deleted: nothing is kept of its reservations.
-        Where that fails, what stays means nothing."""
-        try:
-            self._reservation_store(uuid).remove()
-        except StoreFailed as error:
-            _log.warning("%s", error)
+        """The volume or snapshot, mapped nowhere, is deleted: nothing is kept of its reservations
+        and mode parameters. Where that fails, what stays means nothing."""
+        for store in (self._reservation_store(uuid), self._mode_store(uuid)):
+            try:
+                store.remove()
+            except StoreFailed as error:
+                _log.warning("%s", error)
 
     def _make(self, unit: Unit) -> SharedUnit:
         """The lock is held."""
@@ -114,6 +125,7 @@ class Units:
             unit.device,
             unit.personality,
             store=self._reservation_store(unit.uuid),
+            modes=self._mode_store(unit.uuid),
             eraser=unit.eraser,
             caretaker=unit.caretaker,
             erase_bytes_per_s=self._erase_bytes_per_s,

@@ -16,7 +16,8 @@ from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
 from scsi_snap.inventory.units import Units
 from scsi_snap.scsi.identity import Identity, Personality
-from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX, StoreFailed
+from scsi_snap.scsi.record_store import StoreFailed
+from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX
 from tests.t7_iscsi.initiator import DISK
 from tests.t8_inventory.exporting import RecordingDataPath, device
 
