@@ -14,7 +14,7 @@ from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.records import PortalRecord, TargetRecord
 from scsi_snap.inventory.units import SharedUnit, Units
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.reservation_record import NoStore
+from scsi_snap.scsi.record_store import NoStore
 from tests.fake_exporter import LISTENING, FakeExporter
 from tests.t8_inventory.exporting import OTHER, VOLUME, unit
 
