@@ -24,6 +24,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -88,7 +89,7 @@ class TcmuKernel:
     region: int = field(init=False)
     doorbell: int = field(init=False)
     answered: dict[int, Outcome] = field(init=False, default_factory=dict)
-    """Taken from the ring and not yet by `take`."""
+    """By identifier; whoever has sent the command takes it out."""
 
     def __post_init__(self) -> None:
         self.region_bytes = _RING_OFFSET + self.ring_bytes + self.pages * _PAGE_BYTES
@@ -138,8 +139,8 @@ class TcmuKernel:
         for number, page in enumerate(pages):
             piece = data_out[number * _PAGE_BYTES : (number + 1) * _PAGE_BYTES]
             self._put(self._page(page), piece)
-        identifier = next(n for n in range(1, 0x10000) if n not in self._outstanding)
-        assert identifier not in self.answered, "its former outcome was not taken"
+        taken = self._outstanding.keys() | self.answered.keys()
+        identifier = next(number for number in range(1, 0x10000) if number not in taken)
         self._put(entry, bytes(size))
         struct.pack_into("=IHBB", self._memory, entry, size | OP_CMD, identifier, 0, 0)
         struct.pack_into("=III", self._memory, entry + 8, len(iovecs), 0, 0)
@@ -201,15 +202,22 @@ class TcmuKernel:
 
     def wait(self, *identifiers: int) -> list[Outcome]:
         """Waits until these are answered, and takes their outcomes."""
-        until = time.monotonic() + ANSWER_SECONDS
-        self.collect()
-        while not all(each in self.answered for each in identifiers):
-            left = until - time.monotonic()
-            assert left > 0, f"no answer to {sorted({*identifiers} - {*self.answered})}"
-            self.listen(left)
+        self._listen_until(lambda: self.answered.keys() >= {*identifiers})
         return [self.answered.pop(each) for each in identifiers]
 
-    def listen(self, seconds: float) -> None:
+    def wait_for_any(self) -> None:
+        """Waits until something is in `answered`."""
+        self._listen_until(lambda: bool(self.answered))
+
+    def _listen_until(self, enough: Callable[[], bool]) -> None:
+        until = time.monotonic() + ANSWER_SECONDS
+        self.collect()
+        while not enough():
+            left = until - time.monotonic()
+            assert left > 0, f"no answer to some of {self.outstanding()}"
+            self._listen(left)
+
+    def _listen(self, seconds: float) -> None:
         """Waits for the handler's doorbell, but not longer, and takes what is answered."""
         if select.select([self._ours], [], [], seconds)[0]:
             with suppress(BlockingIOError):
