@@ -1,0 +1,1 @@
+"""Our nodes in the stock targetcli."""
