@@ -34,8 +34,8 @@ def test_portals(tour: Shell) -> None:
     assert tour(create) == f"created portal {ADDRESS}\n"
     assert tour(create) == f"unchanged: portal {ADDRESS}\n"
     assert rows(tour("portal list")) == [
-        ["127.0.0.1:3260", "1", "--listen", "listening"],
-        [ADDRESS, "2", "kept", "listening"],
+        ["127.0.0.1:3260", "1", "portal", "--listen", "listening"],
+        [ADDRESS, "2", "portal", "kept", "listening"],
     ]
     assert [one["address"] for one in json.loads(tour("portal list --json"))][1] == ADDRESS
     assert tour.complete("scsi-snap portal delete ") == ["127.0.0.1:3260", ADDRESS]
@@ -46,7 +46,7 @@ def test_portal_groups(tour: Shell) -> None:
     tour(f"portal create {ADDRESS} --group 2")
     tour(f"target create {IQN}2 --group 2 --group 1")
     assert tour(f"target add-group {IQN} 2") == f"changed portal groups of {IQN}\n"
-    assert [row[1] for row in rows(tour("target list"))] == ["1,2", "1,2"]
+    assert [row[2] for row in rows(tour("target list"))] == ["1,2", "1,2"]
     shown = tour(f"target show {IQN}")
     assert re.search(r"^portal group 1 +127\.0\.0\.1:3260 \(port 1\)$", shown, re.MULTILINE)
     assert f"{ADDRESS} (port 4)" in shown

@@ -1,0 +1,487 @@
+"""`Exporter` by the kernel's target (LIO): it speaks iSCSI, our rings carry its commands out.
+
+What is wished is kept here by target; a change makes the kernel so (`lio.reconcile`). What the
+kernel has that is so already is not touched, and what others have configured beside it is left
+alone: their targets, their storage objects, their LUNs of other plugins in our targets. Before
+`start`, wishes are only noted: then each target is looked at once, and after a restart of the
+daemon nothing of it changes, so initiators do not notice. `close` leaves the kernel as it is for
+the next daemon.
+
+Where a pool is away, LUNs that the kernel has keep their place: commands wait until it is back.
+
+A unit is shown by one storage object, and where LUNs are mapped read-only by a second one. It is
+made with the first LUN and removed with the last one. One whose removal the kernel refuses, because
+somebody exports it elsewhere too, stays, and is theirs (`in_use`).
+
+Locks: `_lock`, inside a pool's and outside that of `Rings`.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from scsi_snap.errors import Busy, Exists, InvalidArgument, IoFailed, ScsiSnapError, Unsupported
+from scsi_snap.inventory import addresses, lio_names
+from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
+from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.inventory.rings import Rings
+from scsi_snap.inventory.target_records import FIRST_GROUP
+from scsi_snap.lio.kernel_target import (
+    Acl,
+    Backstore,
+    Chap,
+    Group,
+    KernelRefused,
+    KernelSession,
+    KernelTarget,
+)
+from scsi_snap.lio.reconcile import reconcile
+from scsi_snap.scsi.caretaker import Space
+from scsi_snap.scsi.identity import Personality
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is at a LUN. `unit` None: its pool is away, and the kernel has kept it."""
+
+    storage_object: str
+    unit: Unit | None
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A target as it should be. `own`: by initiator."""
+
+    record: TargetRecord
+    everybody: Mapping[int, _Shown] = field(default_factory=dict)
+    own: Mapping[str, Mapping[int, _Shown]] = field(default_factory=dict)
+
+    def shown(self) -> list[_Shown]:
+        maps = (self.everybody, *self.own.values())
+        return [one for places in maps for one in places.values()]
+
+    def with_lun(self, lun: int, shown: _Shown, initiators: Iterable[str]) -> _Wish:
+        own = dict(self.own)
+        for name in initiators:
+            own[name] = {**own.get(name, {}), lun: shown}
+        if initiators:
+            return replace(self, own=own)
+        return replace(self, everybody={**self.everybody, lun: shown})
+
+    def without_lun(self, lun: int, initiators: Iterable[str]) -> _Wish:
+        """No initiators: nobody's."""
+        own = {
+            name: {n: one for n, one in places.items() if n != lun}
+            if not initiators or name in initiators
+            else places
+            for name, places in self.own.items()
+        }
+        everybody = {n: one for n, one in self.everybody.items() if n != lun or tuple(initiators)}
+        return replace(self, everybody=everybody, own={k: v for k, v in own.items() if v})
+
+    def of(self, record: TargetRecord) -> _Wish:
+        """What belongs to initiators that are not listed any more goes."""
+        own = {name: one for name, one in self.own.items() if record.admits(name)}
+        return replace(self, record=record, own=own)
+
+    def groups(self, portals: Iterable[PortalView]) -> dict[int, Group]:
+        """As the kernel is to have them."""
+        record, listening = self.record, [one for one in portals if not one.reason]
+        is_open = not record.initiators
+        everybody = _names(self.everybody)
+        acls = {
+            one.name: Acl(
+                _chap(record.chap_of(one.name)),
+                {**everybody, **_names(self.own.get(one.name, {}))},
+            )
+            for one in record.initiators
+        }
+        return {
+            port.tag: Group(
+                open=is_open,
+                chap=_chap(record.chap) if is_open else None,
+                portals=frozenset(
+                    one.address for one in listening if one.portal_group_tag == port.tag
+                ),
+                luns=everybody,
+                acls=acls,
+            )
+            for port in record.ports
+        }
+
+
+class LioExporter:
+    """`take_over` first, then the wishes, then `start`; `close` before pools are closed.
+
+    `new_number`: of a session, one that no other session of this daemon's life has.
+    """
+
+    def __init__(self, kernel: KernelTarget, rings: Rings, new_number: Callable[[], int]) -> None:
+        self._kernel = kernel
+        self._rings = rings
+        self._new_number = new_number
+        self._lock = threading.RLock()
+        self._started = False
+        self._wishes: dict[str, _Wish] = {}
+        self._behind: set[str] = set()
+        """Targets that the kernel does not have as wished."""
+        self._discovery: ChapRecord | None = None
+        self._portals: dict[str, PortalView] = {}
+        self._sessions: dict[tuple[str, int, str, int], int] = {}
+        self._troubles: list[tuple[str, str]] = []
+
+    def take_over(self, find: FindUnit) -> None:
+        self._rings.take_over(find)
+
+    def start(self, listen: Iterable[str], records: Iterable[PortalRecord] = ()) -> None:
+        """Makes the kernel as wished. `listen`: ADDRESS:PORT of portal group 1. What cannot be
+        done is told as trouble, or with the portal, and tried again."""
+        with self._lock:
+            for record in records:
+                self._portals[record.address] = _probed(
+                    PortalView(record.address, record.tag, on_record=True), self._kernel
+                )
+            for address in map(addresses.canonical, listen):
+                if address not in self._portals:
+                    view = PortalView(address, FIRST_GROUP, on_record=False)
+                    self._portals[address] = _probed(view, self._kernel)
+            self._started = True
+            there = self._backstores()
+            self._wishes = {name: _kept(wish, there) for name, wish in self._wishes.items()}
+            for name in self._wishes:
+                self._try(name)
+            # Discovery is the whole kernel's: what others have set stays where we wish nothing.
+            if self._discovery is not None:
+                try:
+                    self._tell_discovery()
+                except IoFailed as error:
+                    self._troubles.append(("lio-refused", f"discovery: {error.message}"))
+
+    def close(self) -> None:
+        with self._lock:
+            self._started = False
+        self._rings.close()
+
+    def check(self, record: TargetRecord) -> None:
+        if not record.initiators and any(lun.initiators for lun in record.luns):
+            raise Unsupported(
+                f"the kernel's target shows every LUN of {record.name} to every initiator, as it"
+                " lists none",
+                f"`scsi-snap target allow {record.name} INITIATOR` lists who may log in",
+            )
+        for lun in record.luns:
+            lio_names.storage_object(lun.backing, read_only=lun.read_only)
+            lio_names.dev_config(lun.backing, read_only=lun.read_only)
+
+    def set_target(self, record: TargetRecord) -> None:
+        with self._lock:
+            wish = self._wishes.get(record.name, _Wish(record))
+            self._change(record.name, wish.of(record))
+
+    def remove_target(self, name: str) -> None:
+        with self._lock:
+            self._change(name, None)
+
+    def set_discovery_chap(self, chap: ChapRecord | None) -> None:
+        with self._lock:
+            before, self._discovery = self._discovery, chap
+            if self._started:
+                try:
+                    self._tell_discovery()
+                except IoFailed:
+                    self._discovery = before
+                    raise
+
+    def map(
+        self,
+        target: str,
+        lun: int,
+        unit: Unit,
+        initiators: tuple[str, ...] = (),
+        read_only: bool = False,
+    ) -> None:
+        name = lio_names.storage_object(unit.backing, read_only=read_only)
+        with self._lock:
+            shown = _Shown(name, unit, read_only)
+            self._change(target, self._wishes[target].with_lun(lun, shown, initiators))
+
+    def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
+        with self._lock:
+            self._change(target, self._wishes[target].without_lun(lun, initiators))
+
+    def capacity_changed(self, uuid: UUID) -> None:
+        self._rings.resized(uuid)
+
+    def personality_changed(self, uuid: UUID, personality: Personality) -> None:
+        """The units are shared, and the kernel asks them."""
+
+    def backing_deleted(self, uuid: UUID) -> None:
+        """The kernel's own reservations have gone with its storage object."""
+
+    def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
+        """The units are shared."""
+
+    def in_use(self, uuid: UUID) -> str | None:
+        with self._lock:
+            ours = self._storage_objects()
+            beside = [one for one in self._rings.showing(uuid) if one.name not in ours]
+        if not beside:
+            return None
+        return f"the kernel's storage object {beside[0].label}, which targetcli shows"
+
+    def take_troubles(self) -> list[tuple[str, str]]:
+        with self._lock:
+            taken, self._troubles = self._troubles, []
+        return [*taken, *self._rings.take_troubles()]
+
+    def sessions(self) -> list[SessionView]:
+        with self._lock:
+            if not self._started:
+                return []
+            found = [one for name in self._wishes for one in self._sessions_of(name)]
+            # The kernel has one entry for each listed initiator; several that are alike are one.
+            keyed = {(one.target, one.tag, one.initiator, one.id): one for one in found}
+            self._sessions = {
+                key: self._sessions.get(key) or self._new_number() for key in sorted(keyed)
+            }
+            return [self._session(number, keyed[key]) for key, number in self._sessions.items()]
+
+    def close_session(self, session_id: int) -> bool:
+        with self._lock:
+            if session_id not in self._sessions.values():
+                return False
+        raise Unsupported("the kernel's target cannot close one session")
+
+    def addresses(self) -> list[str]:
+        return [one.address for one in self.portals() if not one.reason]
+
+    def portals(self) -> list[PortalView]:
+        with self._lock:
+            return [self._portals[address] for address in sorted(self._portals)]
+
+    def add_portal(self, record: PortalRecord) -> None:
+        with self._lock:
+            if record.address in self._portals:
+                raise Exists(
+                    f"there is a portal at {record.address} already",
+                    "`scsi-snap portal list` shows what there is",
+                )
+            view = _probed(PortalView(record.address, record.tag, on_record=True), self._kernel)
+            if view.reason:
+                raise IoFailed(
+                    f"cannot listen on {record.address}: {view.reason}",
+                    "choose an address of this machine that nobody uses",
+                )
+            self._change_portals({**self._portals, record.address: view}, record.tag)
+
+    def remove_portal(self, address: str) -> None:
+        with self._lock:
+            view = self._portals.get(address)
+            if view is None:
+                return
+            if not view.on_record:
+                raise Busy(
+                    f"the portal {address} is there by `daemon --lio-listen`",
+                    "start the daemon without it",
+                )
+            left = {key: one for key, one in self._portals.items() if key != address}
+            self._change_portals(left, view.portal_group_tag)
+
+    def housekeep(self) -> list[PortalView]:
+        self._rings.retry()
+        with self._lock:
+            if not self._started:
+                return []
+            came = []
+            for view in self.portals():
+                probed = _probed(replace(view, reason=""), self._kernel) if view.reason else view
+                if probed != view and not probed.reason:
+                    self._portals[view.address] = probed
+                    came.append(probed)
+                    self._behind |= self._in_group(probed.portal_group_tag)
+            for name in sorted(self._behind):
+                self._try(name)
+            return came
+
+    def _change(self, name: str, wish: _Wish | None) -> None:
+        """Makes the target so, or raises `IoFailed`, and it is as before."""
+        before = self._wishes.get(name)
+        self._put(name, wish)
+        if not self._started:
+            return
+        try:
+            self._make(name, before)
+        except ScsiSnapError:
+            self._put(name, before)
+            self._try(name)
+            raise
+
+    def _put(self, name: str, wish: _Wish | None) -> None:
+        if wish is None:
+            self._wishes.pop(name, None)
+        else:
+            self._wishes[name] = wish
+
+    def _change_portals(self, portals: dict[str, PortalView], tag: int) -> None:
+        before, self._portals = self._portals, portals
+        if not self._started:
+            return
+        try:
+            for name in sorted(self._in_group(tag)):
+                self._make(name, self._wishes[name])
+        except ScsiSnapError:
+            self._portals = before
+            for name in sorted(self._in_group(tag)):
+                self._try(name)
+            raise
+
+    def _in_group(self, tag: int) -> set[str]:
+        return {name for name, wish in self._wishes.items() if tag in wish.record.tags}
+
+    def _try(self, name: str) -> None:
+        """What fails is told once, and tried again by `housekeep`."""
+        try:
+            self._make(name, self._wishes.get(name))
+        except ScsiSnapError as error:
+            if name not in self._behind:
+                self._troubles.append(("lio-refused", f"{name}: {error.message}"))
+            self._behind.add(name)
+
+    def _make(self, name: str, before: _Wish | None) -> None:
+        wish = self._wishes.get(name)
+        with _translated(name):
+            if wish is not None:
+                self._make_backstores(wish)
+            reconcile(self._kernel, name, wish.groups(self.portals()) if wish else {})
+            self._behind.discard(name)
+            if before is not None:
+                self._remove_backstores({one.storage_object for one in before.shown()})
+
+    def _make_backstores(self, wish: _Wish) -> None:
+        there = self._kernel.backstores()
+        for shown in {one.storage_object: one for one in wish.shown()}.values():
+            unit = shown.unit
+            if unit is None:
+                continue
+            made = shown.storage_object not in there
+            if made:
+                self._kernel.create_backstore(_backstore(shown, unit))
+            try:
+                self._rings.serve(shown.storage_object, unit, read_only=shown.read_only)
+            except ScsiSnapError:
+                if made:
+                    self._kernel.remove_backstore(shown.storage_object)
+                raise
+
+    def _remove_backstores(self, names: set[str]) -> None:
+        """Those of them that no target of ours shows any more."""
+        for name in sorted(names - self._storage_objects()):
+            if self._kernel.remove_backstore(name):
+                self._rings.forget(name)
+
+    def _storage_objects(self) -> set[str]:
+        return {one.storage_object for wish in self._wishes.values() for one in wish.shown()}
+
+    def _backstores(self) -> frozenset[str]:
+        try:
+            return frozenset(self._kernel.backstores())
+        except KernelRefused as error:
+            self._troubles.append(("lio-refused", str(error)))
+            return frozenset()
+
+    def _tell_discovery(self) -> None:
+        with _translated("discovery"):
+            self._kernel.set_discovery(_chap(self._discovery))
+
+    def _sessions_of(self, target: str) -> list[KernelSession]:
+        try:
+            return self._kernel.sessions(target)
+        except KernelRefused:
+            # It is being changed by somebody else just now.
+            return []
+
+    def _session(self, number: int, session: KernelSession) -> SessionView:
+        portals = [one.address for one in self.portals() if one.portal_group_tag == session.tag]
+        return SessionView(
+            number,
+            session.target,
+            session.initiator,
+            session.address,
+            portals[0] if len(portals) == 1 else "",
+            session.tag,
+            dict(session.counters),
+        )
+
+
+def _kept(wish: _Wish, there: frozenset[str]) -> _Wish:
+    """With the LUNs on record whose pools are away, where the kernel has them."""
+    for record in wish.record.luns:
+        try:
+            name = lio_names.storage_object(record.backing, read_only=record.read_only)
+        except Unsupported:
+            continue
+        maps = [wish.own.get(one, {}) for one in record.initiators] or [wish.everybody]
+        if name in there and all(record.lun not in places for places in maps):
+            shown = _Shown(name, None, record.read_only)
+            wish = wish.with_lun(record.lun, shown, record.initiators)
+    return wish
+
+
+def _backstore(shown: _Shown, unit: Unit) -> Backstore:
+    """Its serial number is the unit's UUID, whatever initiators are told: LIO names a file by it.
+    Two storage objects are two to LIO, so the read-only one has another."""
+    return Backstore(
+        shown.storage_object,
+        lio_names.dev_config(unit.backing, read_only=shown.read_only),
+        unit.device.size_bytes,
+        unit.device.block_bytes,
+        f"{unit.uuid}-ro" if shown.read_only else str(unit.uuid),
+    )
+
+
+def _names(places: Mapping[int, _Shown]) -> dict[int, str]:
+    return {lun: one.storage_object for lun, one in places.items()}
+
+
+def _chap(record: ChapRecord | None) -> Chap | None:
+    if record is None:
+        return None
+    return Chap(record.user, record.secret, record.mutual_user, record.mutual_secret)
+
+
+def _probed(view: PortalView, kernel: KernelTarget) -> PortalView:
+    """With the reason why the kernel could not listen there. It does so only while there is a
+    target in that group; what it has already is not tried."""
+    try:
+        if kernel.listens(view.address):
+            return view
+        host, port = addresses.parse_fixed(view.address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen(1)
+    except KernelRefused as error:
+        return replace(view, reason=str(error))
+    except InvalidArgument as error:
+        return replace(view, reason=error.message)
+    except OSError as error:
+        return replace(view, reason=error.strerror or str(error))
+    return view
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KernelRefused as error:
+        raise IoFailed(
+            f"the kernel's target did not do it ({what}): {error}",
+            "`targetcli ls` shows what it has; what was tried is taken back",
+        ) from error
