@@ -164,7 +164,7 @@ class LioExporter:
             beside = [one for one in self._rings.showing(uuid) if one.name not in ours]
         if not beside:
             return None
-        return f"the kernel's storage object {beside[0].label}, which targetcli shows"
+        return f"the kernel's storage object {beside[0].label}"
 
     def take_troubles(self) -> list[tuple[str, str]]:
         with self._lock:
