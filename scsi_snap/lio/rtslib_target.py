@@ -9,6 +9,7 @@ What must hold before a device is enabled is written then, as the kernel takes s
   handler comes back is still wanted. An initiator aborts what it does not want any more, and the
   kernel waits for our answer to it.
 - `nl_reply_supported` -1: nothing in the kernel waits for an answer of ours to an event.
+- `tmr_notification` 1: a command that its initiator aborts is named in the ring.
 - `hw_max_sectors`: 8 MiB, what the command set says in VPD page B0h for one transfer.
 - `max_data_area_mb` 256: 32 of the largest commands, or four initiators with 64 commands of 1 MiB
   each. Memory is taken as it is needed, but given back only when all devices together have 2 GiB.
@@ -39,6 +40,9 @@ class _UserObject(rtslib_fb.UserBackedStorageObject):  # type: ignore[misc]
     def _enable(self) -> None:
         self.set_attribute("cmd_time_out", 0)
         self.set_attribute("nl_reply_supported", -1)
+        # Kernels before 5.9 do not have it: commands that are aborted are carried out there.
+        with suppress(rtslib_fb.RTSLibError):
+            self.set_attribute("tmr_notification", 1)
         super()._enable()
 
 
@@ -62,7 +66,7 @@ class RtslibTarget:
                 for path in Path(self._root.path, "core").glob(f"{_PLUGIN}_*/*")
                 if (path / "info").is_file()
             )
-            return {name: config for name, config in found if config.split("/")[0] in SUBTYPES}
+            return {name: config for name, config in found if _is_ours(config)}
 
     def create_backstore(self, backstore: Backstore) -> None:
         with self._speaking():
@@ -266,7 +270,8 @@ def _lun(path: str, number: int) -> tuple[int, str]:
             storage_object = link.resolve()
             plugin = storage_object.parent.name.rpartition("_")[0]
             name = storage_object.name
-            return number, name if plugin == _PLUGIN else f"{plugin}/{name}"
+            ours = plugin == _PLUGIN and _is_ours(_config(storage_object / "info"))
+            return number, name if ours else f"{plugin}/{name}"
     return number, "/"
 
 
@@ -330,6 +335,10 @@ def _config(info: Path) -> str:
         for word in info.read_text().split("Config: ")[1:]:
             return word.split(" ")[0].strip()
     return ""
+
+
+def _is_ours(config: str) -> bool:
+    return config.partition("/")[0] in SUBTYPES
 
 
 def _split(address: str) -> tuple[str, int]:
