@@ -1,7 +1,8 @@
 """`KernelTarget` by rtslib-fb, which writes configfs: its only importer.
 
-Each verb looks its objects up anew: others may change them, and rtslib's own are cheap. What rtslib
-remembers of storage objects is forgotten before one is made, since other processes make them too.
+Each verb looks its objects up anew: others may change them, and rtslib's own are cheap. Storage
+objects are given their index here: rtslib would go by what this process has seen of them long ago,
+and wants to write to /run for it.
 
 What must hold before a device is enabled is written then, as the kernel takes some of it no later:
 
@@ -70,7 +71,6 @@ class RtslibTarget:
 
     def create_backstore(self, backstore: Backstore) -> None:
         with self._speaking():
-            tcm.bs_cache.clear()
             _UserObject(
                 backstore.name,
                 config=backstore.config,
@@ -80,6 +80,7 @@ class RtslibTarget:
                 control=(
                     f"hw_block_size={backstore.block_bytes},max_data_area_mb={_DATA_AREA_MIB}"
                 ),
+                index=self._free_index(),
             )
 
     def remove_backstore(self, name: str) -> bool:
@@ -210,6 +211,13 @@ class RtslibTarget:
             iscsi.discovery_mutual_userid,
             iscsi.discovery_mutual_password,
         )
+
+    def _free_index(self) -> int:
+        """Of the kernel's adapters of every plugin. Somebody else may be as quick: then making the
+        storage object fails, and nothing has changed."""
+        found = [path.name.rpartition("_")[2] for path in Path(self._root.path, "core").glob("*_*")]
+        used = {int(index) for index in found if index.isdigit()}
+        return next(index for index in range(len(used) + 1) if index not in used)
 
     def _storage_object(self, name: str) -> Any:
         for path in Path(self._root.path, "core").glob(f"{_PLUGIN}_*/*"):
