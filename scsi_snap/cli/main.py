@@ -14,6 +14,7 @@ from scsi_snap.cli.lun_cmd import lun
 from scsi_snap.cli.pool_cmd import pool
 from scsi_snap.cli.portal_cmd import discovery, portal
 from scsi_snap.cli.session_cmd import session
+from scsi_snap.cli.shell_cmd import shell
 from scsi_snap.cli.snapshot_cmd import snapshot
 from scsi_snap.cli.target_cmd import target
 from scsi_snap.cli.volume_cmd import volume
@@ -39,6 +40,7 @@ for command in (
     portal,
     discovery,
     session,
+    shell,
     check,
     events,
     status,

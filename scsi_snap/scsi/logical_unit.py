@@ -89,6 +89,10 @@ class LogicalUnit:
         with self.kept_modes.forgetting():
             self.background.close()
 
+    def outlive(self) -> None:
+        """The process ends, and the unit does not: as `close`, but it keeps its mode parameters."""
+        self.background.close()
+
     @property
     def operations(self) -> Sequence[Operation]:
         """The commands that this unit has."""

@@ -15,6 +15,7 @@ from scsi_snap.inventory.mode_files import ModeFile
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.inventory.state_directory import StateDirectory
+from scsi_snap.inventory.units import Units
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.record_store import StoreFailed
 from tests.t7_iscsi.initiator import DISK
@@ -77,7 +78,7 @@ def test_what_cannot_be_read_or_written(directory: StateDirectory) -> None:
 
 
 def exporter(directory: StateDirectory) -> PortalExporter:
-    made = PortalExporter(RecordingDataPath(), mode_store=partial(ModeFile, directory, BOOT))
+    made = PortalExporter(RecordingDataPath(), Units(mode_store=partial(ModeFile, directory, BOOT)))
     made.set_target(TargetRecord(DISK, "id"))
     made.map(DISK, 0, Unit("tank/vol0", device(), UNIT, Personality(Identity(UNIT))))
     return made

@@ -1,0 +1,26 @@
+"""Whether a volume or snapshot is there, for those who ask before they make a device over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scsi_snap.control.service import Service
+from scsi_snap.errors import ScsiSnapError
+from scsi_snap.inventory.names import SnapshotName, parse_backing
+
+
+def backing_check(service: Service) -> Callable[[str], str | None]:
+    """POOL/VOLUME[@SNAPSHOT] → what is wrong with it, in words; None: nothing."""
+
+    def check(text: str) -> str | None:
+        try:
+            name = parse_backing(text)
+            if isinstance(name, SnapshotName):
+                service.snapshots.show(name)
+            else:
+                service.volumes.show(name)
+        except ScsiSnapError as error:
+            return f"{error.message} ({error.hint})" if error.hint else error.message
+        return None
+
+    return check

@@ -1,0 +1,73 @@
+"""The top of the tree: /scsi_snap, and the root of the shell that has no targetcli around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from scsi_snap.errors import ScsiSnapError
+from scsi_snap.shell.backstores import Backstores
+from scsi_snap.shell.checks import tell_problems
+from scsi_snap.shell.iscsi import Iscsi
+from scsi_snap.shell.node import Child, Node, Status, counted
+from scsi_snap.shell.pools import Pools
+from scsi_snap.shell.service_nodes import Events, Luns, Portals, Sessions
+from scsi_snap.shell.state import State
+from scsi_snap.shell.targets import Targets
+
+TOP = "scsi_snap"
+
+
+class Top(Node):
+    """/scsi_snap. Empty where no daemon answers: the tree around it must not suffer."""
+
+    def contents(self) -> Iterable[Child]:
+        try:
+            self.state.all("daemon")
+        except ScsiSnapError:
+            return []
+        return [
+            ("pools", Pools, None),
+            ("targets", Targets, None),
+            ("luns", Luns, None),
+            ("portals", Portals, None),
+            ("sessions", Sessions, None),
+            ("events", Events, None),
+        ]
+
+    def summary(self) -> Status:
+        try:
+            one = self.state.all("daemon")
+        except ScsiSnapError as error:
+            return error.message, False
+        pools = f"{one['unavailable_pools']} unavailable" if one["unavailable_pools"] else ""
+        return pools or f"version {one['version']}", not pools
+
+    def facts(self) -> list[tuple[str, str]]:
+        one = self.client.get("daemon")
+        return [
+            ("version", one["version"]),
+            ("listens on", ", ".join(one["addresses"]) or "-"),
+            ("data path", f"{one['driver']}, {counted(one['threads'], 'thread')}"),
+            ("state", one["state_directory"]),
+            ("pools", f"{one['pools']}, {one['unavailable_pools']} unavailable"),
+            ("targets", str(one["targets"])),
+            ("sessions", str(one["sessions"])),
+        ]
+
+    def ui_command_check(self) -> None:
+        """
+        Check the formats on disk of everything.
+        """
+        tell_problems(self, self.client.post("check"))
+
+
+class Root(Node):
+    def __init__(self, shell: Any, state: State) -> None:
+        super().__init__("/", None, None, state, shell)
+
+    def contents(self) -> Iterable[Child]:
+        return [("backstores", Backstores, None), ("iscsi", Iscsi, None), (TOP, Top, None)]
+
+    def facts(self) -> list[tuple[str, str]]:
+        return [(name, node.summary()[0] or "-") for name, node in self.built().items()]
