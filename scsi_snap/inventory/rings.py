@@ -36,6 +36,7 @@ from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 _LUN = 0
 _INITIATOR = InitiatorPort("kernel target", bytes(6))
 _PORT_IDENTIFIER = 0xFFFF
+_RESTARTING = "a ring that is begun again"
 """Beyond those of target ports on record. LIO has numbers of its own, which it does not tell."""
 
 
@@ -295,15 +296,27 @@ class Rings:
         with self._lock:
             if self._rings.get(ring.device.uio) is not ring:
                 return
+            # Its initiators are told of nothing, so the unit stays what it is meanwhile.
+            kept = self._units.take(ring.shared.unit, _RESTARTING)
+        try:
+            if self._emptied(ring):
+                self._found(ring.device, quietly=True)
+        finally:
+            self._units.release(kept, _RESTARTING)
+
+    def _emptied(self, ring: _Ring) -> bool:
+        """Whether it is to be served again: nobody has, and its device is there."""
+        with self._lock:
+            if self._rings.get(ring.device.uio) is not ring:
+                return False
             self._drop(ring)
             if self._gone(ring):
-                return
-            reason = ring.native.end_reason() or "it ended"
-            device = ring.device
+                return False
+            reason, device = ring.native.end_reason() or "it ended", ring.device
             device.block()
             device.reset_ring()
             self._trouble("ring-restarted", device, f"{reason}; its commands are sent again")
-        self._found(device, quietly=True)
+        return True
 
     def _end(self, ring: _Ring) -> None:
         """Its device is no more. The lock is held."""
