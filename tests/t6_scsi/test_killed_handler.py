@@ -28,6 +28,7 @@ from tests.budget import SEARCH
 from tests.native import runtime
 from tests.ring_server import BLOCK_BYTES, VOLUME, VOLUME_BYTES
 from tests.t6_scsi.bus import BUSY, CHECK_CONDITION, GOOD
+from tests.t6_scsi.modes import NO_WCE, SWP
 from tests.tcmu_kernel import LOGICAL_UNIT_RESET, Outcome, TcmuKernel
 
 ROUNDS = 10
@@ -245,10 +246,27 @@ def torment(kernel: TcmuKernel, start: Callable[[], Handler], directory: Path, s
             pool.delete_snapshot(VOLUME, name)
 
 
+def test_what_initiators_chose_is_so_after_a_kill(
+    kernel: TcmuKernel, start: Callable[[], Handler]
+) -> None:
+    """A write cache that was switched off, and nothing told of a process that is gone."""
+    select = bytes(4) + NO_WCE
+    mode_select = bytes([0x15, 0x10, 0, 0, len(select), 0])
+    mode_sense = bytes([0x1A, 0x08, 0x08, 0, 0xFF, 0])
+    handler = start()
+    assert kernel.execute(mode_select, data_out=select).status == GOOD
+    handler.kill()
+    waiting = kernel.submit(mode_sense, room=255)
+    assert waiting is not None
+    start()
+    (outcome,) = kernel.wait(waiting)
+    assert (outcome.status, outcome.data_in[4:]) == (GOOD, NO_WCE)
+
+
 def test_a_reset_that_the_kernel_tells_of(kernel: TcmuKernel, start: Callable[[], Handler]) -> None:
     """The unit is reset; who the kernel's target has told of it is not told again."""
     handler = start()
-    select_swp = bytes(4) + bytes([0x0A, 0x0A, 0x20, 0x10, 0x08, 0, 0, 0, 0xFF, 0xFF, 0, 0])
+    select_swp = bytes(4) + SWP
     mode_select = bytes([0x15, 0x10, 0, 0, len(select_swp), 0])
     write = bytes([0x2A, 0, *bytes(4), 0, *[0, 1], 0])
     assert kernel.execute(mode_select, data_out=select_swp).status == GOOD
