@@ -13,9 +13,11 @@ from scsi_snap.control.volumes import VolumeVerbs
 from scsi_snap.inventory.names import VolumeName
 from scsi_snap.shell.node import Node
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller, served
+from tests.fakes import Disks
 from tests.t11_shell.typist import Typist
 
 HOST1 = "iqn.2026-11.org.example:host1"
+HOST2 = "iqn.2026-11.org.example:host2"
 SECRET = "twelve bytes or more".replace(" ", "-")
 TANK = "/scsi_snap/pools/tank"
 VOLUME = f"{TANK}/vol0"
@@ -32,6 +34,18 @@ def typed(controller: Controller) -> Iterator[Typist]:
 
 @pytest.fixture
 def tour(typed: Typist, controller: Controller) -> Typist:
+    return toured(typed, controller)
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
+    """After the tour, shared by tests that change nothing."""
+    controller = Controller.start(tmp_path_factory.mktemp("reading"), Disks())
+    with served(controller.service) as client:
+        yield toured(Typist(client), controller)
+
+
+def toured(typed: Typist, controller: Controller) -> Typist:
     """A volume with a snapshot, both mapped."""
     controller.with_volume()
     typed.script(
@@ -80,7 +94,7 @@ def test_ls_tells_how_things_are(tour: Typist, controller: Controller) -> None:
     assert tour.status(TANK).startswith("raid5, 1TiB") and tour.status(TANK).endswith("optimal")
     assert tour.status(VOLUME) == "1MiB, 1 snapshot, store empty, 1 LUN"
     controller.write(0, 8)
-    assert "store 64KiB of 64KiB (100%)" in tour.status(VOLUME)
+    assert "store 64KiB of 128KiB (50%)" in tour.status(VOLUME)
     assert tour.status(f"{VOLUME}/monday").endswith("whole volume, live, 1 LUN")
     assert tour.status(TARGET) == "2 LUNs, 0 sessions, any initiator"
     assert tour.status(f"{TARGET}/lun1") == "tank/vol0@monday (1MiB) ro"
@@ -147,7 +161,9 @@ def test_access_to_a_target(tour: Typist) -> None:
     tour(f"{TARGET} delete 1")
     tour(f"{TARGET} redirect 192.0.2.2:3260")
     assert "sent on to 192.0.2.2:3260" in tour.status(TARGET)
-    tour.script(f"{TARGET} redirect\n{TARGET} deny {HOST1}\n{TARGET} allow_any")
+    tour.script(f"{TARGET} redirect\n{TARGET} allow {HOST2}\n{TARGET} deny {HOST1}")
+    assert tour.status(TARGET) == "1 LUN, 0 sessions, 1 initiator allowed"
+    tour(f"{TARGET} allow_any")
     assert tour.status(TARGET) == "1 LUN, 0 sessions, any initiator"
 
 
@@ -198,7 +214,10 @@ def test_the_tree_in_the_words_of_targetcli(typed: Typist, controller: Controlle
     assert typed(f"{TPG}/portals create ::1 3261") == "created portal [::1]:3261\n"
     assert typed(f"{TPG}/portals delete ::1 3261") == "deleted portal [::1]:3261\n"
     typed(f"{TPG}/acls/{HOST1} delete mapped_lun7")
+    typed(f"{TPG}/acls create {HOST2}")
     typed(f"{TPG}/acls delete {HOST1}")
+    assert "last initiator" in typed.refused(f"{TPG}/acls delete {HOST2}")
+    typed(f"{TPG}/acls allow_any")
     typed(f"{TPG}/luns delete lun5")
     typed(f"{TPG}/luns delete 0")
     typed(f"{BACKSTORE} delete tank:log:monday")
@@ -280,8 +299,8 @@ def test_problems_found_fail_the_command(tour: Typist, monkeypatch: pytest.Monke
         ("/scsi_snap/nowhere/ ", []),
     ],
 )  # fmt: skip
-def test_tab_completes(tour: Typist, line: str, offers: list[str]) -> None:
-    assert tour.complete(line) == offers
+def test_tab_completes(reading: Typist, line: str, offers: list[str]) -> None:
+    assert reading.complete(line) == offers
 
 
 def test_tab_sees_what_is_new(tour: Typist, controller: Controller) -> None:
@@ -289,21 +308,20 @@ def test_tab_sees_what_is_new(tour: Typist, controller: Controller) -> None:
     assert tour.complete(f"{TANK}/vol") == [f"{TANK}/vol0/", f"{TANK}/vol1/"]
 
 
-def test_each_command_has_a_help(tour: Typist) -> None:
+def test_each_command_has_a_help(reading: Typist) -> None:
     def nodes(node: Node) -> Iterator[Node]:
         yield node
         for child in node.children:
             yield from nodes(child)
 
-    kinds = {type(node): node for node in nodes(tour.shell._root_node)}
+    kinds = {type(node): node for node in nodes(reading.shell._root_node)}
     assert len(kinds) >= 20
     for node in kinds.values():
         for command in node.list_commands():
             method = node.get_command_method(command)
             assert (inspect.getdoc(method) or "").strip(), f"{type(node).__name__} {command}"
-            assert node.get_command_description(command).strip() in tour(
-                f"{node.path} help {command}"
-            )
+            shown = reading(f"{node.path} help {command}")
+            assert node.get_command_description(command).strip() in shown
 
 
 def test_a_daemon_that_goes_away_is_one_error(controller: Controller) -> None:
