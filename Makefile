@@ -24,6 +24,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BUILD_PACKAGES := python3-venv gcc libc6-dev
 TOOL_PACKAGES  := libiscsi-bin qemu-utils qemu-block-extra e2fsprogs
 BENCH_PACKAGES := $(TOOL_PACKAGES) tgt nbdkit
+LAB_PACKAGES   := qemu-system-x86 busybox-static kmod procps curl dmsetup e2fsprogs fio \
+	open-iscsi sg3-utils dbus targetcli-fb tcmu-runner
 
 NATIVE       := scsi_snap/_native.abi3.so
 INSTALLED    := $(VENV)/installed $(NATIVE)
@@ -68,6 +70,9 @@ conformance: $(INSTALLED) | bench-tools ## libiscsi's suite on every kind of uni
 fuzz: $(VENV)/fuzz | toolchain ## search what reads bytes from outside, FUZZ_SECONDS each (60)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
+lab: $(INSTALLED) | lab-tools ## scenarios in a real kernel, in a guest (LAB_OPTIONS="--only 1,3")
+	$(BIN)/python -m tests.lab $(LAB_OPTIONS)
+
 bench: $(INSTALLED) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
 	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
@@ -98,6 +103,9 @@ tools:
 bench-tools:
 	@scripts/ensure_packages.sh $(BENCH_PACKAGES)
 
+lab-tools:
+	@scripts/ensure_packages.sh $(LAB_PACKAGES)
+
 # What builds the module and runs cargo's tests.
 $(VENV)/ready: | system toolchain
 	$(PYTHON) -m venv $(VENV)
@@ -120,5 +128,5 @@ $(VENV)/fuzz: $(VENV)/installed
 	$(BIN)/pip install --quiet 'atheris >= 2.3'
 	touch $@
 
-.PHONY: help demo test test-rust test-python check format docs conformance fuzz bench bench-quick wheel clean \
-	toolchain system tools bench-tools
+.PHONY: help demo test test-rust test-python check format docs conformance fuzz lab bench bench-quick wheel \
+	clean toolchain system tools bench-tools lab-tools

@@ -30,9 +30,11 @@ class CommandSet(Protocol):
         attribute: int,
         data_out: bytes,
         data_in_room: int,
+        repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         """-> status, sense, data_in (cut to the allocation length, not to the room), and the
-        bytes of Data-Out that the command wanted."""
+        bytes of Data-Out that the command wanted. `repeated`: a process that has died may have
+        carried it out, in whole or in part."""
     def task_management(self, nexus: int, lun: int, function: int) -> int:
         """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1) in the lowest
         byte, and above it the three bytes of Additional Response Information (RFC 7144), the first
@@ -192,6 +194,40 @@ class Session:
         session has ended, does not come round to it or its peer leaves its answers unread."""
     def counters(self) -> str:
         """{commands, read_bytes, written_bytes, ...}"""
+
+@final
+class Ring:
+    """The command ring of a device of the kernel's target (TCMU), served on one worker thread."""
+
+    @staticmethod
+    def attach(
+        target: Target,
+        nexus: int,
+        lun: int,
+        region: int,
+        region_bytes: int,
+        doorbell: int,
+        records: str,
+        once: list[int],
+    ) -> Ring:
+        """Serves it as commands of `nexus`, which is no other's of the runtime, for the unit at
+        `lun`. `region` and `doorbell` are descriptors of the UIO device (or a file in memory and a
+        socket of datagrams); they may be closed afterwards. `doorbell` becomes non-blocking.
+        `records` is the path of the ring's record file, which is made where there is none; `once`
+        are the operation codes of the commands that it is for. What lies in the ring is carried
+        out first. A ring that cannot be used ends at once, and says why by `end_reason`.
+        "io-error": a descriptor or the file cannot be used."""
+    def stop(self) -> None:
+        """Begins no more commands; returns when those that have begun are answered. The others
+        stay in the ring, for who attaches it next."""
+    def closed(self) -> bool: ...
+    def end_reason(self) -> str | None:
+        """Why it is not served any more, in words; None while it is."""
+    def settled(self) -> bool:
+        """Whether the commands that lay in the ring at the start are all answered."""
+    def counters(self) -> str:
+        """{commands, found, repeated, from_records, aborted, refused, functions, record_failures,
+        unanswered}"""
 
 @final
 class Target:

@@ -19,6 +19,7 @@
         StateDamaged        state-damaged       the controller's own catalog cannot be trusted
         StateLocked         state-locked        another daemon uses the state directory
         DaemonUnreachable   daemon-unreachable  nobody answers on the control socket
+        Unsupported         unsupported         it cannot be done here, or in that way
         Refused             refused             the request is not one that the API serves
         InternalError       internal-error      a broken invariant, seen from outside
 
@@ -121,6 +122,10 @@ class StateLocked(ScsiSnapError):
 
 class DaemonUnreachable(ScsiSnapError):
     code = "daemon-unreachable"
+
+
+class Unsupported(ScsiSnapError):
+    code = "unsupported"
 
 
 class Refused(ScsiSnapError):

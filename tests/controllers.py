@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from scsi_snap.api.app import make_app
 from scsi_snap.api.client import Client
 from scsi_snap.api.server import ApiServer
 from scsi_snap.control.service import Service
+from scsi_snap.inventory.absent_exporter import AbsentExporter
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
+from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.names import SnapshotName, VolumeName
 from scsi_snap.inventory.state_directory import StateDirectory
-from tests.fake_exporter import FakeExporter, counting_clock
+from tests.fake_exporter import LISTENING, FakeExporter, counting_clock
 from tests.fakes import Disks, FakeDataPath
 
 IQN = "iqn.2026-11.org.example:disk"
@@ -26,6 +29,8 @@ MEMBERS = [("/m1", 1 << 30), ("/m2", 1 << 30), ("/m3", 1 << 30)]
 VOL0 = VolumeName("tank", "vol0")
 MONDAY = SnapshotName("tank", "vol0", "monday")
 MIB = 1 << 20
+LIO_LISTENING = "127.0.0.1:3261"
+NO_LIO = "the kernel module target_core_user is missing"
 
 
 @dataclass
@@ -37,20 +42,25 @@ class Controller:
     directory: StateDirectory
     assembly: Assembly
     exporter: FakeExporter
+    kernel: FakeExporter | None
+    """The kernel's target, where there is one."""
     service: Service
 
     @classmethod
-    def start(cls, state: Path, disks: Disks) -> Controller:
+    def start(cls, state: Path, disks: Disks, *, lio: bool = False) -> Controller:
         directory = StateDirectory(state)
-        exporter = FakeExporter()
+        numbers = itertools.count(1)
+        exporter = FakeExporter(LISTENING, numbers)
+        kernel = FakeExporter(LIO_LISTENING, numbers) if lio else None
+        exporters = Exporters(exporter, kernel or AbsentExporter(NO_LIO))
         try:
-            assembly = Assembly(Catalog(directory), FakeDataPath(disks), exporter)
+            assembly = Assembly(Catalog(directory), FakeDataPath(disks), exporters)
             service = Service(assembly, str(state), counting_clock())
             service.start()
         except BaseException:
             directory.release()
             raise
-        return cls(state, disks, directory, assembly, exporter, service)
+        return cls(state, disks, directory, assembly, exporter, kernel, service)
 
     def crash(self) -> None:
         self.disks.crash()
@@ -62,7 +72,7 @@ class Controller:
 
     def restarted(self) -> Controller:
         self.crash()
-        return Controller.start(self.state, self.disks)
+        return Controller.start(self.state, self.disks, lio=self.kernel is not None)
 
     def with_volume(self) -> Controller:
         """A pool tank and a volume vol0 of 1 MiB in 16 chunks."""

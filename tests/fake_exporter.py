@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from scsi_snap.errors import Busy, Exists, IoFailed
-from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.errors import Busy, Exists, IoFailed, ScsiSnapError, Unsupported
+from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
@@ -18,25 +18,54 @@ LISTENING = "127.0.0.1:3260"
 
 class FakeExporter:
     """An `Exporter` whose initiators log in by `log_in`. `units` are everybody's, `own` those of
-    one initiator. No portal can be made at an address in `taken`."""
+    one initiator. No portal can be made at an address in `taken`. `numbers` are of
+    sessions, shared by two of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, listening: str = LISTENING, numbers: Iterator[int] | None = None) -> None:
         self.targets: dict[str, TargetRecord] = {}
         self.units: dict[tuple[str, int], Unit] = {}
         self.own: dict[tuple[str, int, str], Unit] = {}
         self.read_only: set[tuple[str, int]] = set()
         self.taken: set[str] = set()
         self.discovery_chap: ChapRecord | None = None
-        self._portals = {LISTENING: PortalView(LISTENING, 1, on_record=False)}
+        self._listening = listening
+        self._portals = {listening: PortalView(listening, 1, on_record=False)}
         self.spaces: dict[UUID, Space] = {}
         self.troubles: list[tuple[str, str]] = []
+        self.shown_beside: dict[UUID, str] = {}
+        """What shows a unit though no LUN does."""
+        self.refuses_own_luns = False
+        self.failing: ScsiSnapError | None = None
+        """What the next change of a target or LUN fails with."""
         self.told: list[tuple[str, int]] = []
         """Target and LUN of each unit whose initiators were told of another capacity."""
         self.deleted: list[UUID] = []
         self._sessions: dict[int, SessionView] = {}
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(1) if numbers is None else numbers
+
+    def _may_fail(self) -> None:
+        failing, self.failing = self.failing, None
+        if failing is not None:
+            raise failing
+
+    def take_over(self, find: FindUnit) -> None:
+        """Nothing has waited."""
+
+    def close(self) -> None:
+        for name in list(self.targets):
+            self.remove_target(name)
+
+    def check(self, record: TargetRecord) -> None:
+        """As the kernel's: an own LUN, where any initiator may log in, cannot be shown apart."""
+        own = any(lun.initiators for lun in record.luns)
+        if self.refuses_own_luns and own and not record.initiators:
+            raise Unsupported("the kernel's target shows every LUN to everybody", "list them")
+
+    def in_use(self, uuid: UUID) -> str | None:
+        return self.shown_beside.get(uuid)
 
     def set_target(self, record: TargetRecord) -> None:
+        self._may_fail()
         self.targets[record.name] = replace(record, luns=())
         self._sessions = {
             number: one
@@ -46,12 +75,14 @@ class FakeExporter:
         }
 
     def remove_target(self, name: str) -> None:
+        self._may_fail()
         self.targets.pop(name, None)
         self.units = {key: unit for key, unit in self.units.items() if key[0] != name}
         self.own = {key: unit for key, unit in self.own.items() if key[0] != name}
         self._sessions = {k: v for k, v in self._sessions.items() if v.target != name}
 
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
+        self._may_fail()
         self.discovery_chap = chap
 
     def take_troubles(self) -> list[tuple[str, str]]:
@@ -82,6 +113,7 @@ class FakeExporter:
         initiators: tuple[str, ...] = (),
         read_only: bool = False,
     ) -> None:
+        self._may_fail()
         assert target in self.targets
         for initiator in initiators:
             self.own[target, lun, initiator] = unit
@@ -91,6 +123,7 @@ class FakeExporter:
             self.read_only.add((target, lun))
 
     def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
+        self._may_fail()
         for key in list(self.own):
             if key[:2] == (target, lun) and (not initiators or key[2] in initiators):
                 del self.own[key]
@@ -101,7 +134,7 @@ class FakeExporter:
         assert tag in self.targets[target].tags
         number = next(self._numbers)
         self._sessions[number] = SessionView(
-            number, target, initiator, "192.0.2.1:40000", LISTENING, tag
+            number, target, initiator, "192.0.2.1:40000", self._listening, tag
         )
         return number
 

@@ -8,11 +8,12 @@ copies of their volume's chunks; what changed is counted chunk by chunk.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import uuid
 from dataclasses import dataclass, field
 
-from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
+from scsi_snap.inventory.native import NativePool, NativeRing, NativeSession, NativeTarget, Point
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -395,6 +396,7 @@ class FakeDataPath:
     def __init__(self, disks: Disks) -> None:
         self._disks = disks
         self.stopped = False
+        self.rings: list[FakeNativeRing] = []
 
     def create_pool(
         self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
@@ -460,8 +462,52 @@ class FakeDataPath:
         target.sessions.append(session)
         return session
 
+    def attach_ring(
+        self,
+        target: NativeTarget,
+        nexus: int,
+        lun: int,
+        region: int,
+        region_bytes: int,
+        doorbell: int,
+        records: str,
+        once: list[int],
+    ) -> NativeRing:
+        assert isinstance(target, FakeNativeTarget)
+        assert lun in target.luns, "the unit is not mapped there"
+        ring = FakeNativeRing(target, nexus, os.fstat(region).st_ino, records)
+        self.rings.append(ring)
+        return ring
+
     def stop(self) -> None:
         self.stopped = True
+
+
+class FakeNativeRing:
+    """Serves nothing; `device` is the inode of what it was attached to."""
+
+    def __init__(self, target: FakeNativeTarget, nexus: int, device: int, records: str) -> None:
+        self.target, self.nexus, self.device, self.records = target, nexus, device, records
+        self._reason: str | None = None
+
+    def stop(self) -> None:
+        self._reason = self._reason or "stopped"
+
+    def break_off(self, reason: str) -> None:
+        """As where the ring is corrupt."""
+        self._reason = reason
+
+    def closed(self) -> bool:
+        return self._reason is not None
+
+    def end_reason(self) -> str | None:
+        return self._reason
+
+    def settled(self) -> bool:
+        return True
+
+    def counters(self) -> str:
+        return json.dumps({"commands": 0})
 
 
 class FakeNativeTarget:

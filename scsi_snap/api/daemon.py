@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 
-from scsi_snap.api.app import make_app
-from scsi_snap.api.server import ApiServer
 from scsi_snap.control import daemon
 from scsi_snap.control.service import Service
 from scsi_snap.errors import InternalError
@@ -22,9 +20,13 @@ def run(
     control_socket: Path,
     threads: int,
     erase_bytes_per_s: float = inf,
+    lio: bool = True,
+    lio_listen: Sequence[str] = (),
 ) -> None:
     """Runs until SIGTERM. Raises `ScsiSnapError` when it cannot start."""
-    options = daemon.Options(state_directory, listen, control_socket, erase_bytes_per_s)
+    options = daemon.Options(
+        state_directory, listen, control_socket, erase_bytes_per_s, lio, lio_listen
+    )
     asyncio.run(daemon.serve(options, lambda: load_data_path(threads), make_face, announce))
 
 
@@ -39,7 +41,11 @@ def load_data_path(threads: int) -> DataPath:
     return NativeDataPath(threads)
 
 
-def make_face(service: Service, control_socket: Path) -> ApiServer:
+def make_face(service: Service, control_socket: Path) -> daemon.Face:
+    # Imported when initiators have what they wait for after a restart: it takes its time.
+    from scsi_snap.api.app import make_app
+    from scsi_snap.api.server import ApiServer
+
     return ApiServer(make_app(service), control_socket)
 
 

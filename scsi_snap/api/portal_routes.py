@@ -20,7 +20,7 @@ def portal_router(service: Service) -> APIRouter:
 
     @router.post("/portals", responses=created(views.Portal))
     def create_portal(body: PortalCreate, response: Response) -> OutcomeBody[views.Portal]:
-        return outcome_body(portals.create(body.address, body.group), response)
+        return outcome_body(portals.create(body.address, body.group, body.via), response)
 
     @router.delete("/portals/{address}")
     def delete_portal(address: str) -> DeletedBody:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from scsi_snap.control import pools, volumes
 from scsi_snap.control.traits import TraitChoices
-from scsi_snap.inventory.records import ChapRecord
+from scsi_snap.inventory.records import ChapRecord, Via
 
 View = TypeVar("View")
 
@@ -89,6 +89,10 @@ class SnapshotsCreate(_Request):
 class TargetCreate(_Request):
     name: str = Field(description="iSCSI name")
     groups: list[int] = Field(default_factory=list, description="portal group tags; empty: 1")
+    via: Via | None = Field(
+        None,
+        description="lio: the kernel's target, portal: the embedded one; null: lio where it can be",
+    )
 
 
 class ChapSet(_Request):
@@ -113,6 +117,7 @@ class RedirectSet(_Request):
 class PortalCreate(_Request):
     address: str = Field(description="ADDRESS:PORT")
     group: int = Field(1, description="portal group tag")
+    via: Via = Field("portal", description="lio: the kernel's target listens there")
 
 
 class LunMap(_Request):
@@ -121,6 +126,7 @@ class LunMap(_Request):
         default_factory=list, description="show it to these alone; empty: to everybody"
     )
     read_only: bool = False
+    via: Via | None = Field(None, description="the target's: refused where it has another one")
 
 
 class OutcomeBody(BaseModel, Generic[View]):

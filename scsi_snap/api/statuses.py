@@ -24,6 +24,7 @@ HTTP_STATUS: dict[str, int] = {
     "state-damaged": 500,
     "state-locked": 500,
     "daemon-unreachable": 503,
+    "unsupported": 501,
     "internal-error": 500,
 }
 

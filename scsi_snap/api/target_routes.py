@@ -40,7 +40,7 @@ def _add_targets(router: APIRouter, service: Service) -> None:
 
     @router.post("/targets", responses=created(views.Target))
     def create_target(body: TargetCreate, response: Response) -> Target:
-        return outcome_body(targets.create(body.name, body.groups), response)
+        return outcome_body(targets.create(body.name, body.groups, body.via), response)
 
     @router.get("/targets/{target}")
     def show_target(target: str) -> views.Target:
@@ -132,7 +132,9 @@ def _add_luns(router: APIRouter, service: Service) -> None:
     @router.put("/targets/{target}/luns/{lun}", responses=created(views.Lun))
     def map_lun(target: str, lun: int, body: LunMap, response: Response) -> OutcomeBody[views.Lun]:
         backing = parse_backing(body.backing)
-        mapped = targets.map(target, lun, backing, body.initiators, read_only=body.read_only)
+        mapped = targets.map(
+            target, lun, backing, body.initiators, read_only=body.read_only, via=body.via
+        )
         return outcome_body(mapped, response)
 
     @router.delete("/targets/{target}/luns/{lun}")

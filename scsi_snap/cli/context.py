@@ -84,6 +84,11 @@ def socket_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def via_option(help_text: str) -> Callable[[Decorated], Decorated]:
+    """`--via`, which completes by itself."""
+    return click.option("--via", type=click.Choice(["portal", "lio"]), help=help_text)
+
+
 def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 

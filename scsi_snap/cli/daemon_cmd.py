@@ -6,6 +6,7 @@ import logging
 import os
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,6 +33,13 @@ from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
     help="Where initiators log in, beside `portal create`; may be repeated; port 0: a free one.",
 )
 @click.option("--no-listen", is_flag=True, help="Only at the portals of `portal create`.")
+@click.option(
+    "--lio-listen",
+    multiple=True,
+    metavar="ADDRESS:PORT",
+    help="The same for the kernel's target (LIO); may be repeated.  [default: 127.0.0.1:3261]",
+)
+@click.option("--no-lio", is_flag=True, help="Leave the kernel's target alone.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Of the data path; one per core.")
 @click.option(
     "--erase-rate",
@@ -44,16 +52,23 @@ def daemon(
     state: Path,
     listen: tuple[str, ...],
     no_listen: bool,
+    lio_listen: tuple[str, ...],
+    no_lio: bool,
     threads: int | None,
     erase_rate: int | None,
 ) -> None:
     """Run the controller until SIGTERM.
+
+    Root may export by the kernel's target (LIO) too, where the kernel has it: `target create --via`
+    chooses.
 
     \b
     scsi-snap daemon --state /var/lib/scsi-snap
     scsi-snap daemon --state ~/snap --listen :3260 --socket /tmp/snap.sock
     scsi-snap daemon --state ~/snap --listen 192.0.2.1:3260 --listen [2001:db8::1]:3260
     """
+    if no_lio and lio_listen:
+        raise click.UsageError("either --lio-listen or --no-lio")
     # Imported here: the web framework and the data path would slow every other command.
     from scsi_snap.api.daemon import run
 
@@ -64,6 +79,8 @@ def daemon(
         control_socket=socket_path(click.get_current_context()).absolute(),
         threads=threads or os.cpu_count() or 1,
         erase_bytes_per_s=erase_rate or inf,
+        lio=not no_lio,
+        lio_listen=lio_listen,
     )
 
 
@@ -82,6 +99,7 @@ def status(as_json: bool) -> None:
     pairs = [
         ("version", found["version"]),
         ("listens on", ", ".join(found["addresses"]) or "-"),
+        ("kernel's target", _lio(found)),
         ("data path", f"{found['driver']}, {found['threads']} threads"),
         ("state", found["state_directory"]),
         ("pools", pools),
@@ -89,6 +107,12 @@ def status(as_json: bool) -> None:
         ("sessions", str(found["sessions"])),
     ]
     click.echo(render.fields(pairs))
+
+
+def _lio(found: Any) -> str:
+    if found["lio_obstacle"]:
+        return f"not used: {found['lio_obstacle']}"
+    return "listens on " + (", ".join(found["lio_addresses"]) or "-")
 
 
 @click.command()

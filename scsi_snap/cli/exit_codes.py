@@ -15,6 +15,7 @@ EXIT_CODES: dict[str, int] = {
     "limit-reached": 5,
     "daemon-unreachable": 6,
     "state-locked": 6,
+    "unsupported": 10,
     "no-space": 7,
     "store-full": 7,
     "io-error": 8,

@@ -11,6 +11,7 @@ from scsi_snap.cli.context import (
     print_json,
     print_outcome,
     socket_option,
+    via_option,
 )
 
 
@@ -31,6 +32,7 @@ def lun() -> None:
     help="Show it to this one alone; may be repeated.",
 )
 @click.option("--read-only", is_flag=True, help="Let it be read only, at this LUN.")
+@via_option("What the target is via, said once more; refused where that is something else.")
 @json_option
 @socket_option
 def map_(
@@ -39,6 +41,7 @@ def map_(
     backing: str,
     initiators: tuple[str, ...],
     read_only: bool,
+    via: str | None,
     as_json: bool,
 ) -> None:
     """Show a volume, or read-only a snapshot, to initiators. Sessions go on.
@@ -53,7 +56,12 @@ def map_(
     scsi-snap lun map iqn.2026-11.org.example:disk 2 tank/boot1 \\
         --initiator iqn.2026-11.org.example:host1
     """
-    body = {"backing": backing, "initiators": list(initiators), "read_only": read_only}
+    body = {
+        "backing": backing,
+        "initiators": list(initiators),
+        "read_only": read_only,
+        "via": via,
+    }
     answer = client().put("targets", target, "luns", number, body=body)
     print_outcome(answer, f"LUN {number} of {target}: {backing}", as_json)
 

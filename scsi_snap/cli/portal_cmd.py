@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from scsi_snap.cli.context import (
     print_json,
     print_outcome,
     socket_option,
+    via_option,
 )
 
 
@@ -24,18 +26,22 @@ def portal() -> None:
 @portal.command("create")
 @click.argument("address", metavar="ADDRESS:PORT")
 @click.option("--group", default=1, show_default=True, help="Portal group tag, 1 to 65535.")
+@via_option("Whose: the embedded portal's, by default, or the kernel's target's (LIO).")
 @json_option
 @socket_option
-def create(address: str, group: int, as_json: bool) -> None:
+def create(address: str, group: int, via: str | None, as_json: bool) -> None:
     """Listen at an address, from now on and after every start.
 
-    A target is reached through the portals of the groups that it is in.
+    A target is reached through those portals of the groups that it is in that are via what it is
+    via.
 
     \b
     scsi-snap portal create 192.0.2.1:3260
     scsi-snap portal create [2001:db8::1]:3260 --group 2
+    scsi-snap portal create 192.0.2.1:3261 --via lio
     """
-    answer = client().post("portals", body={"address": address, "group": group})
+    body = {"address": address, "group": group, "via": via or "portal"}
+    answer = client().post("portals", body=body)
     print_outcome(answer, f"portal {answer['view']['address']}", as_json)
 
 
@@ -43,7 +49,7 @@ def create(address: str, group: int, as_json: bool) -> None:
 @json_option
 @socket_option
 def list_(as_json: bool) -> None:
-    """List portals, those of `daemon --listen` as well."""
+    """List portals, those of `daemon --listen` and `--lio-listen` as well."""
     portals = client().get("portals")
     if as_json:
         print_json(portals)
@@ -52,12 +58,13 @@ def list_(as_json: bool) -> None:
         [
             one["address"],
             str(one["portal_group_tag"]),
-            "kept" if one["on_record"] else "--listen",
+            one["via"],
+            _by(one),
             one["state"] + (f": {one['reason']}" if one["reason"] else ""),
         ]
         for one in portals
     ]
-    click.echo(render.table(["ADDRESS", "GROUP", "BY", "STATE"], rows, "lr"))
+    click.echo(render.table(["ADDRESS", "GROUP", "VIA", "BY", "STATE"], rows, "lr"))
 
 
 @portal.command("delete")
@@ -67,6 +74,12 @@ def delete(address: str) -> None:
     """Listen there no more. Sessions go on; their initiators cannot come back that way."""
     client().delete("portals", address)
     click.echo(f"deleted portal {address}")
+
+
+def _by(one: Any) -> str:
+    if one["on_record"]:
+        return "kept"
+    return "--lio-listen" if one["via"] == "lio" else "--listen"
 
 
 @click.group()

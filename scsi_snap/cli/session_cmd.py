@@ -32,6 +32,7 @@ def list_(target: str | None, as_json: bool) -> None:
             one["address"],
             one["portal"],
             str(one["portal_group_tag"]),
+            one["via"],
             one["target"],
             str(one["counters"].get("commands", "-")),
             _bytes(one, "read_bytes"),
@@ -39,9 +40,9 @@ def list_(target: str | None, as_json: bool) -> None:
         ]
         for one in sessions
     ]
-    headings = ["ID", "INITIATOR", "ADDRESS", "PORTAL", "GROUP", "TARGET"]
+    headings = ["ID", "INITIATOR", "ADDRESS", "PORTAL", "GROUP", "VIA", "TARGET"]
     headings += ["COMMANDS", "READ", "WRITTEN"]
-    click.echo(render.table(headings, rows, "rlllrlrrr"))
+    click.echo(render.table(headings, rows, "rlllrllrrr"))
 
 
 @session.command("close")

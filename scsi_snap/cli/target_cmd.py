@@ -13,6 +13,7 @@ from scsi_snap.cli.context import (
     print_json,
     print_outcome,
     socket_option,
+    via_option,
 )
 from scsi_snap.cli.target_access_cmd import allow, chap, deny
 
@@ -25,16 +26,21 @@ def target() -> None:
 @target.command("create")
 @click.argument("name", metavar="IQN")
 @click.option("--group", "groups", type=int, multiple=True, help="Portal group; by default 1.")
+@via_option("By the embedded portal or the kernel's target (LIO); by default LIO where it can be.")
 @json_option
 @socket_option
-def create(name: str, groups: tuple[int, ...], as_json: bool) -> None:
+def create(name: str, groups: tuple[int, ...], via: str | None, as_json: bool) -> None:
     """Make a target. Any initiator may log in until `target allow` lists some.
+
+    What carries it stays: the kernel's target needs root and kernel modules, the embedded portal
+    neither. `scsi-snap status` says whether the kernel's can be used.
 
     \b
     scsi-snap target create iqn.2026-11.org.example:disk
     scsi-snap target create iqn.2026-11.org.example:disk --group 1 --group 2
+    scsi-snap target create iqn.2026-11.org.example:disk --via lio
     """
-    answer = client().post("targets", body={"name": name, "groups": list(groups)})
+    answer = client().post("targets", body={"name": name, "groups": list(groups), "via": via})
     # As it is known from now on: iSCSI names are spelled in lower case.
     print_outcome(answer, f"target {answer['view']['name']}", as_json)
 
@@ -49,11 +55,18 @@ def list_(as_json: bool) -> None:
         print_json(targets)
         return
     rows = [
-        [one["name"], _groups(one), str(len(one["luns"])), str(one["sessions"]), _access(one)]
+        [
+            one["name"],
+            one["via"],
+            _groups(one),
+            str(len(one["luns"])),
+            str(one["sessions"]),
+            _access(one),
+        ]
         for one in targets
     ]
-    headings = ["NAME", "GROUPS", "LUNS", "SESSIONS", "ACCESS"]
-    click.echo(render.table(headings, rows, "llrrl"))
+    headings = ["NAME", "VIA", "GROUPS", "LUNS", "SESSIONS", "ACCESS"]
+    click.echo(render.table(headings, rows, "lllrrl"))
 
 
 @target.command("show")
@@ -139,7 +152,9 @@ for command in (chap, allow, deny):
 
 
 def _facts(found: Any) -> list[tuple[str, str]]:
-    pairs = [("name", found["name"])]
+    pairs = [("name", found["name"]), ("via", found["via"])]
+    if found["reason"]:
+        pairs.append(("unavailable", found["reason"]))
     for port in found["ports"]:
         where = ", ".join(port["portals"]) or "no portal"
         number = port["relative_identifier"]
@@ -167,4 +182,6 @@ def _access(one: Any) -> str:
         who += ", mutual CHAP" if one["chap_mutual_user"] else ", CHAP"
     elif any(each["chap_user"] for each in initiators):
         who += ", some by CHAP"
-    return who + (", redirected" if one["redirect"] else "")
+    if one["redirect"]:
+        who += ", redirected"
+    return who + (f"; unavailable: {one['reason']}" if one["reason"] else "")

@@ -1,8 +1,10 @@
 """The composition root: the clock, sockets, signals, data path and catalog are wired here only.
 
-Start: lock the state, make the control socket, open everything, listen, serve, tell that it is
-ready. Stop (SIGTERM, SIGINT): stop listening, end requests, ask initiators to log out, close
-their sessions, close pools cleanly. A start that fails undoes what it had done, in that order.
+Start: lock the state, open everything, take the kernel's rings over, export, listen, make the
+control socket, serve, tell that it is ready. What initiators wait for after a restart comes before
+what people wait for: the API's framework takes its time to be imported. Stop (SIGTERM, SIGINT):
+end requests, stop listening, ask initiators to log out, close their sessions, leave the kernel's
+rings as they are, close pools cleanly. A start that fails undoes what it had done, in that order.
 
 The faces are passed in from above (`Face`): control imports no face.
 """
@@ -22,14 +24,21 @@ from pathlib import Path
 from typing import Protocol
 
 from scsi_snap import limits
+from scsi_snap.control import ways
+from scsi_snap.control.kernel_side import LIO_LISTEN, kernel_side
 from scsi_snap.control.service import Service
 from scsi_snap.control.service_manager import notify
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.catalog import Catalog
+from scsi_snap.inventory.exporters import Exporters
+from scsi_snap.inventory.lio_exporter import LioExporter
+from scsi_snap.inventory.mode_files import ModeFile, boot
 from scsi_snap.inventory.native import DataPath
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
+from scsi_snap.inventory.target_records import LIO, PORTAL
+from scsi_snap.inventory.units import Units
 
 _log = logging.getLogger("scsi_snap.daemon")
 
@@ -49,6 +58,11 @@ class Options:
     control_socket: Path
     erase_bytes_per_s: float = inf
     """The pace of FORMAT UNIT and SANITIZE, of each unit."""
+    lio: bool = True
+    """Whether to use the kernel's target where it can be used."""
+    lio_listen: Sequence[str] = ()
+    """ADDRESS:PORT of each of its portals beside those on record; none: `LIO_LISTEN`, where it can
+    be used."""
 
 
 async def serve(
@@ -58,6 +72,8 @@ async def serve(
     announce: Callable[[str], None],
 ) -> None:
     """Runs until SIGTERM or SIGINT. Raises `ScsiSnapError` when it cannot start."""
+    for address in options.lio_listen:
+        ways.check_address(LIO, address)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,28 +84,49 @@ async def serve(
         catalog = Catalog(directory)
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
-        exporter = PortalExporter(
-            data_path, partial(ReservationFile, directory), options.erase_bytes_per_s
+        units = Units(
+            partial(ReservationFile, directory),
+            options.erase_bytes_per_s,
+            partial(ModeFile, directory, boot()),
         )
-        assembly = Assembly(catalog, data_path, exporter)
+        exporter = PortalExporter(data_path, units)
+        lio_records = [one for one in catalog.state.portals.values() if one.via == LIO]
+        lio = undo.enter_context(
+            kernel_side(
+                directory.path, data_path, units, options.lio, options.lio_listen, lio_records
+            )
+        )
+        assembly = Assembly(catalog, data_path, Exporters(exporter, lio))
         service = Service(assembly, str(options.state_directory), _now_ms)
         undo.push_async_callback(asyncio.to_thread, service.stop)
+        undo.callback(units.outlive)
         undo.push_async_callback(exporter.end_sessions)
-        face = make_face(service, options.control_socket)
-        undo.push_async_callback(face.stop)
         await asyncio.to_thread(service.start)
         undo.push_async_callback(exporter.stop_listening)
-        await exporter.start(options.listen, catalog.state.portals.values())
+        portals = catalog.state.portals.values()
+        await exporter.start(options.listen, [one for one in portals if one.via == PORTAL])
+        if isinstance(lio, LioExporter):
+            # What was said aside, an address on record is whose it is there.
+            free = [address for address in LIO_LISTEN if address not in catalog.state.portals]
+            await asyncio.to_thread(lio.start, options.lio_listen or free, lio_records)
         await asyncio.to_thread(service.note_portals)
         housekeeping = asyncio.create_task(_housekeep(service))
         undo.callback(housekeeping.cancel)
+        face = await asyncio.to_thread(make_face, service, options.control_socket)
+        undo.push_async_callback(face.stop)
         await face.start()
-        addresses = ", ".join(exporter.addresses()) or "no address"
-        announce(f"scsi-snap: ready, iSCSI on {addresses}, control on {options.control_socket}")
+        announce(_ready(exporter.addresses(), lio.addresses(), options.control_socket))
         notify("READY=1")
         await stopping.wait()
         _log.info("stopping")
         notify("STOPPING=1")
+
+
+def _ready(portal: list[str], lio: list[str], control: Path) -> str:
+    """The line that scripts wait for."""
+    addresses = ", ".join(portal) or "no address"
+    kernel = f", by the kernel's target on {', '.join(lio)}" if lio else ""
+    return f"scsi-snap: ready, iSCSI on {addresses}{kernel}, control on {control}"
 
 
 async def _housekeep(service: Service) -> None:

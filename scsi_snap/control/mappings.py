@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from scsi_snap.errors import Busy
+from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.records import LunRecord, State, TargetRecord
 
 Mapped = list[tuple[TargetRecord, LunRecord]]
@@ -29,6 +32,16 @@ def labels(mapped: Mapped, snapshot_id: str) -> tuple[str, ...]:
 
 def label(target: TargetRecord, lun: LunRecord) -> str:
     return f"{target.name} LUN {lun.lun}"
+
+
+def refuse_shown(exporter: Exporters, name: str, uuid: str) -> None:
+    """Raises `Busy` naming what shows that volume or snapshot beside the LUNs on record."""
+    shown_by = exporter.in_use(UUID(uuid))
+    if shown_by is not None:
+        raise Busy(
+            f"{name} is in use: {shown_by} shows it",
+            "delete that where it was made, as by targetcli, first",
+        )
 
 
 def refuse_in_use(found: Mapped) -> None:

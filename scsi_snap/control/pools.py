@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from scsi_snap import limits, units
-from scsi_snap.control import views
+from scsi_snap.control import mappings, views
 from scsi_snap.control.event_log import EventLog
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.errors import (
@@ -18,7 +18,7 @@ from scsi_snap.errors import (
     ScsiSnapError,
 )
 from scsi_snap.inventory import names
-from scsi_snap.inventory.assembly import Assembly, Note
+from scsi_snap.inventory.assembly import Assembly, Note, backings_in
 from scsi_snap.inventory.native import translated
 from scsi_snap.inventory.pools import PoolHandle
 from scsi_snap.inventory.records import PoolPhase, PoolRecord, State
@@ -112,6 +112,9 @@ class PoolVerbs:
             self._pools.remove(name)
             return Deleted(name)
         with self._pools.locked([name]) as handles:
+            for (volume, snapshot), found in backings_in(handles[name]).items():
+                label = f"{name}/{found.label}"
+                mappings.refuse_shown(self._assembly.exporter, label, snapshot or volume)
             self._catalog.update(_removing(name))
             self._pools.remove(name)
             handles[name].close()

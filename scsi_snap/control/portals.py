@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from scsi_snap import limits
-from scsi_snap.control import views
+from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Created, Deleted, Unchanged
 from scsi_snap.errors import Exists, InvalidArgument, IoFailed, LimitReached, NotFound
 from scsi_snap.inventory import addresses
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.records import PortalRecord, State
-from scsi_snap.inventory.target_records import FIRST_GROUP
+from scsi_snap.inventory.target_records import FIRST_GROUP, PORTAL, Via
 
 
 class PortalVerbs:
@@ -24,11 +24,14 @@ class PortalVerbs:
         return [_view(one) for one in self._exporter.portals()]
 
     def create(
-        self, address: str, tag: int = FIRST_GROUP
+        self, address: str, tag: int = FIRST_GROUP, via: Via = PORTAL
     ) -> Created[views.Portal] | Unchanged[views.Portal]:
-        """Listens there from now on, and after every start."""
+        """Listens there from now on, and after every start: the embedded portal, or the kernel's
+        target."""
         check_tag(tag)
-        record = PortalRecord(addresses.canonical(address), tag)
+        ways.refuse_unusable(self._exporter, via)
+        record = PortalRecord(addresses.canonical(address), tag, via)
+        ways.check_address(via, record.address)
 
         def change(state: State) -> State:
             return state.with_portal(record)
@@ -40,7 +43,7 @@ class PortalVerbs:
                 return Unchanged(self._shown(record.address))
             if there is not None:
                 raise Exists(
-                    f"the portal {record.address} is in portal group {there.tag}",
+                    f"the portal {record.address} is in portal group {there.tag}, via {there.via}",
                     f"`scsi-snap portal delete {record.address}` first: it ends no session",
                 )
             if len(portals) >= limits.PORTALS_MAX:
@@ -82,6 +85,7 @@ def _view(one: views.ListedPortal) -> views.Portal:
     return views.Portal(
         address=one.address,
         portal_group_tag=one.portal_group_tag,
+        via=one.via,
         on_record=one.on_record,
         state="unavailable" if one.reason else "listening",
         reason=one.reason,

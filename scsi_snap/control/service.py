@@ -27,6 +27,7 @@ from scsi_snap.control.targets import TargetVerbs
 from scsi_snap.control.volumes import VolumeVerbs
 from scsi_snap.errors import ScsiSnapError
 from scsi_snap.inventory.assembly import Assembly
+from scsi_snap.inventory.target_records import LIO, PORTAL
 
 
 class Service:
@@ -52,9 +53,15 @@ class Service:
             self.events.add(note.kind, note.message)
 
     def note_portals(self) -> None:
-        """After the exporter has begun to listen: tells which portals do not."""
-        for one in self._assembly.exporter.portals():
-            if one.reason:
+        """After the exporter has begun to listen: tells which portals do not, and once where it is
+        the kernel's target that is missing."""
+        exporter, state = self._assembly.exporter, self._assembly.catalog.state
+        obstacle, portals = exporter.obstacle(LIO), exporter.portals()
+        ways = {*(one.via for one in portals), *(one.via for one in state.targets.values())}
+        if obstacle is not None and LIO in ways:
+            self.events.add("lio-unavailable", f"the kernel's target cannot be used: {obstacle}")
+        for one in portals:
+            if one.reason and exporter.obstacle(one.via) is None:
                 self.events.add("portal-unavailable", f"portal {one.address}: {one.reason}")
 
     def poll_events(self) -> None:
@@ -76,14 +83,17 @@ class Service:
                 self.events.add(event.kind, f"{subject}: {event.message}")
 
     def status(self) -> views.Daemon:
+        exporter = self._assembly.exporter
         return views.Daemon(
             version=__version__,
-            addresses=tuple(self._assembly.exporter.addresses()),
+            addresses=tuple(exporter.addresses_via(PORTAL)),
+            lio_addresses=tuple(exporter.addresses_via(LIO)),
+            lio_obstacle=exporter.obstacle(LIO) or "",
             driver=self._assembly.data_path.driver,
             threads=self._assembly.data_path.threads,
             state_directory=self._state_directory,
             pools=len(self._assembly.pools.opened()),
             unavailable_pools=len(self._assembly.pools.unavailable()),
             targets=len(self._assembly.catalog.state.targets),
-            sessions=len(self._assembly.exporter.sessions()),
+            sessions=len(exporter.sessions()),
         )

@@ -67,6 +67,7 @@ class SnapshotVerbs:
             snapshot = volume.snapshot_named(name.pool, name.snapshot)
             found = mappings.of_volume(self._catalog.state, volume.id)
             mappings.refuse_in_use([one for one in found if one[1].snapshot_id == snapshot.id])
+            mappings.refuse_shown(self._exporter, str(name), snapshot.id)
             handles[name.pool].delete_snapshot(name.volume, name.snapshot)
             self._exporter.backing_deleted(UUID(snapshot.id))
         return Deleted(str(name))

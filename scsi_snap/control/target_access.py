@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scsi_snap import limits
-from scsi_snap.control import views
+from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Changed, Unchanged
 from scsi_snap.control.target_book import TargetBook, check_chap
-from scsi_snap.errors import Busy, LimitReached, NotFound
+from scsi_snap.errors import Busy, LimitReached, NotFound, ScsiSnapError
 from scsi_snap.inventory import names
-from scsi_snap.inventory.records import ChapRecord, InitiatorRecord, State, TargetRecord
+from scsi_snap.inventory.records import ChapRecord, InitiatorRecord, TargetRecord
+from scsi_snap.inventory.target_records import LIO
 
 TargetOutcome = Changed[views.Target] | Unchanged[views.Target]
 
@@ -22,11 +23,12 @@ class AccessVerbs(TargetBook):
         """Asked at the next login; sessions that run go on. Of one initiator that is listed, or of
         all that have none of their own. None: no authentication; for an initiator, the target's."""
         check_chap(chap)
-        if initiator is None:
-            return self._change(name, lambda record: replace(record, chap=chap))
-        listed = names.iscsi_name(initiator)
+        listed = names.iscsi_name(initiator) if initiator is not None else None
 
         def change(record: TargetRecord) -> TargetRecord:
+            ways.check_chap(record.via, chap)
+            if listed is None:
+                return replace(record, chap=chap)
             _check_listed(record, listed)
             return record.with_initiator(InitiatorRecord(listed, chap))
 
@@ -39,6 +41,8 @@ class AccessVerbs(TargetBook):
         check_chap(chap)
 
         def change(record: TargetRecord) -> TargetRecord:
+            ways.check_name(record.via, initiator)
+            ways.check_chap(record.via, chap)
             there = record.initiator(initiator)
             if there is None and len(record.initiators) >= limits.INITIATORS_PER_TARGET_MAX:
                 raise LimitReached(
@@ -86,15 +90,19 @@ class AccessVerbs(TargetBook):
     ) -> Changed[views.Discovery] | Unchanged[views.Discovery]:
         """What a discovery session must prove from the next one on. None: nothing."""
         check_chap(chap)
-
-        def change(state: State) -> State:
-            return replace(state, discovery_chap=chap)
+        if self._exporter.obstacle(LIO) is None:
+            ways.check_chap(LIO, chap)
 
         with self._lock:
-            if self._catalog.state.discovery_chap == chap:
+            before = self._catalog.state.discovery_chap
+            if before == chap:
                 return Unchanged(self.discovery())
-            self._catalog.update(change)
-            self._exporter.set_discovery_chap(chap)
+            self._catalog.update(lambda state: replace(state, discovery_chap=chap))
+            try:
+                self._exporter.set_discovery_chap(chap)
+            except ScsiSnapError:
+                self._catalog.update(lambda state: replace(state, discovery_chap=before))
+                raise
         return Changed(self.discovery())
 
 

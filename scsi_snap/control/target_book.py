@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scsi_snap.control import views
 from scsi_snap.control.outcomes import Changed, Unchanged
-from scsi_snap.errors import InvalidArgument, NotFound
+from scsi_snap.errors import InvalidArgument, NotFound, ScsiSnapError
 from scsi_snap.inventory.access import credentials_of
 from scsi_snap.inventory.assembly import Assembly, Backings, backings_in
 from scsi_snap.inventory.records import ChapRecord, LunRecord, TargetRecord
@@ -19,7 +19,8 @@ Backed = dict[str, Backings]
 
 class TargetBook:
     """The record is written first, then the exporter is told: what is acknowledged survives a
-    crash, and what initiators see never runs ahead of the record."""
+    crash, and what initiators see never runs ahead of the record. Where the exporter cannot (the
+    kernel refuses), the record is what it was again."""
 
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
@@ -43,9 +44,18 @@ class TargetBook:
             after = change(before)
             if after == before:
                 return Unchanged(self._view(before))
+            self._exporter.check(after)
             self._catalog.update(lambda state: state.with_target(after))
-            self._exporter.set_target(after)
+            self._tell(before, lambda: self._exporter.set_target(after))
         return Changed(self._view(after))
+
+    def _tell(self, before: TargetRecord, tell: Callable[[], None]) -> None:
+        """Has the exporter do what is on record by now, in place of `before`. The lock is held."""
+        try:
+            tell()
+        except ScsiSnapError:
+            self._catalog.update(lambda state: state.with_target(before))
+            raise
 
     def _view(self, record: TargetRecord) -> views.Target:
         return self._views([record])[0]
@@ -53,7 +63,10 @@ class TargetBook:
     def _views(self, records: list[TargetRecord]) -> list[views.Target]:
         there, sessions = self._backings(), self._exporter.sessions()
         portals = self._exporter.portals()
-        return [_view(record, there, sessions, portals) for record in records]
+        return [
+            _view(record, there, sessions, portals, self._exporter.obstacle(record.via) or "")
+            for record in records
+        ]
 
     def _backings(self) -> Backed:
         return {handle.id: backings_in(handle) for handle in self._assembly.pools.opened()}
@@ -64,15 +77,22 @@ def _view(
     there: Backed,
     sessions: list[views.Session],
     portals: list[views.ListedPortal],
+    reason: str,
 ) -> views.Target:
     redirect = record.redirect
     return views.Target(
         name=record.name,
+        via=record.via,
+        reason=reason,
         ports=tuple(
             views.TargetPort(
                 portal_group_tag=port.tag,
                 relative_identifier=port.relative_identifier,
-                portals=tuple(one.address for one in portals if one.portal_group_tag == port.tag),
+                portals=tuple(
+                    one.address
+                    for one in portals
+                    if (one.via, one.portal_group_tag) == (record.via, port.tag)
+                ),
             )
             for port in record.ports
         ),
@@ -88,15 +108,17 @@ def _view(
         ),
         redirect=spelled(redirect.host, redirect.port) if redirect else None,
         redirect_permanent=redirect is not None and redirect.permanent,
-        luns=tuple(lun_view(record, lun, there) for lun in record.luns),
+        luns=tuple(lun_view(record, lun, there, shown=not reason) for lun in record.luns),
         sessions=sum(one.target == record.name for one in sessions),
     )
 
 
-def lun_view(target: TargetRecord, lun: LunRecord, there: Backed) -> views.Lun:
+def lun_view(target: TargetRecord, lun: LunRecord, there: Backed, *, shown: bool) -> views.Lun:
+    """`shown`: by what carries its target."""
     found = there.get(lun.pool_id, {}).get((lun.volume_id, lun.snapshot_id))
     if found is not None:
-        read_only, state = lun.read_only or found.personality.read_only, "mapped"
+        read_only = lun.read_only or found.personality.read_only
+        state = "mapped" if shown else "unavailable"
     else:
         read_only = lun.read_only or bool(lun.snapshot_id)
         state = "missing" if lun.pool_id in there else "unavailable"

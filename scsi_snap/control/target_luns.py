@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsi_snap import limits
-from scsi_snap.control import views
+from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
-from scsi_snap.control.target_book import TargetBook, lun_view
+from scsi_snap.control.target_book import Backed, TargetBook, lun_view
 from scsi_snap.errors import Exists, InvalidArgument, LimitReached, NotFound
 from scsi_snap.inventory import names
 from scsi_snap.inventory.assembly import backings_in
 from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.pools import PoolHandle
-from scsi_snap.inventory.records import LunRecord, TargetRecord
+from scsi_snap.inventory.records import LunRecord, TargetRecord, Via
 
 LunOutcome = Created[views.Lun] | Changed[views.Lun] | Unchanged[views.Lun]
 
@@ -23,7 +23,7 @@ class LunVerbs(TargetBook):
         found = [self._find(target)] if target else self._catalog.state.targets.values()
         targets = sorted(found, key=lambda one: one.name)
         there = self._backings()
-        return [lun_view(one, lun, there) for one in targets for lun in one.luns]
+        return [self._lun(one, lun, there) for one in targets for lun in one.luns]
 
     def map(
         self,
@@ -33,21 +33,25 @@ class LunVerbs(TargetBook):
         initiators: Sequence[str] = (),
         *,
         read_only: bool = False,
+        via: Via | None = None,
     ) -> LunOutcome:
         """Shows a volume, or a snapshot (always read-only), as a logical unit: to every initiator
         that may log in, or to those named alone. A number is either everybody's or belongs to
-        initiators, where each may have another backing."""
+        initiators, where each may have another backing. `via`, where named, is the target's."""
         if not 0 <= lun <= limits.LUN_MAX:
             raise InvalidArgument(f"LUN {lun} cannot be used", f"0 to {limits.LUN_MAX}")
         wanted = tuple(sorted({names.iscsi_name(one) for one in initiators}))
+        self._check_way(name, via)
         with self._assembly.pools.locked([backing.pool]) as handles, self._lock:
             handle = handles[backing.pool]
             target = self._find(name)
+            for initiator in wanted:
+                ways.check_name(target.via, initiator)
             record = _lun_record(handle, lun, backing, wanted, read_only)
             same = _check_place(target, record)
             new = [one for one in wanted if same is None or one not in same.initiators]
             if same is not None and not new:
-                return Unchanged(lun_view(target, same, self._backings()))
+                return Unchanged(self._lun(target, same, self._backings()))
             _check_initiators(target, new)
             if same is None and len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
                 raise LimitReached(
@@ -57,10 +61,12 @@ class LunVerbs(TargetBook):
             unit = self._assembly.unit(handle, backings_in(handle), record)
             assert unit is not None, "the pool's lock is held since the backing was looked up"
             changed = target.with_lun(record)
+            self._exporter.check(changed)
             self._catalog.update(lambda state: state.with_target(changed))
-            self._exporter.map(target.name, lun, unit, tuple(new), read_only)
+            shown = (target.name, lun, unit, tuple(new), read_only)
+            self._tell(target, lambda: self._exporter.map(*shown))
             there = next(one for one in changed.luns_at(lun) if one.shows_the_same(record))
-            view = lun_view(changed, there, self._backings())
+            view = self._lun(changed, there, self._backings())
             return Created(view) if same is None else Changed(view)
 
     def unmap(self, name: str, lun: int, initiators: Sequence[str] = ()) -> Deleted:
@@ -77,8 +83,25 @@ class LunVerbs(TargetBook):
                     f"`scsi-snap lun list {target.name}` shows what there is",
                 )
             self._catalog.update(lambda state: state.with_target(changed))
-            self._exporter.unmap(target.name, lun, wanted)
+            self._tell(target, lambda: self._exporter.unmap(target.name, lun, wanted))
         return Deleted(f"{target.name} LUN {lun}")
+
+    def _check_way(self, name: str, via: Via | None) -> None:
+        """Of the target, which keeps it: looked at before the pool, as no lock is needed."""
+        if via is not None:
+            ways.refuse_unusable(self._exporter, via)
+        try:
+            target = self._find(name)
+        except NotFound as error:
+            if via is None:
+                raise
+            made = f"`scsi-snap target create --via {via} {name}` makes it"
+            raise NotFound(error.message, f"{error.hint}; {made}") from error
+        ways.refuse_other(target, via)
+        ways.refuse_unusable(self._exporter, target.via)
+
+    def _lun(self, target: TargetRecord, lun: LunRecord, there: Backed) -> views.Lun:
+        return lun_view(target, lun, there, shown=self._exporter.obstacle(target.via) is None)
 
 
 def _lun_record(

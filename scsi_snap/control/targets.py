@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scsi_snap import limits
-from scsi_snap.control import views
+from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.portals import check_tag
 from scsi_snap.control.target_access import AccessVerbs, TargetOutcome
 from scsi_snap.control.target_luns import LunVerbs
-from scsi_snap.errors import Busy, Exists, LimitReached, NotFound
+from scsi_snap.errors import Busy, Exists, LimitReached, NotFound, ScsiSnapError
 from scsi_snap.inventory import addresses, names
-from scsi_snap.inventory.records import PortRecord, RedirectRecord, State, TargetRecord
+from scsi_snap.inventory.records import PortRecord, RedirectRecord, State, TargetRecord, Via
 from scsi_snap.inventory.target_records import FIRST_GROUP
 
 
@@ -29,13 +29,17 @@ class TargetVerbs(AccessVerbs, LunVerbs):
         return self._view(self._find(name))
 
     def create(
-        self, name: str, groups: Sequence[int] = ()
+        self, name: str, groups: Sequence[int] = (), via: Via | None = None
     ) -> Created[views.Target] | Unchanged[views.Target]:
-        """In these portal groups, or in the first."""
+        """In these portal groups, or in the first. `via` None: the kernel's target where it can be
+        used, else the embedded portal."""
         tags = sorted(set(groups)) or [FIRST_GROUP]
         for tag in tags:
             check_tag(tag)
-        record = TargetRecord(names.iscsi_name(name), str(uuid.uuid4()), ports=())
+        if via is not None:
+            ways.refuse_unusable(self._exporter, via)
+        way = via or self._exporter.default_via()
+        record = TargetRecord(names.iscsi_name(name), str(uuid.uuid4()), ports=(), via=way)
 
         def change(state: State) -> State:
             if len(state.targets) >= limits.TARGETS_MAX:
@@ -50,6 +54,11 @@ class TargetVerbs(AccessVerbs, LunVerbs):
         with self._lock:
             there = self._catalog.state.targets.get(record.name)
             if there is not None:
+                if via not in (None, there.via):
+                    raise Exists(
+                        f"{there.name} is there already, via {there.via}",
+                        "a target keeps its way: choose another name, or delete it first",
+                    )
                 if groups and there.tags != tuple(tags):
                     raise Exists(
                         f"{there.name} is there already, in portal group"
@@ -57,8 +66,14 @@ class TargetVerbs(AccessVerbs, LunVerbs):
                         f"`scsi-snap target add-group {there.name} TAG` puts it in another one",
                     )
                 return Unchanged(self.show(record.name))
+            ways.check_name(way, record.name)
+            self._exporter.check(change(self._catalog.state).targets[record.name])
             made = self._catalog.update(change).targets[record.name]
-            self._exporter.set_target(made)
+            try:
+                self._exporter.set_target(made)
+            except ScsiSnapError:
+                self._catalog.update(lambda state: state.without_target(made.name))
+                raise
         return Created(self._view(made))
 
     def delete(self, name: str, *, close_sessions: bool = False) -> Deleted:
@@ -72,7 +87,7 @@ class TargetVerbs(AccessVerbs, LunVerbs):
                     f"log out there, or `scsi-snap target delete --close-sessions {record.name}`",
                 )
             self._catalog.update(lambda state: state.without_target(record.name))
-            self._exporter.remove_target(record.name)
+            self._tell(record, lambda: self._exporter.remove_target(record.name))
         return Deleted(record.name)
 
     def add_group(self, name: str, tag: int) -> TargetOutcome:
@@ -82,9 +97,11 @@ class TargetVerbs(AccessVerbs, LunVerbs):
             record = self._find(name)
             if tag in record.tags:
                 return Unchanged(self._view(record))
-            state = self._catalog.update(lambda state: _with_port(state, record, tag))
-            self._exporter.set_target(state.targets[record.name])
-        return Changed(self._view(state.targets[record.name]))
+            changed = _with_port(self._catalog.state, record, tag).targets[record.name]
+            self._exporter.check(changed)
+            self._catalog.update(lambda state: state.with_target(changed))
+            self._tell(record, lambda: self._exporter.set_target(changed))
+        return Changed(self._view(changed))
 
     def remove_group(
         self, name: str, tag: int, *, close_sessions: bool = False
@@ -123,6 +140,7 @@ class TargetVerbs(AccessVerbs, LunVerbs):
         that run go on."""
         redirect = None
         if address is not None:
+            ways.refuse_redirect(self._find(name))
             redirect = RedirectRecord(*addresses.parse_fixed(address), permanent)
         return self._change(name, lambda record: replace(record, redirect=redirect))
 
@@ -131,6 +149,9 @@ class TargetVerbs(AccessVerbs, LunVerbs):
         return [one for one in self._exporter.sessions() if name in (None, one.target)]
 
     def close_session(self, session_id: int) -> Deleted:
+        found = next((one for one in self._exporter.sessions() if one.id == session_id), None)
+        if found is not None:
+            ways.refuse_close(found)
         if not self._exporter.close_session(session_id):
             raise NotFound(
                 f"there is no session {session_id}", "`scsi-snap session list` shows what there is"

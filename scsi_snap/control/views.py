@@ -138,8 +138,8 @@ class SnapshotMap:
 
 @dataclass(frozen=True)
 class Lun:
-    """`state`: mapped, unavailable (its pool is) or missing (its backing is). `initiators` empty:
-    shown to everybody who may log in."""
+    """`state`: mapped, unavailable (its pool is, or what its target is via) or missing (its backing
+    is). `initiators` empty: shown to everybody who may log in."""
 
     target: str
     lun: int
@@ -169,9 +169,12 @@ class Initiator:
 
 @dataclass(frozen=True)
 class Target:
-    """`initiators` empty: any initiator may log in. `redirect`: where logins are sent on to."""
+    """`via`: portal (the embedded one) or lio (the kernel's target). `reason`: why nobody can log
+    in, or empty. `initiators` empty: any may. `redirect`: where logins are sent on to."""
 
     name: str
+    via: str
+    reason: str
     ports: tuple[TargetPort, ...]
     chap_user: str | None
     chap_mutual_user: str | None
@@ -184,11 +187,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Portal:
-    """An address at which initiators log in; not `on_record`: there by `daemon --listen`. `state`:
-    listening, or unavailable for the `reason`."""
+    """An address at which initiators log in, `via` the embedded portal or the kernel's target; not
+    `on_record`: there by `daemon --listen` or `--lio-listen`. `state`: listening, or unavailable
+    for the `reason`."""
 
     address: str
     portal_group_tag: int
+    via: str
     on_record: bool
     state: str
     reason: str
@@ -222,8 +227,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Daemon:
+    """`addresses`: where the embedded portal listens; `lio_addresses`: where the kernel's target
+    does for us. `lio_obstacle`: why that one cannot be used, or empty."""
+
     version: str
     addresses: tuple[str, ...]
+    lio_addresses: tuple[str, ...]
+    lio_obstacle: str
     driver: str
     threads: int
     state_directory: str

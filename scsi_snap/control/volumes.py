@@ -136,6 +136,9 @@ class VolumeVerbs:
                     f" such as {volume.snapshots[0].name!r}",
                     f"`scsi-snap volume delete --snapshots {name}` deletes them too",
                 )
+            mappings.refuse_shown(self._exporter, str(name), volume.id)
+            for snapshot in volume.snapshots:
+                mappings.refuse_shown(self._exporter, f"{name}@{snapshot.name}", snapshot.id)
             for snapshot in volume.snapshots:
                 handle.delete_snapshot(name.volume, snapshot.name)
                 self._exporter.backing_deleted(UUID(snapshot.id))

@@ -16,7 +16,7 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -24,7 +24,9 @@ from scsi_snap.errors import Exists, ScsiSnapError
 from scsi_snap.inventory import personalities
 from scsi_snap.inventory.caretaker import VolumeCaretaker, spaces
 from scsi_snap.inventory.catalog import Catalog
-from scsi_snap.inventory.exporter import Exporter, Unit
+from scsi_snap.inventory.exporter import Unit
+from scsi_snap.inventory.exporters import Exporters
+from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.native import DataPath, translated
 from scsi_snap.inventory.personalities import Claim
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
@@ -51,7 +53,7 @@ class Assembly:
     taking it.
     """
 
-    def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporter) -> None:
+    def __init__(self, catalog: Catalog, data_path: DataPath, exporter: Exporters) -> None:
         self.catalog = catalog
         self.data_path = data_path
         self.exporter = exporter
@@ -64,9 +66,13 @@ class Assembly:
         for record in self.catalog.state.pools.values():
             notes += self._start_pool(record)
         notes += self._settle_groups()
+        self.exporter.take_over(self.with_unit)
         self.exporter.set_discovery_chap(self.catalog.state.discovery_chap)
         for target in self.catalog.state.targets.values():
-            self.exporter.set_target(target)
+            try:
+                self.exporter.set_target(target)
+            except ScsiSnapError as error:
+                notes.append(Note("target-unavailable", f"{target.name}: {error.message}"))
         for handle in self.pools.opened():
             notes += self.attach(handle)
         return notes
@@ -74,8 +80,7 @@ class Assembly:
     def stop(self) -> list[Note]:
         """Closes everything; what cannot be closed cleanly is noted, and the rest goes on."""
         notes = []
-        for name in self.catalog.state.targets:
-            self.exporter.remove_target(name)
+        self.exporter.close()
         for handle in self.pools.opened():
             self.pools.remove(handle.name)
             with handle.lock:
@@ -116,12 +121,25 @@ class Assembly:
         label = f"{target} LUN {record.lun} ({record.backing})"
         try:
             unit = self.unit(handle, backings, record)
+            if unit is None:
+                return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
+            self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         except ScsiSnapError as error:
             return [Note("lun-unavailable", f"{label}: {error.message}")]
-        if unit is None:
-            return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
-        self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         return []
+
+    def with_unit(self, backing: BackingName, use: Callable[[Unit], None]) -> None:
+        """`FindUnit`: the pool is locked meanwhile."""
+        snapshot_id = ""
+        with self.pools.locked([backing.pool]) as handles:
+            handle = handles[backing.pool]
+            volume = handle.volume(backing.volume)
+            if isinstance(backing, SnapshotName):
+                snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
+            record = LunRecord(0, str(backing), handle.id, volume.id, snapshot_id)
+            unit = self.unit(handle, backings_in(handle), record)
+            assert unit is not None, "the pool's lock is held since the backing was looked up"
+            use(unit)
 
     def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
         """The unit that `record` stands for; None where its volume or snapshot is not there."""

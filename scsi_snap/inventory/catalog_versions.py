@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of what is written."""
 
 
@@ -45,7 +45,16 @@ def _target_of_version_1(target: Any, number: int) -> Any:
     }
 
 
-_STEPS: Final[tuple[Callable[[Any], Any], ...]] = (_ports_portals_initiators,)
+def _ways(state: Any) -> Any:
+    """2 to 3. The embedded portal was the only way to initiators."""
+    return {
+        **state,
+        "portals": [{**portal, "via": "portal"} for portal in state["portals"]],
+        "targets": [{**target, "via": "portal"} for target in state["targets"]],
+    }
+
+
+_STEPS: Final[tuple[Callable[[Any], Any], ...]] = (_ports_portals_initiators, _ways)
 """The step from version n is at n - 1."""
 
 assert len(_STEPS) == VERSION - 1

@@ -1,18 +1,26 @@
 """What exports logical units to initiators, as the control plane needs it.
 
-`portal_exporter` is the embedded iSCSI portal; tests have one in memory. Calls are cheap, come
-from any thread, and never wait for an initiator. What is logged in stays so when LUNs change.
+`portal_exporter` is the embedded iSCSI portal, `lio_exporter` the kernel's target, and `exporters`
+both of them, each target by its `via`; tests have one in memory. Calls are cheap, come from any
+thread, and never wait for an initiator. What is logged in stays so when LUNs change.
+
+What is of a unit and not of a way to it (mode pages, unit attentions, thresholds, what is kept of
+its reservations) the embedded portal's does for all, as the units are shared (`units`): the
+kernel's does beside it what its devices need. Only what works with the kernel or with a socket
+fails: then it raises `ScsiSnapError`, and nothing has changed for initiators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from scsi_snap.inventory.names import BackingName
 from scsi_snap.inventory.native import NativeDevice
-from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
+from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord, Via
+from scsi_snap.inventory.target_records import PORTAL
 from scsi_snap.scsi.caretaker import Caretaker, Nobody, Space
 from scsi_snap.scsi.device import MediumEraser
 from scsi_snap.scsi.identity import Personality
@@ -46,6 +54,7 @@ class SessionView:
     portal: str = ""
     portal_group_tag: int = 1
     counters: dict[str, int] = field(default_factory=dict)
+    via: Via = PORTAL
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,27 @@ class PortalView:
     portal_group_tag: int
     on_record: bool
     reason: str = ""
+    via: Via = PORTAL
+
+
+FindUnit = Callable[[BackingName, Callable[[Unit], None]], None]
+"""Has something done with the unit of a volume or snapshot, which stays there meanwhile. Raises
+`ScsiSnapError` where it is not there, such as because its pool is away."""
 
 
 class Exporter(Protocol):
+    def take_over(self, find: FindUnit) -> None:
+        """Pools are open, and nothing is exported yet: goes on with what initiators have waited
+        for since the last daemon ended."""
+
+    def close(self) -> None:
+        """No unit is reached through it any more when it returns; what waits for the next daemon,
+        waits."""
+
+    def check(self, record: TargetRecord) -> None:
+        """Raises `InvalidArgument` or `Unsupported` where the target cannot be as `record` has it,
+        LUNs and all: asked before it is written down."""
+
     def set_target(self, record: TargetRecord) -> None:
         """Adds the target, or changes who may log in and where; LUNs of the record are not looked
         at. Sessions that are no longer allowed are closed, the others go on."""
@@ -93,6 +120,10 @@ class Exporter(Protocol):
     def backing_deleted(self, uuid: UUID) -> None:
         """This volume or snapshot, mapped nowhere, is deleted for good: nothing is kept of its
         reservations. Where that fails, what stays means nothing."""
+
+    def in_use(self, uuid: UUID) -> str | None:
+        """What shows this volume or snapshot beside the LUNs that were mapped by `map`, in words
+        (a device that somebody made by targetcli); None where nothing does."""
 
     def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
         """To be called now and then with what these volumes have: tells initiators that set a

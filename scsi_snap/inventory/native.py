@@ -91,6 +91,20 @@ class NativeSession(Protocol):
     def counters(self) -> str: ...
 
 
+class NativeRing(Protocol):
+    """A TCMU device that is being served."""
+
+    def stop(self) -> None:
+        """Takes no more from the ring; returns when what runs is answered."""
+
+    def closed(self) -> bool: ...
+    def end_reason(self) -> str | None: ...
+    def settled(self) -> bool:
+        """Whether the commands that were found at `attach_ring` are all answered."""
+
+    def counters(self) -> str: ...
+
+
 class NativeTarget(Protocol):
     """The fast path of one view of a target; it is the command set's gate."""
 
@@ -135,6 +149,22 @@ class DataPath(Protocol):
         received: bytes,
     ) -> NativeSession:
         """Takes the connection's file descriptor over."""
+
+    def attach_ring(
+        self,
+        target: NativeTarget,
+        nexus: int,
+        lun: int,
+        region: int,
+        region_bytes: int,
+        doorbell: int,
+        records: str,
+        once: list[int],
+    ) -> NativeRing:
+        """Serves a TCMU device from its ring as it stands: commands that are found there are
+        carried out first. `lun` is the eight-byte LUN of the target that the device is; `region`
+        (of `region_bytes`) and `doorbell` are file descriptors, which stay the caller's. `records`:
+        the file of what must not be carried out twice, which is the operation codes `once`."""
 
     def stop(self) -> None: ...
 

@@ -6,7 +6,13 @@ from typing import cast
 
 from scsi_snap import _native
 from scsi_snap.inventory.member_files import removed_on_failure
-from scsi_snap.inventory.native import NativePool, NativeSession, NativeTarget, Point
+from scsi_snap.inventory.native import (
+    NativePool,
+    NativeRing,
+    NativeSession,
+    NativeTarget,
+    Point,
+)
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -59,6 +65,22 @@ class NativeDataPath:
     ) -> NativeSession:
         native = cast("_native.Target", target)
         return native.adopt(descriptor, nexus, parameters, portal_address, received)
+
+    def attach_ring(
+        self,
+        target: NativeTarget,
+        nexus: int,
+        lun: int,
+        region: int,
+        region_bytes: int,
+        doorbell: int,
+        records: str,
+        once: list[int],
+    ) -> NativeRing:
+        native = cast("_native.Target", target)
+        return _native.Ring.attach(
+            native, nexus, lun, region, region_bytes, doorbell, records, once
+        )
 
     def stop(self) -> None:
         self.runtime.stop()

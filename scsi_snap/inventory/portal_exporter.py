@@ -1,33 +1,31 @@
 """`Exporter` by the embedded portals: targets of the command set, each with its native fast path.
 
-One volume or snapshot is one logical unit, however many targets, portals and initiators see it: its
-mode pages, unit attentions and device are shared, as the standard has it. What differs between
+The logical units are shared with every other way to initiators (`units`). What differs between
 initiators is the map from LUN to unit, and that is a view's (`target_views`).
 
-Control verbs come from any thread and hold `_lock`, which nothing on a command's path takes. The
+Control verbs come from any thread and hold `_lock`, which nothing on a command's path takes; inside
+it are taken that of `Units` and then the units' own. Nothing waits for an initiator under it. The
 portals live in the event loop; taking a session over from it is done in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from uuid import UUID
 
 from scsi_snap import limits
 from scsi_snap.errors import Closed
 from scsi_snap.inventory.access import AccessRules
-from scsi_snap.inventory.exporter import PortalView, SessionView, Unit
+from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.native import DataPath, NativeSession
 from scsi_snap.inventory.portals import Portals
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
-from scsi_snap.inventory.target_views import Export, Place, SharedUnit, Units, View
+from scsi_snap.inventory.target_views import Export, Place, View
+from scsi_snap.inventory.units import Units
 from scsi_snap.iscsi.chap import Challenges
 from scsi_snap.iscsi.directory import of_socket, spelled
 from scsi_snap.iscsi.portal import Adoption, Portal
@@ -35,10 +33,7 @@ from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-from scsi_snap.scsi.reservation_record import NoStore, ReservationStore, StoreFailed
 from scsi_snap.scsi.sense import SenseCode
-
-_log = logging.getLogger("scsi_snap.exporter")
 
 
 @dataclass(frozen=True)
@@ -61,24 +56,29 @@ class _Session:
 class PortalExporter:
     """`start` listens; `stop_listening`, then `end_sessions`, before pools are closed."""
 
-    def __init__(
-        self,
-        data_path: DataPath,
-        reservation_store: Callable[[UUID], ReservationStore] = lambda _unit: NoStore(),
-        erase_bytes_per_s: float = inf,
-    ) -> None:
+    def __init__(self, data_path: DataPath, units: Units) -> None:
         self._data_path = data_path
-        self._reservation_store = reservation_store
+        self._units = units
         self._lock = threading.Lock()
         self._portals = Portals(self._make_portal)
         self._access = AccessRules(self._portals.addresses)
         self._table = SessionTable()
         self._challenges = Challenges()
         self._exports: dict[str, Export] = {}
-        self._units = Units(reservation_store, erase_bytes_per_s)
         self._sessions: dict[int, _Session] = {}
-        self._numbers = itertools.count(1)
         self._ending = False
+
+    def take_over(self, find: FindUnit) -> None:
+        """Initiators log in again."""
+
+    def close(self) -> None:
+        with self._lock:
+            names = list(self._exports)
+        for name in names:
+            self.remove_target(name)
+
+    def check(self, record: TargetRecord) -> None:
+        """It does all that a record can ask."""
 
     def set_target(self, record: TargetRecord) -> None:
         self._access.set(record)
@@ -89,7 +89,7 @@ class PortalExporter:
         with self._lock:
             export = self._exports.setdefault(record.name, Export())
             export.set_ports(ports)
-            self._tell_ports(place.shared for place in export.all_places())
+            self._units.set_ports(record.name, ports.values())
             for session in self._open_sessions():
                 view = session.view
                 allowed = view.portal_group_tag in ports and record.admits(view.initiator)
@@ -105,6 +105,7 @@ class PortalExporter:
             for view in export.views.values():
                 view.close()
             self._release(name, export.all_places())
+            self._units.set_ports(name, ())
 
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
         self._access.set_discovery_chap(chap)
@@ -126,7 +127,6 @@ class PortalExporter:
             shared = self._units.take(unit, target, len(maps))
             for places in maps:
                 places[lun] = Place(shared, read_only)
-            self._tell_ports([shared])
             export.show_changes()
 
     def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
@@ -149,25 +149,22 @@ class PortalExporter:
                         view.report(SenseCode.CAPACITY_DATA_HAS_CHANGED, lun)
 
     def take_troubles(self) -> list[tuple[str, str]]:
-        with self._lock:
-            return self._units.take_troubles()
+        return self._units.take_troubles()
 
     def personality_changed(self, uuid: UUID, personality: Personality) -> None:
-        with self._lock:
-            shared = self._units.find(uuid)
-            if shared is not None:
-                shared.logical_unit.inquiry_changed(personality)
+        shared = self._units.find(uuid)
+        if shared is not None:
+            shared.logical_unit.inquiry_changed(personality)
 
     def backing_deleted(self, uuid: UUID) -> None:
-        try:
-            self._reservation_store(uuid).remove()
-        except StoreFailed as error:
-            _log.warning("%s", error)
+        self._units.forget(uuid)
+
+    def in_use(self, uuid: UUID) -> str | None:
+        return None
 
     def watch_space(self, spaces: Mapping[UUID, Space]) -> None:
-        with self._lock:
-            found = [(self._units.find(uuid), space) for uuid, space in spaces.items()]
-        for shared, space in found:
+        for uuid, space in spaces.items():
+            shared = self._units.find(uuid)
             if shared is not None:
                 shared.logical_unit.watch_space(space)
 
@@ -248,7 +245,7 @@ class PortalExporter:
             if self._ending or export is None or tag not in export.ports or not allowed:
                 raise Closed(f"{name} is not {initiator}'s any more since the login began")
             view = self._view(export, tag, initiator)
-            number = next(self._numbers)
+            number = self._units.new_nexus()
             view.command_set.nexus_begins(number, InitiatorPort(initiator, parameters.isid))
             try:
                 native = self._data_path.adopt(
@@ -293,14 +290,6 @@ class PortalExporter:
         """These LUNs are gone from the target's maps. `_lock` is held."""
         for place in places:
             self._units.release(place.shared, target)
-            self._tell_ports([place.shared])
-
-    def _tell_ports(self, units: Iterable[SharedUnit]) -> None:
-        """Which target ports lead to the units, logged in or not. `_lock` is held."""
-        for shared in units:
-            exports = [self._exports[name] for name in shared.targets if name in self._exports]
-            ports = [port for export in exports for port in export.ports.values()]
-            shared.logical_unit.nexuses.set_target_ports(ports)
 
 
 def _counted(session: _Session) -> SessionView:

@@ -12,12 +12,15 @@ from typing import Literal, cast
 
 from scsi_snap.inventory.record_fields import Fields, Json
 from scsi_snap.inventory.target_records import (
+    PORTAL,
     ChapRecord,
     InitiatorRecord,
     LunRecord,
     PortRecord,
     RedirectRecord,
     TargetRecord,
+    Via,
+    via_of,
 )
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "RedirectRecord",
     "State",
     "TargetRecord",
+    "Via",
 ]
 
 PoolPhase = Literal["creating", "present", "destroying"]
@@ -74,14 +78,15 @@ class PortalRecord:
 
     address: str
     tag: int
+    via: Via = PORTAL
 
     def to_json(self) -> Json:
-        return {"address": self.address, "tag": self.tag}
+        return {"address": self.address, "tag": self.tag, "via": self.via}
 
     @classmethod
     def from_json(cls, value: object, where: str) -> PortalRecord:
         entry = Fields(value, where)
-        return cls(entry.text("address"), entry.number("tag"))
+        return cls(entry.text("address"), entry.number("tag"), via_of(entry, where))
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from uuid import UUID
 
 from scsi_snap.errors import IoFailed
 from scsi_snap.inventory.state_directory import StateDirectory
-from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX, StoreFailed
+from scsi_snap.scsi.record_store import StoreFailed
+from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX
 
 
 class ReservationFile:
-    """A `ReservationStore` for one logical unit."""
+    """A `RecordStore` for one logical unit."""
 
     def __init__(self, directory: StateDirectory, unit: UUID) -> None:
         self._directory = directory

@@ -13,11 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from scsi_snap.inventory.record_fields import Fields, Json
 
 FIRST_GROUP = 1
 """The portal group of `daemon --listen`, and of a target for which none was named."""
+
+Via = Literal["portal", "lio"]
+"""What carries a target or portal to its initiators: the embedded portal, or the kernel's target
+(LIO)."""
+PORTAL: Final[Via] = "portal"
+LIO: Final[Via] = "lio"
+VIAS: Final[tuple[Via, ...]] = (PORTAL, LIO)
+
+
+def via_of(entry: Fields, where: str) -> Via:
+    """The field `via` of an object. Raises `ValueError`."""
+    text = entry.text("via")
+    for via in VIAS:
+        if text == via:
+            return via
+    raise ValueError(f"{where}.via is {text!r}")
 
 
 @dataclass(frozen=True)
@@ -148,7 +165,8 @@ class LunRecord:
 
 @dataclass(frozen=True)
 class TargetRecord:
-    """`initiators` empty: any initiator may log in. `id` is a UUID."""
+    """`initiators` empty: any initiator may log in. `id` is a UUID. `via` stays for life: what is
+    logged in cannot be carried over."""
 
     name: str
     id: str
@@ -157,6 +175,7 @@ class TargetRecord:
     initiators: tuple[InitiatorRecord, ...] = ()
     luns: tuple[LunRecord, ...] = ()
     redirect: RedirectRecord | None = None
+    via: Via = PORTAL
 
     @property
     def tags(self) -> tuple[int, ...]:
@@ -226,6 +245,7 @@ class TargetRecord:
             "initiators": [one.to_json() for one in self.initiators],
             "luns": [record.to_json() for record in self.luns],
             "redirect": self.redirect.to_json() if self.redirect else None,
+            "via": self.via,
         }
 
     @classmethod
@@ -253,4 +273,5 @@ class TargetRecord:
                 if redirect is None
                 else RedirectRecord.from_json(redirect, f"{where}.redirect")
             ),
+            via=via_of(entry, where),
         )

@@ -3,91 +3,23 @@
 A view is a target port of the command set with its fast path, and the LUNs of one initiator in it.
 It is made when the initiator logs in there and dropped when its last session has ended, so what is
 idle costs nothing. Every view has its own map, which changes under running sessions; the logical
-units themselves are shared (`Units`), so that the paths of a multipath host lead to one unit.
+units themselves are shared (`units.Units`), so that the paths of a multipath host lead to one unit.
 
 Locks: the owner's. Nothing here is called on a command's path.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.native import DataPath, NativeSession, NativeTarget
-from scsi_snap.inventory.reservation_files import damage
+from scsi_snap.inventory.units import SharedUnit
 from scsi_snap.scsi import lun_address
-from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.reservation_record import ReservationStore
 from scsi_snap.scsi.sense import Sense, SenseCode
 from scsi_snap.scsi.target import Target
-
-
-@dataclass(frozen=True, eq=False)
-class SharedUnit:
-    """One logical unit, however many targets and views show it. `number` names it in the fast
-    path; `targets` counts the LUNs that each target has mapped to it, shown at the moment or not.
-    """
-
-    number: int
-    unit: Unit
-    logical_unit: LogicalUnit
-    targets: Counter[str] = field(default_factory=Counter)
-
-
-class Units:
-    """The logical units that some target has mapped, by the UUID of their volume or snapshot. A
-    unit lives, with its mode pages and reservations, as long as a LUN is mapped to it, logged in
-    or not."""
-
-    def __init__(
-        self, reservation_store: Callable[[UUID], ReservationStore], erase_bytes_per_s: float
-    ) -> None:
-        self._reservation_store = reservation_store
-        self._erase_bytes_per_s = erase_bytes_per_s
-        self._shared: dict[UUID, SharedUnit] = {}
-        self._numbers = itertools.count(1)
-        self._troubles: list[tuple[str, str]] = []
-
-    def take(self, unit: Unit, target: str, luns: int) -> SharedUnit:
-        """The one that is there already, or a new one, for so many LUNs of the target."""
-        if unit.uuid not in self._shared:
-            logical_unit = LogicalUnit(
-                unit.device,
-                unit.personality,
-                store=self._reservation_store(unit.uuid),
-                eraser=unit.eraser,
-                caretaker=unit.caretaker,
-                erase_bytes_per_s=self._erase_bytes_per_s,
-            )
-            lost = logical_unit.reservations.lost
-            if lost is not None:
-                trouble = damage(unit.uuid, unit.backing, lost)
-                self._troubles.append(("reservations-lost", trouble))
-            self._shared[unit.uuid] = SharedUnit(next(self._numbers), unit, logical_unit)
-        shared = self._shared[unit.uuid]
-        shared.targets[target] += luns
-        return shared
-
-    def take_troubles(self) -> list[tuple[str, str]]:
-        """What an operator has to see to since the last call: kind and message of an event."""
-        taken, self._troubles = self._troubles, []
-        return taken
-
-    def find(self, uuid: UUID) -> SharedUnit | None:
-        return self._shared.get(uuid)
-
-    def release(self, shared: SharedUnit, target: str) -> None:
-        """One LUN of the target less; the last one of all takes the unit with it."""
-        shared.targets[target] -= 1
-        if not shared.targets[target]:
-            del shared.targets[target]
-        if not shared.targets:
-            self._shared.pop(shared.unit.uuid).logical_unit.close()
 
 
 @dataclass(frozen=True)
@@ -101,9 +33,16 @@ class Place:
 class View:
     """One target port as one initiator sees it."""
 
-    def __init__(self, data_path: DataPath, port: TargetPort, places: Mapping[int, Place]) -> None:
+    def __init__(
+        self,
+        data_path: DataPath,
+        port: TargetPort,
+        places: Mapping[int, Place],
+        *,
+        tells_resets: bool = False,
+    ) -> None:
         self.port = port
-        self.command_set = Target(port)
+        self.command_set = Target(port, tells_resets=tells_resets)
         self.native: NativeTarget = data_path.make_target(self.command_set)
         self.command_set.set_gate(self.native)
         self.sessions: dict[int, NativeSession] = {}

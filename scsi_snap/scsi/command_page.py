@@ -69,6 +69,7 @@ def _commands() -> list[str]:
         "- *background*: carried out while the unit is formatted or sanitized, too.",
         "- *some*: not every unit offers it: UNMAP and BLOCK ERASE take a thin unit, SANITIZE and",
         "  WRITE ATOMIC a volume.",
+        "- *once*: begun by a process that died, it is not simply carried out again.",
         "",
     ]
     return ["## Commands", "", *_table(head, *(_command(each) for each in OPERATIONS)), *notes]
@@ -83,6 +84,7 @@ def _command(operation: Operation) -> list[str]:
         "always": operation.despite_unit_attention,
         "background": operation.despite_background,
         "some": operation.offered is not by_every_unit,
+        "once": operation.once,
     }
     return [
         operation.name,

@@ -92,8 +92,14 @@ class _Move:
 
 
 def carry_out(invocation: "Invocation", wanted: CopyList, copying: Copying) -> None:
-    """Copies; `copying` tells how far it is."""
-    for move in _plan(invocation, wanted):
+    """Copies; `copying` tells how far it is.
+
+    One that had begun before begins again, unless it may have changed what it copies from.
+    """
+    moves = _plan(invocation, wanted)
+    if invocation.repeated:
+        _check_repeatable(moves)
+    for move in moves:
         _copy(move, copying)
         with _as_aborted(move.number):
             move.destination.unit.written()
@@ -120,6 +126,21 @@ def _plan(invocation: "Invocation", wanted: CopyList) -> list[_Move]:
         move.source.check(Access.READ, move.number)
         move.destination.check(Access.WRITE, move.number)
     return moves
+
+
+def _check_repeatable(moves: list[_Move]) -> None:
+    """Aborts a copy that writes where it reads: its source is not what it was any more."""
+    for reading in moves:
+        for writing in moves:
+            if reading.source.unit is not writing.destination.unit:
+                continue
+            # Padding goes up to the end of the block.
+            end = writing.offset + writing.length
+            end += -end % writing.destination.block_bytes
+            source_end = reading.source_offset + reading.length
+            if reading.source_offset < end and writing.offset < source_end:
+                code = SenseCode.SEGMENT_CANNOT_BE_COPIED
+                raise CheckCondition(Sense(code, command_information=reading.number))
 
 
 def _find(

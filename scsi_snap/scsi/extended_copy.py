@@ -54,6 +54,7 @@ OPERATIONS: Final = (
         Access.WRITE,
         service_action=0x00,
         data_out=parameter_list,
+        once=True,
         timeout_s=LONG_S,
     ),
 )

@@ -37,6 +37,8 @@ class Invocation:
     cdb: Cdb
     data_out: bytes
     data_out_wanted_bytes: int
+    repeated: bool = False
+    """As in `Request`."""
 
     def parameter_list(self) -> bytes:
         """The Data-Out parameter list, whole; a list cut short on the way is no list."""

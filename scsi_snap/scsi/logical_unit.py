@@ -22,13 +22,14 @@ from scsi_snap.scsi.device import BlockDevice, Medium, MediumEraser
 from scsi_snap.scsi.gates import Unusual
 from scsi_snap.scsi.identity import Personality
 from scsi_snap.scsi.invocation import Invocation, Router
+from scsi_snap.scsi.kept_modes import KeptModes
 from scsi_snap.scsi.mode_pages import ModePages
 from scsi_snap.scsi.nexus import ItlNexus, Mapping
 from scsi_snap.scsi.nexuses import Nexuses
 from scsi_snap.scsi.operation import Access, Operation
 from scsi_snap.scsi.readiness import Readiness
+from scsi_snap.scsi.record_store import NoStore, RecordStore
 from scsi_snap.scsi.request import Completion, NexusId, Request, Status
-from scsi_snap.scsi.reservation_record import NoStore, ReservationStore
 from scsi_snap.scsi.reservations import ReservationConflict
 from scsi_snap.scsi.sanitize import Sanitizer
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
@@ -47,14 +48,15 @@ class LogicalUnit:
         device: BlockDevice,
         personality: Personality,
         *,
-        store: ReservationStore | None = None,
+        store: RecordStore | None = None,
+        modes: RecordStore | None = None,
         eraser: MediumEraser | None = None,
         caretaker: Caretaker | None = None,
         erase_bytes_per_s: float = inf,
     ) -> None:
-        """`store` keeps what persists of reservations, `caretaker` other things; without them
-        nothing does. Without an eraser the unit has no SANITIZE; with one it goes on with what is
-        noted.
+        """`store` keeps what persists of reservations, `modes` the mode parameters for the next
+        process, `caretaker` other things; without them nothing does. Without an eraser the unit has
+        no SANITIZE; with one it goes on with what is noted.
         """
         assert device.block_bytes in BLOCK_BYTES_SUPPORTED
         assert device.size_bytes >= device.block_bytes
@@ -68,6 +70,7 @@ class LogicalUnit:
         threshold = in_sets(device.size_bytes // 20) if self.has_thresholds else None
         # Nothing is written to a read-only device, so it has no write cache to switch off.
         self.mode_pages: Final = ModePages(write_cache=not device.read_only, threshold=threshold)
+        self.kept_modes: Final = KeptModes(self.mode_pages, modes or NoStore())
         self._thresholds: Final = ThresholdWatch()
         self.nexuses: Final = Nexuses(self)
         self.readiness: Final = Readiness(self.medium, self.nexuses)
@@ -80,7 +83,14 @@ class LogicalUnit:
         self._commands: Final = opcodes.offered_by(self)
 
     def close(self) -> None:
-        """The unit goes: a format or sanitize operation ends where it is."""
+        """The unit goes, with its mode parameters; a format or sanitize operation ends where it is.
+        Not said at the end of the process, which the unit outlives.
+        """
+        with self.kept_modes.forgetting():
+            self.background.close()
+
+    def outlive(self) -> None:
+        """The process ends, and the unit does not: as `close`, but it keeps its mode parameters."""
         self.background.close()
 
     @property
@@ -119,6 +129,7 @@ class LogicalUnit:
                     cdb=cdb,
                     data_out=request.data_out,
                     data_out_wanted_bytes=wanted_bytes,
+                    repeated=request.repeated,
                 ),
             )
         except ReservationConflict:
@@ -199,16 +210,19 @@ class LogicalUnit:
         if not self.mode_pages.write_cache_enabled and not self.medium.read_only:
             self.medium.flush()
 
-    def reset(self) -> None:
+    def reset(self, told: Mapping | None = None) -> None:
         """LOGICAL UNIT RESET (SAM-5), the tasks ended already: as after power on, but for what is
-        registered and reserved persistently.
+        registered and reserved persistently. The nexuses of the place `told` know of it.
         """
-        with self.nexuses.changing() as attentions:
+        with self.kept_modes.forgetting(), self.nexuses.changing() as attentions:
             self.readiness.reset()
             self.reservations.reset()
             self.mode_pages.reset()
             self._thresholds.rearm()
             attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
+            for itl in attentions.known():
+                if itl.mapping is told:
+                    attentions.clear(itl, SenseCode.BUS_DEVICE_RESET_OCCURRED)
         self.copy_results.clear()
 
     def capacity_changed(self) -> None:

@@ -3,7 +3,8 @@
 A mode page exists as its default bytes and a mask of the bits that an initiator may change. It is
 known by its page code and subpage code; one without the subpage format has subpage code 00h. The
 current values are shared by every nexus of the logical unit. Nothing is saved: PS is zero, saved
-values are refused, and a reset brings the defaults back.
+values are refused, and a reset brings the defaults back; for the next process `kept_modes` keeps
+them.
 """
 
 from collections.abc import Sequence
@@ -233,6 +234,21 @@ class ModePages:
             offset += len(current)
         return wanted
 
+    def unlike_default(self, wanted: dict[PageCode, bytes]) -> dict[PageCode, bytes]:
+        """What the current pages would be with these, where not the default."""
+        pages = {**self._current, **wanted}
+        return {code: page for code, page in pages.items() if page != self._pages[code].default}
+
+    def allows(self, code: PageCode, values: bytes) -> bool:
+        """Whether the unit has such a page, and it could be selected."""
+        page = self._pages.get(code)
+        if page is None or len(values) != len(page.default):
+            return False
+        header = page.header_bytes
+        fixed = zip(values[header:], page.default[header:], page.changeable[header:], strict=True)
+        same_header = values[:header] == page.default[:header]
+        return same_header and not any((new ^ old) & ~mask for new, old, mask in fixed)
+
     def change(self, wanted: dict[PageCode, bytes]) -> bool:
         """Makes parsed pages current; says whether anything is different now."""
         changed = any(self._current[code] != page for code, page in wanted.items())
@@ -314,8 +330,11 @@ def _mode_select(invocation: "Invocation", *, ten: bool) -> bytes:
     if descriptor_bytes:
         medium = unit.medium
         _check_descriptor(data, header_bytes, long_lba, medium.block_count, medium.block_bytes)
-    with unit.nexuses.changing() as attentions:
-        if unit.mode_pages.change(unit.mode_pages.parse(data, offset)):
+    with (
+        unit.kept_modes.changing(data, offset) as wanted,
+        unit.nexuses.changing() as attentions,
+    ):
+        if unit.mode_pages.change(wanted):
             attentions.establish(SenseCode.MODE_PARAMETERS_CHANGED, but=invocation.itl)
     unit.written()
     return b""

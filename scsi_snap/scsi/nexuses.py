@@ -128,16 +128,18 @@ class Nexuses:
             self._meet(ItlNexus(mapping, *nexus) for nexus in nexuses)
             self._gates.open(mapping)
 
-    def meet(self, itl: ItlNexus) -> None:
-        """A nexus begins: its first command learns of it, and does not pass the gate."""
+    def meet(self, itl: ItlNexus, *, quietly: bool = False) -> None:
+        """A nexus begins: its first command learns of it, and does not pass the gate. `quietly`:
+        it has been there all the time, for all that its initiators can see.
+        """
         with self._lock:
             if itl.mapping in self._gates:
-                self._meet([itl])
+                self._meet([itl], quietly=quietly)
 
-    def _meet(self, nexuses: Iterable[ItlNexus]) -> None:
+    def _meet(self, nexuses: Iterable[ItlNexus], *, quietly: bool = False) -> None:
         """The lock is held."""
         for itl in nexuses:
-            self._attentions.meet(itl)
+            self._attentions.meet(itl, quietly=quietly)
             self._tell([itl])
 
     @contextmanager

@@ -110,6 +110,11 @@ _table = cache(CommandTable)
 ALL: Final = _table(OPERATIONS)
 
 
+def once_codes() -> list[int]:
+    """The operation codes of what must not be carried out twice, ascending."""
+    return sorted({each.operation_code for each in OPERATIONS if each.once})
+
+
 def offered_by(unit: "LogicalUnit") -> CommandTable:
     """The commands of a unit."""
     return _table(tuple(each for each in OPERATIONS if each.offered(unit)))

@@ -88,6 +88,11 @@ class Operation:
     """Carried out while a unit attention is pending (SAM-5)."""
     despite_background: bool = False
     """Carried out while the unit is formatted or sanitized, and after that has failed (SBC-4)."""
+    once: bool = False
+    """Carried out a second time it may do another thing than the first: a transport that may have
+    to give it again, as its process has died over it, notes when it begins and what became of it
+    (docs/decisions/repeated-commands.md). It has no Data-In.
+    """
     timeout_s: int = 30
     """The recommended time-out: that of the kernel's SCSI disk driver, unless it may copy much."""
     offered: Offer = by_every_unit

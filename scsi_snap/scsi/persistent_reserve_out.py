@@ -7,16 +7,19 @@ unit makes the outcome durable and tells whom it concerns.
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from scsi_snap.scsi import transport_id
+from scsi_snap.scsi import reservation_effects, transport_id
 from scsi_snap.scsi.cdb import Field, Layout, number
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.operation import LONG_S, Access, Handler, Operation, parameter_list
+from scsi_snap.scsi.reservation_effects import Effect
 from scsi_snap.scsi.reservations import (
     FLAGS_BYTE,
     KEY_BYTE,
     SPEC_I_PT_BIT,
     TRANSPORT_IDS_BYTE,
+    Change,
     ItNexus,
+    PersistentReservations,
     ReservationType,
 )
 from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
@@ -32,6 +35,13 @@ _ALL_TG_PT_BIT = 2
 _MOVE_FLAGS_BYTE = 17
 _UNREG, _MOVE_APTPL = 0x02, 0x01
 _PORT_BYTE, _LENGTH_BYTE = 18, 20
+
+
+def _unless_done(invocation: "Invocation", effect: Effect, rule: Rule) -> Rule:
+    """The rule, but of a command that may have been carried out before where that is so."""
+    if not invocation.repeated:
+        return rule
+    return lambda state: Change(state) if effect(state) else rule(state)
 
 
 class _List:
@@ -94,8 +104,9 @@ def _register(invocation: "Invocation", wanted: _List, key: int | None) -> bytes
     if wanted.specified is not None:
         known = reservations.initiator_ports()
         initiators = _initiators(wanted.specified, known) - {by.initiator}
-    reservations.change(
-        lambda state: state.register(
+
+    def rule(state: PersistentReservations) -> Change:
+        return state.register(
             by,
             key,
             wanted.action_key,
@@ -103,7 +114,11 @@ def _register(invocation: "Invocation", wanted: _List, key: int | None) -> bytes
             initiators=initiators,
             persists=wanted.persists,
         )
+
+    effect = reservation_effects.registered(
+        by, wanted.action_key, ports, initiators, persists=wanted.persists
     )
+    reservations.change(_unless_done(invocation, effect, rule))
     return b""
 
 
@@ -137,7 +152,11 @@ def release(invocation: "Invocation") -> bytes:
 def clear(invocation: "Invocation") -> bytes:
     """CLEAR."""
     wanted, by = _List(invocation), it_nexus(invocation.itl)
-    invocation.unit.reservations.change(lambda state: state.clear(by, wanted.key))
+    invocation.unit.reservations.change(
+        _unless_done(
+            invocation, reservation_effects.cleared, lambda state: state.clear(by, wanted.key)
+        )
+    )
     return b""
 
 
@@ -158,7 +177,16 @@ def preempt_and_abort(invocation: "Invocation") -> bytes:
 
 def _preemption(invocation: "Invocation") -> Rule:
     wanted, by = _List(invocation), it_nexus(invocation.itl)
-    return lambda state: state.preempt(by, wanted.key, wanted.action_key, lambda: _kind(invocation))
+
+    def kind() -> ReservationType:
+        return _kind(invocation)
+
+    effect = reservation_effects.preempted(by, wanted.key, wanted.action_key, kind)
+    return _unless_done(
+        invocation,
+        effect,
+        lambda state: state.preempt(by, wanted.key, wanted.action_key, kind),
+    )
 
 
 def register_and_move(invocation: "Invocation") -> bytes:
@@ -176,14 +204,18 @@ def register_and_move(invocation: "Invocation") -> bytes:
     to = ItNexus(found[0].port, _port(ports, relative))
     if to == by:
         refuse_parameter(TRANSPORT_IDS_BYTE)
+    key, new_key = (int.from_bytes(data[at : at + 8], "big") for at in (0, KEY_BYTE))
+    unregister = bool(data[_MOVE_FLAGS_BYTE] & _UNREG)
+    persists = bool(data[_MOVE_FLAGS_BYTE] & _MOVE_APTPL)
     unit.reservations.change(
-        lambda state: state.register_and_move(
-            by,
-            int.from_bytes(data[0:8], "big"),
-            int.from_bytes(data[8:16], "big"),
-            to,
-            unregister=bool(data[_MOVE_FLAGS_BYTE] & _UNREG),
-            persists=bool(data[_MOVE_FLAGS_BYTE] & _MOVE_APTPL),
+        _unless_done(
+            invocation,
+            reservation_effects.moved(
+                by, key, new_key, to, unregister=unregister, persists=persists
+            ),
+            lambda state: state.register_and_move(
+                by, key, new_key, to, unregister=unregister, persists=persists
+            ),
         )
     )
     return b""
@@ -206,7 +238,12 @@ def replace_lost_reservation(invocation: "Invocation") -> bytes:
     if wanted.all_target_ports:
         refuse_parameter(FLAGS_BYTE, _ALL_TG_PT_BIT)
     kind = _kind(invocation)
-    invocation.unit.reservations.replace_lost(
+    reservations = invocation.unit.reservations
+    if invocation.repeated and reservations.lost is None:
+        effect = reservation_effects.replaced(by, wanted.action_key, kind)
+        if effect(reservations.read()):
+            return b""
+    reservations.replace_lost(
         lambda state: state.replace_lost(by, wanted.action_key, kind, persists=wanted.persists)
     )
     return b""
@@ -237,6 +274,7 @@ OPERATIONS: Final = tuple(
         Access.RESERVATION,
         service_action=action,
         data_out=parameter_list,
+        once=True,
         timeout_s=LONG_S,
     )
     for action, (name, handler) in enumerate(_ACTIONS)

@@ -41,6 +41,8 @@ class Request:
     """As it came: perhaps longer than its operation code needs, perhaps shorter."""
     data_out: bytes
     """What the initiator sent, which may be more or less than the CDB says."""
+    repeated: bool = False
+    """It was begun before, by a process that has died, and nobody knows how far that came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from scsi_snap.scsi.limits import REGISTRATIONS_MAX
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
@@ -32,37 +32,6 @@ _KEY_MAX = (1 << 64) - 1
 
 class DamagedRecord(Exception):
     """The record is not one that was saved; why, in words."""
-
-
-class StoreFailed(Exception):
-    """The store could not be read or written; what it holds is the old record or the new one."""
-
-
-class ReservationStore(Protocol):
-    """Where the record of one logical unit is kept."""
-
-    def load(self) -> bytes:
-        """What was saved last; nothing where nothing was. Raises `StoreFailed`."""
-
-    def save(self, data: bytes) -> None:
-        """Durable when it returns. Raises `StoreFailed`."""
-
-    def remove(self) -> None:
-        """Nothing is kept any more: the unit is gone for good. Raises `StoreFailed`."""
-
-
-class NoStore:
-    """Of a unit that forgets with the process."""
-
-    def load(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def save(self, data: bytes) -> None:
-        """Kept nowhere."""
-
-    def remove(self) -> None:
-        """Nothing is there."""
 
 
 def encode(state: PersistentReservations) -> bytes:

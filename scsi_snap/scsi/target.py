@@ -27,7 +27,13 @@ class Target:
     Every method may be called from any thread at any time.
     """
 
-    def __init__(self, port: TargetPort, gate: Gate | None = None) -> None:
+    def __init__(
+        self, port: TargetPort, gate: Gate | None = None, *, tells_resets: bool = False
+    ) -> None:
+        """`tells_resets`: the transport itself tells its initiators of a reset that has come
+        through it, as the kernel's target does.
+        """
+        self._tells_resets: Final = tells_resets
         self._port: Final = port
         self._gate: Gate = gate or OpenGate()
         self._missing: Final = MissingLogicalUnit()
@@ -86,17 +92,17 @@ class Target:
         attribute: int,
         data_out: bytes,
         data_in_room: int,
+        repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
         `lun` is the eight-byte LUN as an integer. The transport gives commands the order that their
         task attributes ask for; an ACA task is refused, as there is never an ACA condition (SAM-5).
         `data_in_room` changes nothing here: the transport cuts Data-In to it and reports the
-        residual.
+        residual. `repeated`: a process that has died was carrying it out.
         """
-        request = Request(
-            NexusId(nexus), self._nexuses[NexusId(nexus)], bytes(cdb), bytes(data_out)
-        )
+        initiator = self._nexuses[NexusId(nexus)]
+        request = Request(NexusId(nexus), initiator, bytes(cdb), bytes(data_out), repeated)
         place = self._place(lun)
         if attribute == TaskAttribute.ACA:
             in_descriptors = place is not None and place[1].mode_pages.descriptor_sense
@@ -139,8 +145,8 @@ class Target:
         """
         places = self._places.values()
         if function in (Function.TARGET_WARM_RESET, Function.TARGET_COLD_RESET):
-            for _, unit in places:
-                unit.reset()
+            for mapping, unit in places:
+                self._reset(mapping, unit)
             return Response.FUNCTION_COMPLETE
         if function == Function.I_T_NEXUS_RESET:
             for mapping, unit in places:
@@ -156,14 +162,19 @@ class Target:
         if function == Function.QUERY_ASYNCHRONOUS_EVENT:
             return event_answer(place[1].nexuses.waiting(self._itl(place[0], nexus)))
         if function == Function.LOGICAL_UNIT_RESET:
-            place[1].reset()
+            self._reset(*place)
         return Response.FUNCTION_COMPLETE
+
+    def _reset(self, mapping: Mapping, unit: LogicalUnit) -> None:
+        unit.reset(mapping if self._tells_resets else None)
 
     def _itl(self, mapping: Mapping, nexus: int) -> ItlNexus:
         return ItlNexus(mapping, NexusId(nexus), self._nexuses[NexusId(nexus)])
 
-    def nexus_begins(self, nexus: int, initiator: InitiatorPort) -> None:
-        """A nexus comes: to be said before the transport takes its first command.
+    def nexus_begins(self, nexus: int, initiator: InitiatorPort, *, quietly: bool = False) -> None:
+        """A nexus comes: to be said before the transport takes its first command. `quietly`: its
+        initiators were here before this process and have seen no end of the former one, so they
+        are told of none, but by a unit that has lost what they had chosen.
 
         Without it the fast path, not knowing the nexus, would carry out commands that unit
         attentions must come before.
@@ -171,7 +182,8 @@ class Target:
         with self._changing:
             self._nexuses[NexusId(nexus)] = initiator
             for mapping, unit in self._places.values():
-                unit.nexuses.meet(self._itl(mapping, nexus))
+                itl, knows = self._itl(mapping, nexus), unit.kept_modes.lost is None
+                unit.nexuses.meet(itl, quietly=quietly and knows)
 
     def nexus_lost(self, nexus: int) -> None:
         """A nexus is gone, and its commands have ended; or it was said to begin and did not."""

@@ -39,13 +39,14 @@ class UnitAttentions:
         """Every nexus that was met and not forgotten."""
         return list(self._queues)
 
-    def meet(self, itl: ItlNexus) -> None:
-        """Makes a nexus known."""
+    def meet(self, itl: ItlNexus, *, quietly: bool = False) -> None:
+        """Makes a nexus known; `quietly`, it has nothing to learn, as it was never lost."""
         if itl in self._queues:
             return
         place = (itl.mapping.lun, itl.mapping.port, itl.initiator)
         returns = place in self._seen
-        self._queues[itl] = [_RESETS[2] if returns else _RESETS[0]]
+        first = _RESETS[2] if returns else _RESETS[0]
+        self._queues[itl] = [] if quietly else [first]
         self._seen[place] = None
         self._seen.move_to_end(place)
         if len(self._seen) > NEXUSES_REMEMBERED:

@@ -23,8 +23,9 @@ from scsi_snap.scsi.limits import PREEMPT_AND_ABORTS_MAX
 from scsi_snap.scsi.nexus import InitiatorPort, ItlNexus, Mapping
 from scsi_snap.scsi.nexuses import Nexuses
 from scsi_snap.scsi.operation import Access, Operation
+from scsi_snap.scsi.record_store import RecordStore, StoreFailed
 from scsi_snap.scsi.request import NexusId
-from scsi_snap.scsi.reservation_record import DamagedRecord, ReservationStore, StoreFailed
+from scsi_snap.scsi.reservation_record import DamagedRecord
 from scsi_snap.scsi.reservations import (
     Change,
     ItNexus,
@@ -65,7 +66,7 @@ def it_nexus(itl: ItlNexus) -> ItNexus:
 class UnitReservations:
     """Of one logical unit."""
 
-    def __init__(self, store: ReservationStore, nexuses: Nexuses) -> None:
+    def __init__(self, store: RecordStore, nexuses: Nexuses) -> None:
         self.lost: str | None = None
         """Why it is not known who is registered; None in all but that case."""
         self._persistent = PersistentReservations()

@@ -61,32 +61,32 @@ class Node:
             reader.receive(received)
         assert isinstance(answer, LoginResponse)
         assert answer.status == LoginStatus.SUCCESS
-        self._wire = Wire(connection, CMD_SN, answer.stat_sn + 1)
+        self.wire = Wire(connection, CMD_SN, answer.stat_sn + 1)
 
     def ready(self) -> Node:
-        while self._wire.execute(Command(0, bytes(6), True, 0)).status == CHECK_CONDITION:
+        while self.wire.execute(Command(0, bytes(6), True, 0)).status == CHECK_CONDITION:
             pass
         return self
 
     def out(self, action: int, key: int, action_key: int = 0, kind: int = 0, flags: int = 0) -> int:
         parameters = basic(key, action_key, flags)
         cdb = bytes(out_cdb(action, len(parameters), kind))
-        return self._wire.execute(Command(0, cdb, False, len(parameters), parameters, 512)).status
+        return self.wire.execute(Command(0, cdb, False, len(parameters), parameters, 512)).status
 
     def write(self) -> tuple[int, bytes]:
         """Status, and sense key and code."""
-        done = self._wire.execute(Command(0, WRITE_10, False, 512, bytes(512), 512))
+        done = self.wire.execute(Command(0, WRITE_10, False, 512, bytes(512), 512))
         return done.status, bytes(done.sense[at] for at in (2, 12, 13) if len(done.sense) > at)
 
     def read(self, action: int) -> bytes:
-        done = self._wire.execute(
+        done = self.wire.execute(
             Command(0, bytes([0x5E, action, 0, 0, 0, 0, 0, 1, 0, 0]), True, 256)
         )
         assert done.status == GOOD
         return done.data_in[8:]
 
     def close(self) -> None:
-        self._wire.close()
+        self.wire.close()
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_nothing_of_a_fenced_node_is_written_after_its_fencing(cluster_daemon: D
             begun.set()
         return status
 
-    b._wire._socket.settimeout(5)
+    b.wire._socket.settimeout(5)
     with ThreadPoolExecutor(max_workers=1) as threads:
         writing = threads.submit(write_until_fenced)
         assert begun.wait(60)

@@ -16,7 +16,7 @@ def test_exit_codes_are_documented() -> None:
     text = (DOCS / "operating/daemon.md").read_text()
     documented = {
         code: int(number)
-        for number, codes in re.findall(r"^\| (\d) \| (.*) \|$", text, re.MULTILINE)
+        for number, codes in re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
         for code in re.findall(r"`([a-z-]+)`", codes)
         if code != "check"
     }

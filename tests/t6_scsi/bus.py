@@ -8,7 +8,7 @@ from scsi_snap.scsi.caretaker import Caretaker
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-from scsi_snap.scsi.reservation_record import ReservationStore
+from scsi_snap.scsi.record_store import RecordStore
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
 
@@ -80,7 +80,7 @@ class Bus:
 
 def make_bus(
     device: MemoryDevice,
-    store: ReservationStore | None = None,
+    store: RecordStore | None = None,
     caretaker: Caretaker | None = None,
     **traits: Any,
 ) -> Bus:

@@ -78,10 +78,17 @@ class CountingCommandSet:
         self.executed = 0
 
     def execute(
-        self, nexus: int, lun: int, cdb: bytes, attribute: int, data_out: bytes, data_in_room: int
+        self,
+        nexus: int,
+        lun: int,
+        cdb: bytes,
+        attribute: int,
+        data_out: bytes,
+        data_in_room: int,
+        repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         self.executed += 1
-        return self.target.execute(nexus, lun, cdb, attribute, data_out, data_in_room)
+        return self.target.execute(nexus, lun, cdb, attribute, data_out, data_in_room, repeated)
 
     def task_management(self, nexus: int, lun: int, function: int) -> int:
         return self.target.task_management(nexus, lun, function)

@@ -39,10 +39,17 @@ class Recorder(Target):
         self.declined: list[int] = []
 
     def execute(
-        self, nexus: int, lun: int, cdb: bytes, attribute: int, data_out: bytes, data_in_room: int
+        self,
+        nexus: int,
+        lun: int,
+        cdb: bytes,
+        attribute: int,
+        data_out: bytes,
+        data_in_room: int,
+        repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         self.declined.append(cdb[0])
-        return super().execute(nexus, lun, cdb, attribute, data_out, data_in_room)
+        return super().execute(nexus, lun, cdb, attribute, data_out, data_in_room, repeated)
 
 
 class Session:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
-from scsi_snap.scsi.reservation_record import DamagedRecord, StoreFailed, decode, encode
+from scsi_snap.scsi.record_store import StoreFailed
+from scsi_snap.scsi.reservation_record import DamagedRecord, decode, encode
 from scsi_snap.scsi.reservations import (
     ItNexus,
     PersistentReservations,

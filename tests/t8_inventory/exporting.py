@@ -11,6 +11,7 @@ from uuid import UUID
 from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import TargetRecord
+from scsi_snap.inventory.units import Units
 from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.pdu import LoginResponse
 from scsi_snap.iscsi.status import LoginStatus
@@ -180,7 +181,7 @@ def exporting(
 ) -> None:
     async def all_of_it() -> None:
         data_path = RecordingDataPath()
-        exporter = PortalExporter(data_path)
+        exporter = PortalExporter(data_path, Units())
         exporter.set_target(record)
         await exporter.start(listen)
         try:

@@ -41,11 +41,13 @@ DISK = TargetRecord(
     ),
     redirect=RedirectRecord("192.0.2.1", 3260, permanent=True),
 )
+BY_LIO = TargetRecord("iqn.2026-11.org.example:kernel", "id-5", (PortRecord(1, 2),), via="lio")
 OLD = State().with_pool(TANK)
-NEW = replace(
+VERSION_2 = replace(
     OLD.with_target(DISK).with_portal(PortalRecord("192.0.2.2:3260", 7)),
     discovery_chap=ChapRecord("scout", "secret of scouts"),
 )
+NEW = VERSION_2.with_target(BY_LIO).with_portal(PortalRecord("192.0.2.2:3261", 1, via="lio"))
 
 
 class CrashingDirectory(StateDirectory):
@@ -231,6 +233,16 @@ def test_a_catalog_of_version_1_is_read(tmp_path: Path) -> None:
     assert reopened(tmp_path).targets == state.targets
 
 
+def test_a_catalog_of_version_2_is_read(tmp_path: Path) -> None:
+    """Written by the scsi_snap that had the embedded portal alone: everything is its."""
+    content = (CATALOGS / "version2.json").read_bytes()
+    assert decode(content) == (VERSION_2, 7)
+    (tmp_path / FILE).write_bytes(content)
+    written(tmp_path, NEW)
+    assert reopened(tmp_path) == NEW
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
 @pytest.mark.parametrize(
     "state",
     [
@@ -241,11 +253,21 @@ def test_a_catalog_of_version_1_is_read(tmp_path: Path) -> None:
         {"targets": [7]},
         {"targets": [{}]},
         {"pools": [], "targets": [[]]},
+        {"portals": [7], "targets": []},
     ],
 )
-def test_a_malformed_state_of_an_old_version_is_refused(state: object) -> None:
+def test_a_malformed_state_of_an_old_version_is_refused(state: object, version: int) -> None:
     with pytest.raises(ValueError):
-        State.from_json(upgraded(state, 1))
+        State.from_json(upgraded(state, version))
+
+
+@pytest.mark.parametrize("kind", ["targets", "portals"])
+@pytest.mark.parametrize("via", ["fc", "", None, 7])
+def test_a_way_that_this_scsi_snap_does_not_know_is_refused(kind: str, via: object) -> None:
+    state = json.loads(json.dumps(NEW.to_json()))
+    state[kind][0]["via"] = via
+    with pytest.raises(ValueError, match=f"{kind}.0..via"):
+        State.from_json(state)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}'])

@@ -11,6 +11,7 @@ import pytest
 from scsi_snap.errors import Busy, Exists, IoFailed
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import PortalRecord
+from scsi_snap.inventory.units import Units
 from scsi_snap.iscsi.status import LoginStatus
 from tests.fakes import Disks, FakeDataPath
 from tests.t7_iscsi.initiator import INITIATOR
@@ -78,7 +79,7 @@ def test_the_same_address_twice() -> None:
 
 def test_a_portal_on_record_that_cannot_listen_is_tried_again() -> None:
     async def run() -> None:
-        exporter = PortalExporter(FakeDataPath(Disks()))
+        exporter = PortalExporter(FakeDataPath(Disks()), Units())
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             await exporter.start(["127.0.0.1:0"], [PortalRecord(address, 4)])
@@ -96,7 +97,7 @@ def test_a_portal_on_record_that_cannot_listen_is_tried_again() -> None:
 
 def test_one_of_listen_that_cannot_listen_stops_the_start() -> None:
     async def run() -> None:
-        exporter = PortalExporter(FakeDataPath(Disks()))
+        exporter = PortalExporter(FakeDataPath(Disks()), Units())
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             with pytest.raises(IoFailed, match=address) as caught:
@@ -110,7 +111,7 @@ def test_one_of_listen_that_cannot_listen_stops_the_start() -> None:
 
 def test_an_address_on_record_is_not_listened_on_twice() -> None:
     async def run() -> None:
-        exporter = PortalExporter(FakeDataPath(Disks()))
+        exporter = PortalExporter(FakeDataPath(Disks()), Units())
         address = free_address()
         await exporter.start([address], [PortalRecord(address, 2)])
         assert [(one.address, one.on_record) for one in exporter.portals()] == [(address, True)]

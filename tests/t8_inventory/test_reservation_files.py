@@ -14,8 +14,10 @@ from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
+from scsi_snap.inventory.units import Units
 from scsi_snap.scsi.identity import Identity, Personality
-from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX, StoreFailed
+from scsi_snap.scsi.record_store import StoreFailed
+from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX
 from tests.t7_iscsi.initiator import DISK
 from tests.t8_inventory.exporting import RecordingDataPath, device
 
@@ -27,6 +29,10 @@ def directory(tmp_path: Path) -> Iterator[StateDirectory]:
     made = StateDirectory(tmp_path / "state")
     yield made
     made.release()
+
+
+def exporter_of(directory: StateDirectory) -> PortalExporter:
+    return PortalExporter(RecordingDataPath(), Units(partial(ReservationFile, directory)))
 
 
 def test_what_was_saved_is_there_for_that_unit_alone(directory: StateDirectory) -> None:
@@ -49,7 +55,7 @@ def test_a_record_goes_with_its_volume_and_not_with_the_mapping(
         store = ReservationFile(directory, uuid)
         store.save(b"one")
         store.save(b"damaged")
-    exporter = PortalExporter(RecordingDataPath(), partial(ReservationFile, directory))
+    exporter = exporter_of(directory)
     exporter.set_target(TargetRecord(DISK, "id"))
     exporter.map(DISK, 0, Unit("tank/vol0", device(), UNIT, Personality(Identity(UNIT))))
     exporter.unmap(DISK, 0)
@@ -62,7 +68,7 @@ def test_a_record_goes_with_its_volume_and_not_with_the_mapping(
 
 def test_a_record_that_cannot_be_removed_fails_nothing(directory: StateDirectory) -> None:
     (directory.path / f"reservations-{UNIT}").mkdir()
-    exporter = PortalExporter(RecordingDataPath(), partial(ReservationFile, directory))
+    exporter = exporter_of(directory)
     exporter.backing_deleted(UNIT)
 
 
@@ -82,7 +88,7 @@ def test_what_cannot_be_read_or_written(directory: StateDirectory) -> None:
 
 def test_an_operator_learns_once_of_a_damaged_file(directory: StateDirectory) -> None:
     (directory.path / f"reservations-{UNIT}").write_bytes(b"damaged")
-    exporter = PortalExporter(RecordingDataPath(), partial(ReservationFile, directory))
+    exporter = exporter_of(directory)
     exporter.set_target(TargetRecord(DISK, "id"))
     for lun, (name, uuid) in enumerate({"tank/vol0": UNIT, "tank/vol1": OTHER}.items()):
         exporter.map(DISK, lun, Unit(name, device(), uuid, Personality(Identity(uuid))))

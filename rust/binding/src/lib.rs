@@ -5,6 +5,7 @@ mod device;
 mod error;
 mod json;
 mod pool;
+mod ring;
 mod runtime;
 mod slow_path;
 mod target;
@@ -19,6 +20,8 @@ mod _native {
     use crate::error::NativeError;
     #[pymodule_export]
     use crate::pool::Pool;
+    #[pymodule_export]
+    use crate::ring::Ring;
     #[pymodule_export]
     use crate::runtime::Runtime;
     #[pymodule_export]

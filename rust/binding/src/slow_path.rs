@@ -84,10 +84,15 @@ impl Errand {
     fn run(self, py: Python<'_>) {
         let set = self.command_set.bind(py);
         let outcome = match self.job {
-            Job::Execute(request, reply) => execute(set, &request).map(|done| {
-                // A session that has ended needs no completion.
-                let _ = reply.send(done);
-            }),
+            Job::Execute(request, reply) => {
+                let outcome = execute(set, &request);
+                // Its Data-Out may be lent by a ring: it is given back before the command has ended.
+                drop(request);
+                outcome.map(|done| {
+                    // A session that has ended needs no completion.
+                    let _ = reply.send(done);
+                })
+            }
             Job::Manage(nexus, lun, function, reply) => set
                 .call_method1("task_management", (nexus.0, lun, function as u8))
                 .and_then(|answer| answer.extract())
@@ -120,6 +125,7 @@ fn execute(set: &Bound<'_, PyAny>, request: &Request) -> PyResult<Completion> {
                 request.attribute as u8,
                 PyBytes::new(py, &request.data_out),
                 request.data_in_room_bytes,
+                request.repeated,
             ),
         )?
         .extract()?;

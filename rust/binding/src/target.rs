@@ -23,8 +23,8 @@ const LOGOUT_WITHIN_S: u16 = 10;
 
 #[pyclass(frozen, module = "scsi_snap._native")]
 pub struct Target {
-    threads: Arc<Threads>,
-    router: Arc<TaskRouter<UnitDevice>>,
+    pub threads: Arc<Threads>,
+    pub router: Arc<TaskRouter<UnitDevice>>,
 }
 
 /// The attributes of `scsi_snap.iscsi.parameters.SessionParameters`.

@@ -85,6 +85,21 @@ pub const EVENTS_WAITING_MAX: usize = 64;
 /// The longest sense data (SPC-4, 4.5.1), so also that of an asynchronous event.
 pub const SENSE_BYTES_MAX: usize = 252;
 
+/// Commands of one ring in progress: all initiators of a kernel target's unit share it, so some times
+/// what one session may have.
+pub const COMMANDS_PER_RING_MAX: usize = 512;
+/// Data of the commands of one ring in progress, in either direction; it leaves room for several of
+/// the longest.
+pub const DATA_BYTES_PER_RING_MAX: u64 = 64 << 20;
+/// Commands of one ring that were looked at and wait for their turn; how far ahead is seen which of
+/// them an initiator has aborted. Their data stays in the ring.
+pub const COMMANDS_WAITING_PER_RING_MAX: usize = 1024;
+/// Commands that one turn of a ring begins before it answers, so that the kernel is not told for each,
+/// nor waits for long.
+pub const COMMANDS_PER_RING_TURN: usize = 64;
+/// Commands of one ring in progress that must not be carried out twice; they are rare, more wait.
+pub const RECORDS_PER_RING: usize = 64;
+
 /// Silence of a peer after which it is sent a NOP-In ping.
 pub const PING_AFTER_S: u64 = 15;
 /// Silence after a ping, or answers left unread, after which the connection is closed.

@@ -48,6 +48,7 @@ fuzz_target!(|data: &[u8]| {
         attribute: TaskAttribute::Simple,
         data_out: Bytes::copy_from_slice(data_out),
         data_in_room_bytes: u32::from(*room) * 256,
+        repeated: false,
     };
     UNIT.with(|(unit, model)| {
         let done = unit.execute(&request, &BufferPool::default()).now_or_never();

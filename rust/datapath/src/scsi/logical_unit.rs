@@ -247,6 +247,7 @@ mod tests {
             attribute: TaskAttribute::Simple,
             data_out: Bytes::from_static(&[0; 512]),
             data_in_room_bytes: 512,
+            repeated: false,
         }
     }
 

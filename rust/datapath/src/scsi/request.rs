@@ -58,6 +58,8 @@ pub struct Request {
     pub data_out: Bytes,
     /// How many bytes of Data-In the initiator has room for.
     pub data_in_room_bytes: u32,
+    /// It was begun before, by a process that died before it could say how it ended.
+    pub repeated: bool,
 }
 
 /// The outcome of a command.

@@ -11,6 +11,7 @@
 //! What runs inside may use `tokio::sync`, whose wakers know no runtime. Nothing inside may block
 //! the thread, ask the real clock or use another source of random numbers.
 
+pub mod death;
 mod random;
 
 use std::cell::RefCell;

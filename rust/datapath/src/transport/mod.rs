@@ -5,6 +5,7 @@
 //! that came after the login.
 
 pub mod iscsi;
+mod running;
 pub mod tcmu;
 pub mod workers;
 

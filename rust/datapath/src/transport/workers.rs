@@ -1,7 +1,7 @@
-//! The threads of the data path: one runtime each, sessions spread over them, one more thread for
-//! everything that is not a session.
+//! The threads of the data path: one runtime each, sessions and rings spread over them, one more thread
+//! for everything else.
 //!
-//! A session stays on the thread it was given to. What the control plane and the Python command set
+//! A session or a ring stays on the thread it was given to. What the control plane and the Python command set
 //! read and write runs on the control thread, so it can never wait for a session's thread, nor a
 //! session for it to be free.
 
@@ -28,6 +28,7 @@ use crate::scsi::{NexusId, Target};
 
 use super::iscsi::parameters::ParameterError;
 use super::iscsi::{Handover, SessionHandle, SessionParameters};
+use super::tcmu::{Attachment, RingDevice, RingHandle};
 
 /// How the threads wait for I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,7 @@ pub struct Workers {
     sessions: Vec<Worker>,
     control: Worker,
     handles: Mutex<Vec<SessionHandle>>,
+    rings: Mutex<Vec<RingHandle>>,
 }
 
 struct Worker {
@@ -130,7 +132,8 @@ impl Workers {
             .map(|index| Worker::start(format!("session-{index}"), driver))
             .collect::<io::Result<_>>()?;
         let control = Worker::start("control".into(), driver)?;
-        Ok(Self { driver, sessions, control, handles: Mutex::default() })
+        let (handles, rings) = Default::default();
+        Ok(Self { driver, sessions, control, handles, rings })
     }
 
     /// The driver that runs.
@@ -151,11 +154,7 @@ impl Workers {
         parameters.validate()?;
         let socket = TcpStream::from(socket);
         socket.set_nodelay(true)?;
-        let worker = self
-            .sessions
-            .iter()
-            .min_by_key(|worker| worker.load.load(Ordering::Relaxed))
-            .ok_or(AdoptError::Stopped)?;
+        let worker = self.least_loaded().ok_or(AdoptError::Stopped)?;
         let connection = Handover::new(socket, parameters, target, nexus, received);
         let handle = connection.handle();
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,6 +170,33 @@ impl Workers {
         handles.retain(|handle| handle.end_reason().is_none());
         handles.push(handle.clone());
         Ok(handle)
+    }
+
+    /// Serves the ring of a TCMU device. `nexus` is not used again.
+    pub fn attach_ring<D: BlockIo>(
+        &self,
+        device: RingDevice,
+        target: Arc<Target<D>>,
+        nexus: NexusId,
+    ) -> Result<RingHandle, Stopped> {
+        let worker = self.least_loaded().ok_or(Stopped)?;
+        let attachment = Attachment::new(device, target, nexus);
+        let handle = attachment.handle();
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = Load::new(&worker.load);
+        worker.submit(Box::new(move |token| {
+            spawn(async move {
+                attachment.serve().await;
+                drop((load, token));
+            });
+        }))?;
+        rings.retain(|handle| handle.end_reason().is_none());
+        rings.push(handle.clone());
+        Ok(handle)
+    }
+
+    fn least_loaded(&self) -> Option<&Worker> {
+        self.sessions.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed))
     }
 
     /// Runs a future on the control thread and blocks until it is done. Never to be called on one of
@@ -196,7 +222,7 @@ impl Workers {
         }
     }
 
-    /// Closes every session, waits until their commands have ended, then ends the threads. The
+    /// Closes every session, stops every ring, waits until their commands have ended, then ends the threads. The
     /// control thread ends last, as the command set may need it until then.
     pub fn stop(&self) {
         assert!(!IS_WORKER.get(), "a worker's thread must not block");
@@ -205,6 +231,8 @@ impl Workers {
         let handles =
             std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
         handles.iter().for_each(SessionHandle::close);
+        let rings = std::mem::take(&mut *self.rings.lock().unwrap_or_else(PoisonError::into_inner));
+        rings.iter().for_each(RingHandle::stop);
         threads.into_iter().flatten().for_each(join);
         self.control.close().into_iter().for_each(join);
     }

@@ -131,7 +131,7 @@ impl Kernel {
         };
         let pages = self.free_pages(length.div_ceil(PAGE_BYTES))?;
         let iovecs = self.iovecs(&pages, length);
-        let base = (IOVECS + iovecs.len() * IOVEC_BYTES).max(CMD_BYTES_MIN);
+        let base = (IOVECS + iovecs.len() * IOVEC_BYTES).max(ANSWERED_TICKET);
         let size = base + cdb.len().next_multiple_of(8);
         let place = self.make_room(size)?;
         self.next_identifier = self.next_identifier % (u16::MAX - 1) + 1;

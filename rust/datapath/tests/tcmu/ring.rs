@@ -174,6 +174,7 @@ fn an_entry_that_does_not_fit_makes_the_ring_unusable() {
         (OP_PAD, 0),
         (OP_CMD, 0),
         (OP_CMD | 104, 104),
+        (OP_CMD | 112, 112),
         (OP_CMD | 128, 128),
         (OP_TMR | 24, 24),
         (!OPERATION_MASK, !OPERATION_MASK),

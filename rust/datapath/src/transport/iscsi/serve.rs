@@ -1,8 +1,7 @@
 //! The loop around a session: the only file here with a socket. It holds no rules of the protocol.
 //!
 //! One task a connection. Each round takes orders, outcomes and bytes, starts commands, and sends all
-//! that came of it with one call. A command that completes at once costs neither a task nor an
-//! allocation: its future lives in a slot that is used again.
+//! that came of it with one call.
 //!
 //! The socket is used by readiness: calls do not block, the runtime only waits. So bytes go straight
 //! into whichever buffer they belong to, and nothing is in flight when the connection is dropped.
@@ -29,6 +28,8 @@ use crate::scsi::buffers::BufferPool;
 use crate::scsi::nexus::{Mailbox, Order};
 use crate::scsi::slow_path::{FunctionAnswer, TaskManagementFunction};
 use crate::scsi::{Completion, NexusId, Request, Target};
+
+use crate::transport::running::Commands;
 
 use super::handle::{EndReason, SessionHandle};
 use super::receive::GATHER_BYTES;
@@ -60,9 +61,9 @@ pub(crate) async fn serve<D: BlockIo>(
     received: BytesMut,
 ) -> EndReason {
     let shared = Rc::new(Shared { target, buffers: BufferPool::default(), nexus: handle.nexus() });
-    let commands = Rc::clone(&shared);
+    let starting = Rc::clone(&shared);
     let start = move |request: Request| {
-        let shared = Rc::clone(&commands);
+        let shared = Rc::clone(&starting);
         async move { shared.target.execute(request, &shared.buffers).await }
     };
     let poll_fd = match socket.set_nonblocking(true).and_then(|()| PollFd::new(socket)) {
@@ -74,9 +75,7 @@ pub(crate) async fn serve<D: BlockIo>(
         session,
         shared,
         mailbox: Arc::clone(handle.mailbox()),
-        start,
-        running: FuturesUnordered::new(),
-        spare: Vec::new(),
+        commands: Commands::new(start),
         functions: FuturesUnordered::new(),
         input: received,
         receive_bytes: RECEIVE_BYTES,
@@ -88,29 +87,6 @@ pub(crate) async fn serve<D: BlockIo>(
         end: None,
     };
     std::future::poll_fn(|context| connection.poll(context)).await
-}
-
-/// A future of `F` in a box that outlives it.
-type Slot<F> = Pin<Box<Option<F>>>;
-
-/// A command that did not complete at once.
-struct Running<F> {
-    tag: u32,
-    slot: Option<Slot<F>>,
-}
-
-impl<F: Future<Output = Option<Completion>>> Future for Running<F> {
-    type Output = (u32, Option<Completion>, Slot<F>);
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let tag = self.tag;
-        let slot = self.slot.as_mut().expect("a command is not polled after its end");
-        let future = slot.as_mut().as_pin_mut().expect("the slot of a running command is full");
-        let outcome = std::task::ready!(future.poll(context));
-        let mut slot = self.slot.take().expect("it was there above");
-        slot.set(None);
-        Poll::Ready((tag, outcome, slot))
-    }
 }
 
 /// How a task management function ended.
@@ -127,9 +103,7 @@ struct Connection<D, F, S> {
     session: Session,
     shared: Rc<Shared<D>>,
     mailbox: Arc<Mailbox>,
-    start: S,
-    running: FuturesUnordered<Running<F>>,
-    spare: Vec<Slot<F>>,
+    commands: Commands<u32, F, S>,
     functions: FuturesUnordered<LocalBoxFuture<'static, FunctionOutcome>>,
     input: BytesMut,
     receive_bytes: usize,
@@ -161,7 +135,7 @@ where
             moved |= self.act(context);
             moved |= self.send(context);
             if let Some(reason) = self.end
-                && self.running.is_empty()
+                && self.commands.is_empty()
                 && self.functions.is_empty()
             {
                 return Poll::Ready(reason);
@@ -212,11 +186,7 @@ where
 
     fn poll_running(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while !self.running.is_empty()
-            && let Poll::Ready(Some((tag, outcome, slot))) =
-                Pin::new(&mut self.running).poll_next(context)
-        {
-            self.spare.push(slot);
+        while let Some((tag, outcome)) = self.commands.poll_ended(context) {
             self.session.handle_completion(tag, outcome);
             moved = true;
         }
@@ -326,15 +296,8 @@ where
     }
 
     fn execute(&mut self, tag: u32, request: Request, context: &mut Context<'_>) {
-        let mut slot = self.spare.pop().unwrap_or_else(|| Box::pin(None));
-        slot.set(Some((self.start)(request)));
-        let mut running = Running { tag, slot: Some(slot) };
-        match Pin::new(&mut running).poll(context) {
-            Poll::Ready((tag, outcome, slot)) => {
-                self.spare.push(slot);
-                self.session.handle_completion(tag, outcome);
-            }
-            Poll::Pending => self.running.push(running),
+        if let Some((tag, outcome)) = self.commands.begin(tag, request, context) {
+            self.session.handle_completion(tag, outcome);
         }
     }
 

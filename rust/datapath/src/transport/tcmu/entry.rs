@@ -120,10 +120,12 @@ impl IdentifierFlags {
     }
 }
 
-/// The pieces of a command's buffer: offsets into the region, checked.
+/// The pieces of a command's buffer: offsets into the region, checked. The first is apart, as most
+/// buffers have no other.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
-    pieces: Vec<Range<usize>>,
+    first: Range<usize>,
+    others: Vec<Range<usize>>,
     bytes: usize,
 }
 
@@ -132,10 +134,32 @@ impl Segments {
         self.bytes
     }
 
+    fn pieces(&self) -> impl Iterator<Item = &Range<usize>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn push(&mut self, piece: Range<usize>) {
+        match self.bytes {
+            0 => self.first = piece.clone(),
+            _ => self.others.push(piece.clone()),
+        }
+        self.bytes += piece.len();
+    }
+
+    /// Where the first `length` bytes lie, if they are in one piece.
+    pub(super) fn one_piece(&self, length: usize) -> Option<Range<usize>> {
+        (length <= self.first.len()).then(|| self.first.start..self.first.start + length)
+    }
+
+    /// Where the first byte is that is lent.
+    pub(super) fn lent(&self, region: &Region) -> Option<usize> {
+        self.pieces().find(|piece| region.is_lent(piece)).map(|piece| piece.start)
+    }
+
     /// Fills `into` with the buffer's first bytes; how many there were.
     pub(super) fn gather(&self, region: &Region, into: &mut [u8]) -> usize {
         let mut done = 0;
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             let length = piece.len().min(into.len() - done);
             region.copy_out(piece.start, &mut into[done..done + length]);
             done += length;
@@ -146,7 +170,7 @@ impl Segments {
     /// Writes the buffer's first bytes; how many there was room for.
     pub(super) fn scatter(&self, region: &Region, from: &[u8]) -> usize {
         let mut done = 0;
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             let length = piece.len().min(from.len() - done);
             region.copy_in(piece.start, &from[done..done + length]);
             done += length;
@@ -157,7 +181,7 @@ impl Segments {
     /// Zeroes what is behind the buffer's first bytes.
     pub(super) fn zero_behind(&self, region: &Region, bytes: usize) {
         let mut passed = 0;
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             let kept = piece.len().min(bytes - passed);
             region.zero(piece.start + kept, piece.len() - kept);
             passed += kept;
@@ -227,7 +251,7 @@ fn read_segments(
     count: usize,
     data_area: Range<usize>,
 ) -> Result<Segments, Refusal> {
-    let mut segments = Segments { pieces: Vec::with_capacity(count), bytes: 0 };
+    let mut segments = Segments::default();
     for index in 0..count {
         let iovec = offset + IOVECS + index * IOVEC_BYTES;
         let number = |at| usize::try_from(region.load_u64(at)).map_err(|_| Refusal::Data);
@@ -236,11 +260,10 @@ fn read_segments(
         if start < data_area.start || end > data_area.end {
             return Err(Refusal::Data);
         }
-        segments.bytes += length;
-        if segments.bytes > data_area.len() {
+        if length > data_area.len() - segments.bytes {
             return Err(Refusal::Data);
         }
-        segments.pieces.push(start..end);
+        segments.push(start..end);
     }
     Ok(segments)
 }
@@ -260,9 +283,32 @@ pub(super) fn read_task_management(
     TaskManagement { function, identifiers: identifiers.collect() }
 }
 
-/// Writes an answer over the request, after all that was stored before.
-pub(super) fn write_answer(region: &Region, offset: usize, answer: &[u8; ANSWER_BYTES]) {
+/// The tickets that the CMD entry at `offset` may have: where the request stands, and behind the
+/// answer that has begun to be written over it.
+pub(super) fn read_tickets(region: &Region, offset: usize, answered: bool) -> [u64; 2] {
+    let behind = if answered { region.load_u64(offset + ANSWERED_TICKET) } else { 0 };
+    [region.load_u64(offset + TICKET), behind]
+}
+
+/// Notes a ticket in a request, before what is stored after this.
+pub(super) fn write_ticket(region: &Region, offset: usize, ticket: u64) {
+    region.store_u64(offset + TICKET, ticket);
     fence(Ordering::Release);
+}
+
+/// Writes an answer over the request, after all that was stored before; first of all, where the
+/// command has one, its ticket to where the answer leaves it.
+pub(super) fn write_answer(
+    region: &Region,
+    offset: usize,
+    ticket: Option<u64>,
+    answer: &[u8; ANSWER_BYTES],
+) {
+    fence(Ordering::Release);
+    if let Some(ticket) = ticket {
+        region.store_u64(offset + ANSWERED_TICKET, ticket);
+        fence(Ordering::Release);
+    }
     for (index, word) in answer.chunks_exact(8).enumerate() {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(word);

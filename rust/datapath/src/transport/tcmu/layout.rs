@@ -58,6 +58,9 @@ pub const CDB_OFFSET: usize = 24;
 /// Request: `__pad1` (u64), which the kernel zeroes and does not read. Kept here: the word at
 /// [`IDENTIFIER_FLAGS`] from before the entry took the identifier of an older one.
 pub const FORMER_IDENTIFIER_FLAGS: usize = 32;
+/// Request: `__pad2` (u64), which the kernel zeroes and does not read. Kept here: the ticket of the
+/// command, where it was noted.
+pub const TICKET: usize = 40;
 /// Request: the iovecs, each an offset from the start of the region (u64) and a length (u64).
 pub const IOVECS: usize = 48;
 /// The size of an iovec.
@@ -70,10 +73,14 @@ pub const SENSE_BYTES: usize = 96;
 /// Status, length and sense data.
 pub const ANSWER_BYTES: usize = 8 + SENSE_BYTES;
 
+/// Behind the answer: the ticket (u64) of the command that is answered here. What of the request
+/// lies there is not needed any more by then.
+pub const ANSWERED_TICKET: usize = ANSWER + ANSWER_BYTES;
+
 /// A header, which every entry has.
 pub const HEADER_BYTES: usize = 8;
-/// The shortest CMD entry: there must be room for the answer.
-pub const CMD_BYTES_MIN: usize = HEADER_BYTES + ANSWER_BYTES;
+/// The shortest CMD entry: there is room for the answer, and behind it for a CDB.
+pub const CMD_BYTES_MIN: usize = ANSWERED_TICKET + 8;
 
 /// TMR: `tmr_type` (u8).
 pub const TMR_TYPE: usize = 8;

@@ -54,6 +54,12 @@ pub enum RingError {
         /// `cmd_id`.
         identifier: u16,
     },
+    /// Data-In is to go where Data-Out of another command lies that is still being written.
+    #[error("the data at {at} is that of two commands")]
+    Data {
+        /// The offset of the data from the start of the region.
+        at: usize,
+    },
 }
 
 /// What the kernel's side of a ring can do.

@@ -43,13 +43,25 @@
 //! or as [`Refusal::RequestGone`], to be answered BUSY, whereupon the initiator sends it again. Either
 //! may have been carried out before. Which commands the initiator gave up long ago cannot be told.
 
+pub mod counters;
+pub mod dispatch;
 mod entry;
+pub mod handle;
 pub mod layout;
 mod mailbox;
+mod mapping;
+pub mod records;
 mod region;
 mod ring;
+mod serve;
 
+pub use dispatch::Dispatcher;
 pub use entry::{Refusal, TaskManagement};
+pub use handle::{EndReason, RingHandle};
 pub use mailbox::{Capabilities, RingError};
+pub use mapping::Mapping;
+pub use records::Records;
 pub use region::Region;
 pub use ring::{Answer, Entry, Ring, Task};
+pub(super) use serve::Attachment;
+pub use serve::RingDevice;

@@ -5,10 +5,16 @@
 //!   `tail` on that are commands are `slots`, oldest first, the first of them at `tail`.
 //! - Each slot's entry carries the identifier of a command that is not answered, and each command that
 //!   is not answered has one slot, of which `waiting` tells the number.
+//! - A command that has a ticket keeps the entry in which it came until it is answered: while it is
+//!   the oldest, answers of younger ones are held.
+//! - An answer that is held is of a command whose turn has not come, or that the oldest, which has a
+//!   ticket, is in the way of.
 //! - cmd_tail in the mailbox is `tail`; it moves when the answer before it is whole.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
 
 use super::entry::{self, Header, IdentifierFlags, Refusal, Segments, TaskManagement};
 use super::layout::*;
@@ -33,6 +39,8 @@ pub struct Task {
     identifier: u16,
     serial: u64,
     data: Segments,
+    tickets: [u64; 2],
+    is_found: bool,
 }
 
 impl Task {
@@ -44,6 +52,17 @@ impl Task {
     /// The length of its buffer, Data-In or Data-Out; at most the data area's.
     pub fn data_bytes(&self) -> usize {
         self.data.bytes()
+    }
+
+    /// Whether it lay in the ring when the ring was attached.
+    pub fn is_found(&self) -> bool {
+        self.is_found
+    }
+
+    /// Of a command that lay in the ring: the tickets that a former handler may have noted for it.
+    /// They are the command's only together with its identifier; zero is none.
+    pub fn tickets(&self) -> [u64; 2] {
+        self.tickets
     }
 }
 
@@ -67,12 +86,19 @@ pub struct Ring {
     mailbox: Mailbox,
     tail: u32,
     next: u32,
+    /// How much of what lay in the ring at first is still before `next`.
+    found_bytes: u32,
     slots: VecDeque<Slot>,
     /// The number of the first slot; the others count on from it.
     first: u64,
-    waiting: HashMap<u16, Waiting>,
+    /// By identifier; the kernel gives the lowest that is free.
+    waiting: Vec<Option<Waiting>>,
+    waiting_count: usize,
+    held_count: usize,
     serial: u64,
     wake: bool,
+    /// Tickets whose commands have been answered, until they are asked for.
+    answered_tickets: Vec<u64>,
 }
 
 /// A command's entry that lies behind cmd_tail.
@@ -82,6 +108,8 @@ struct Slot {
     /// Where the next command's entry begins, or will: filler behind this one goes with it.
     after: u32,
     header: IdentifierFlags,
+    /// The ticket of the command.
+    ticket: Option<u64>,
     /// The answer, where it has to wait for those of older commands.
     held: Option<Held>,
 }
@@ -93,7 +121,7 @@ struct Held {
 }
 
 /// Where the entry is that a command's identifier stands in, and which [`Task`] may answer it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Waiting {
     slot: u64,
     serial: u64,
@@ -102,28 +130,34 @@ struct Waiting {
 impl Ring {
     /// Takes the ring as it stands. Commands that a former handler has not answered come again.
     pub fn attach(region: Region) -> Result<Self, RingError> {
-        let (mailbox, tail) = survey(&region)?;
+        let Survey { mailbox, tail, bytes } = survey(&region)?;
         Ok(Self {
             region,
             mailbox,
             tail,
             next: tail,
+            found_bytes: bytes,
             slots: VecDeque::new(),
             first: 0,
-            waiting: HashMap::new(),
+            waiting: Vec::new(),
+            waiting_count: 0,
+            held_count: 0,
             serial: 0,
             wake: false,
+            answered_tickets: Vec::new(),
         })
     }
 
     /// Reads the mailbox again, after the kernel has reset the ring. Commands from before are
     /// forgotten, and [`Ring::complete`] does nothing for them. An error changes nothing.
     pub fn reset(&mut self) -> Result<(), RingError> {
-        (self.mailbox, self.tail) = survey(&self.region)?;
-        self.next = self.tail;
+        let Survey { mailbox, tail, bytes } = survey(&self.region)?;
+        (self.mailbox, self.tail, self.next, self.found_bytes) = (mailbox, tail, tail, bytes);
         self.first += self.slots.len() as u64;
         self.slots.clear();
         self.waiting.clear();
+        self.answered_tickets.clear();
+        (self.waiting_count, self.held_count) = (0, 0);
         Ok(())
     }
 
@@ -134,7 +168,17 @@ impl Ring {
 
     /// Commands that are not answered.
     pub fn unanswered_count(&self) -> usize {
-        self.waiting.len()
+        self.waiting_count
+    }
+
+    /// Whether some of what lay in the ring when it was attached has not come out yet.
+    pub fn has_found(&self) -> bool {
+        self.found_bytes > 0
+    }
+
+    /// The ticket of a command that was answered since; each comes once.
+    pub fn take_answered_ticket(&mut self) -> Option<u64> {
+        self.answered_tickets.pop()
     }
 
     /// Whether the kernel is to be woken, since something was given back to it; says so once.
@@ -172,29 +216,69 @@ impl Ring {
         task.data.gather(&self.region, into)
     }
 
+    /// The first `length` bytes of a command's Data-Out as they lie there. `None` where they are not
+    /// in one piece or cannot be lent: [`Ring::gather`] copies them. The command is not answered
+    /// before they are given back.
+    pub fn lend(&self, task: &Task, length: usize) -> Option<Bytes> {
+        self.region.lend(task.data.one_piece(length).filter(|piece| !piece.is_empty())?)
+    }
+
+    /// Notes a ticket in a command's entry, and that it has one: from then on until it is answered a
+    /// handler that attaches finds it with the command. Nothing happens where the ring was reset
+    /// since it came.
+    pub fn note_ticket(&mut self, task: &Task, ticket: u64) -> Result<(), RingError> {
+        self.check_cursors()?;
+        if let Some(index) = self.slot_of(task) {
+            let slot = &mut self.slots[index];
+            slot.ticket = Some(ticket);
+            entry::write_ticket(&self.region, self.mailbox.offset(slot.place), ticket);
+        }
+        Ok(())
+    }
+
     /// Answers a command. Nothing happens where the ring was reset since it came.
     pub fn complete(&mut self, task: Task, answer: &Answer<'_>) -> Result<(), RingError> {
         self.check_cursors()?;
-        match self.waiting.get(&task.identifier) {
-            Some(waiting) if waiting.serial == task.serial => {}
-            _ => return Ok(()),
-        }
-        let read_length = answer.data_in.map_or(0, |data| self.put_data_in(&task.data, data));
+        let Some(index) = self.slot_of(&task) else { return Ok(()) };
+        let read_length = match answer.data_in {
+            Some(data) => self.put_data_in(&task.data, data)?,
+            None => 0,
+        };
         let held = Held {
             flags: if read_length > 0 { READ_LEN } else { 0 },
             bytes: entry::answer_bytes(answer.status, read_length, answer.sense),
         };
-        if self.mailbox.capabilities.out_of_order {
-            self.take_oldest_entry(task.identifier);
-            self.give_back(held)
-        } else {
-            let slot = self.slot_of(task.identifier);
-            self.slots[slot].held = Some(held);
-            while let Some(held) = self.slots.front_mut().and_then(|oldest| oldest.held.take()) {
-                self.give_back(held)?;
-            }
-            Ok(())
+        if !self.may_take_oldest_entry(index) {
+            self.slots[index].held = Some(held);
+            self.held_count += 1;
+            return Ok(());
         }
+        self.take_oldest_entry(index);
+        self.give_back(held)?;
+        self.give_back_held()
+    }
+
+    /// Gives back the answers that nothing is in the way of any more.
+    fn give_back_held(&mut self) -> Result<(), RingError> {
+        while self.held_count > 0 {
+            let held = |slot: &Slot| slot.held.is_some();
+            let index = self.slots.iter().position(held).expect("as many as were counted");
+            if !self.may_take_oldest_entry(index) {
+                break;
+            }
+            let answer = self.slots[index].held.take().expect("it was there above");
+            self.held_count -= 1;
+            self.take_oldest_entry(index);
+            self.give_back(answer)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the answer of this slot's command can be given now: it is in the oldest entry, or may
+    /// put that entry's command into its own, where it would be without its request.
+    fn may_take_oldest_entry(&self, index: usize) -> bool {
+        let exchange = self.mailbox.capabilities.out_of_order && self.slots[0].ticket.is_none();
+        index == 0 || exchange
     }
 
     /// cmd_head, where both cursors are as the invariants say. A reset by the kernel shows in one of
@@ -212,9 +296,14 @@ impl Ring {
         let offset = self.mailbox.offset(at);
         let header = IdentifierFlags::read(&self.region, offset);
         let identifier = header.identifier;
-        if self.waiting.contains_key(&identifier) {
+        if self.waiting(identifier).is_some() {
             return Err(RingError::Identifier { at, identifier });
         }
+        let is_found = self.found_bytes > 0;
+        let tickets = match is_found {
+            true => entry::read_tickets(&self.region, offset, header.request_is_gone()),
+            false => [0; 2],
+        };
         let request = match header.request_is_gone() {
             true => Err(Refusal::RequestGone),
             false => {
@@ -224,10 +313,11 @@ impl Ring {
         };
         self.serial += 1;
         let slot = self.first + self.slots.len() as u64;
-        self.waiting.insert(identifier, Waiting { slot, serial: self.serial });
-        self.next = self.mailbox.after(at, length);
-        self.slots.push_back(Slot { place: at, after: self.next, header, held: None });
-        let task = |data| Task { identifier, serial: self.serial, data };
+        self.set_waiting(identifier, Waiting { slot, serial: self.serial });
+        self.move_next(length);
+        let (place, after) = (at, self.next);
+        self.slots.push_back(Slot { place, after, header, ticket: None, held: None });
+        let task = |data| Task { identifier, serial: self.serial, data, tickets, is_found };
         Ok(match request {
             Ok((cdb, data)) => Entry::Command(task(data), cdb),
             Err(refusal) => Entry::Refused(task(Segments::default()), refusal),
@@ -237,7 +327,7 @@ impl Ring {
     /// Leaves an entry behind that nothing is answered to; it is the kernel's again when all before
     /// it is.
     fn pass_filler(&mut self, length: u32) -> Result<(), RingError> {
-        self.next = self.mailbox.after(self.next, length);
+        self.move_next(length);
         match self.slots.back_mut() {
             Some(youngest) => youngest.after = self.next,
             None => self.move_tail(self.next)?,
@@ -245,34 +335,49 @@ impl Ring {
         Ok(())
     }
 
+    fn move_next(&mut self, length: u32) {
+        self.next = self.mailbox.after(self.next, length);
+        self.found_bytes = self.found_bytes.saturating_sub(length);
+    }
+
     /// Writes Data-In, and returns how long it is where the kernel is to be told.
-    fn put_data_in(&self, buffer: &Segments, data: &[u8]) -> u32 {
+    fn put_data_in(&self, buffer: &Segments, data: &[u8]) -> Result<u32, RingError> {
+        if let Some(at) = buffer.lent(&self.region) {
+            return Err(RingError::Data { at });
+        }
         let length = buffer.scatter(&self.region, data);
         match u32::try_from(length) {
-            Ok(told) if told > 0 && self.mailbox.capabilities.read_length => told,
+            Ok(told) if told > 0 && self.mailbox.capabilities.read_length => Ok(told),
             _ => {
                 buffer.zero_behind(&self.region, length);
-                0
+                Ok(0)
             }
         }
     }
 
-    /// Puts the command into the oldest entry; the command that has it gets this one's.
-    fn take_oldest_entry(&mut self, identifier: u16) {
-        let index = self.slot_of(identifier);
+    /// Puts the command of this slot into the oldest entry; the command that has it gets this one's.
+    /// A ticket is there first: from the moment on that the oldest entry has the command's identifier
+    /// it has the ticket too. Before, it has it with another identifier, where it is nobody's.
+    fn take_oldest_entry(&mut self, index: usize) {
         if index == 0 {
             return;
         }
-        let oldest = self.slots[0].header.identifier;
+        let (oldest, identifier) = (self.slots[0].header, self.slots[index].header.identifier);
+        let oldest_offset = self.mailbox.offset(self.slots[0].place);
         let younger = &mut self.slots[index];
         let offset = self.mailbox.offset(younger.place);
+        let ticket = younger.ticket.take();
+        if let Some(ticket) = ticket {
+            entry::write_ticket(&self.region, oldest_offset, ticket);
+        }
         let former = younger.header.word();
         self.region.store_u32(offset + FORMER_IDENTIFIER_FLAGS, former, Ordering::Relaxed);
-        younger.header = younger.header.of(oldest).flagged(REQUEST_GONE);
+        younger.header = younger.header.of(oldest.identifier).flagged(REQUEST_GONE);
         younger.header.write(&self.region, offset);
-        self.slots[0].header = self.slots[0].header.of(identifier);
-        for (identifier, index) in [(oldest, index), (identifier, 0)] {
-            if let Some(waiting) = self.waiting.get_mut(&identifier) {
+        self.slots[0].header = oldest.of(identifier);
+        self.slots[0].ticket = ticket;
+        for (identifier, index) in [(oldest.identifier, index), (identifier, 0)] {
+            if let Some(waiting) = &mut self.waiting[usize::from(identifier)] {
                 waiting.slot = self.first + index as u64;
             }
         }
@@ -282,11 +387,14 @@ impl Ring {
     fn give_back(&mut self, answer: Held) -> Result<(), RingError> {
         let oldest = self.slots.pop_front().expect("the command has an entry");
         self.first += 1;
-        self.waiting.remove(&oldest.header.identifier);
+        self.waiting[usize::from(oldest.header.identifier)] = None;
+        self.waiting_count -= 1;
         let offset = self.mailbox.offset(oldest.place);
         oldest.header.flagged(REQUEST_GONE | answer.flags).write(&self.region, offset);
-        entry::write_answer(&self.region, offset, &answer.bytes);
-        self.move_tail(oldest.after)
+        entry::write_answer(&self.region, offset, oldest.ticket, &answer.bytes);
+        self.move_tail(oldest.after)?;
+        self.answered_tickets.extend(oldest.ticket);
+        Ok(())
     }
 
     fn move_tail(&mut self, to: u32) -> Result<(), RingError> {
@@ -296,15 +404,37 @@ impl Ring {
         Ok(())
     }
 
-    fn slot_of(&self, identifier: u16) -> usize {
-        (self.waiting[&identifier].slot - self.first) as usize
+    fn waiting(&self, identifier: u16) -> Option<Waiting> {
+        *self.waiting.get(usize::from(identifier))?
+    }
+
+    fn set_waiting(&mut self, identifier: u16, waiting: Waiting) {
+        let index = usize::from(identifier);
+        if index >= self.waiting.len() {
+            self.waiting.resize(index + 1, None);
+        }
+        self.waiting[index] = Some(waiting);
+        self.waiting_count += 1;
+    }
+
+    /// The index of the slot of a command that has come since the last reset.
+    fn slot_of(&self, task: &Task) -> Option<usize> {
+        let waiting = self.waiting(task.identifier)?;
+        (waiting.serial == task.serial).then(|| (waiting.slot - self.first) as usize)
     }
 }
 
-/// The mailbox, and the tail of a ring whose entries can be gone through. The entry that a handler
-/// was killed in the middle of exchanging gets its own identifier back: it is the one that has the
-/// same as an older one.
-fn survey(region: &Region) -> Result<(Mailbox, u32), RingError> {
+/// A ring whose entries can be gone through.
+struct Survey {
+    mailbox: Mailbox,
+    tail: u32,
+    /// From cmd_tail to cmd_head.
+    bytes: u32,
+}
+
+/// Goes through the ring once. The entry that a handler was killed in the middle of exchanging gets
+/// its own identifier back: it is the one that has the same as an older one.
+fn survey(region: &Region) -> Result<Survey, RingError> {
     let mailbox = Mailbox::read(region)?;
     let (tail, head) = (mailbox.tail(region)?, mailbox.head(region)?);
     let (mut at, mut seen) = (tail, HashSet::new());
@@ -321,5 +451,6 @@ fn survey(region: &Region) -> Result<(Mailbox, u32), RingError> {
             IdentifierFlags::from_word(former).write(region, offset);
         }
     }
-    Ok((mailbox, tail))
+    let bytes = mailbox.distance(tail, head);
+    Ok(Survey { mailbox, tail, bytes })
 }

@@ -156,6 +156,7 @@ impl Task {
             attribute: self.attribute,
             data_out: self.data_out.take(),
             data_in_room_bytes: if self.read { self.expected_bytes } else { 0 },
+            repeated: false,
         }
     }
 }
