@@ -2,6 +2,7 @@
 #
 #   LAB_PYTHON   a Python that has scsi_snap
 #   LAB_BOOT     1, and counted up where the scenario had its machine ended and booted again
+#   LAB_LOGS     a directory that outlives the machine's restart
 #   LAB_QUICK    not empty: what takes long, shortened
 #
 # A scenario ends at the first command that fails. It waits for conditions (`until_true`), and for
@@ -15,8 +16,8 @@ LIO=127.0.0.1:3260
 EMBEDDED=127.0.0.1:3270
 IQN=iqn.2026-11.org.example
 INITIATOR=$IQN:lab
-# Logs, kept by the runner where the scenario fails.
-LOGS=/run/lab
+# Logs, and what a scenario notes outside of what it tests; kept over a restart.
+LOGS=${LAB_LOGS:-/run/lab}
 STATE=/var/lib/scsi-snap
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 WARM=/run/scsi-snap-warm

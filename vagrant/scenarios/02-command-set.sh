@@ -13,9 +13,15 @@ lun_bytes=$((64 << 20))
 compared=0
 differing=0
 
-# same: what is printed without what belongs to the way, not to the unit: the name of the device, the
-# name of the target (VPD page 83h and 88h have the port's, in which it is), in text and hexadecimal.
-same() { sed -E -e 's#/dev/sg[0-9]+#DEVICE#g' -e "s/$by_lio|$by_portal/TARGET/g"; }
+# same: what is printed, without what belongs to the way and not to the unit:
+#   - the device's name
+#   - names of target and target port (VPD pages 83h, 88h): the kernel does not tell a handler which of
+#     its targets a command came to, so over LIO the unit names one for all of them, of its own
+#   - the relative target port (the same pages, REPORT TARGET PORT GROUPS), for the same reason
+same() {
+    sed -E -e 's#/dev/sg[0-9]+#DEVICE#g' -e "s/$by_lio|$by_portal|naa\.[0-9a-f]{16}/TARGET/g" \
+        -e 's/(Relative (target )?port[:=] ?)[0-9a-fx]+/\1PORT/' -e 's/^( +)0x[0-9a-f]{2,4}$/\1PORT/'
+}
 
 # both COMMAND...: by both ways, with UNIT and OTHER for the devices of the two volumes.
 both() {
