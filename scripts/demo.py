@@ -168,7 +168,7 @@ class Demo:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start_daemon(self) -> None:
-        arguments = ["daemon", "--state", "state", "--listen", "127.0.0.1:0"]
+        arguments = ["daemon", "--state", "state", "--listen", "127.0.0.1:0", "--no-lio"]
         arguments += ["--socket", str(self._socket)]
         self._show(f"scsi-snap {shlex.join(arguments)} &")
         with (self._directory / "daemon.log").open("wb") as log:

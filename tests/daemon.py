@@ -32,7 +32,8 @@ class VerbFailedError(Exception):
 
 
 class Daemon:
-    """`with Daemon(directory) as daemon:` runs it and stops it cleanly."""
+    """`with Daemon(directory) as daemon:` runs it and stops it cleanly. The kernel's target is left
+    alone, unless the options say otherwise."""
 
     tree: Path | None = None
     """The checkout to run it from; this one where none is named."""
@@ -67,8 +68,10 @@ class Daemon:
     def start(self) -> None:
         """Starts it and waits for the line that says it is ready."""
         assert self._process is None, "the daemon runs already"
-        arguments = ["--state", self.state, "--socket", self.socket]
+        arguments: list[object] = ["--state", self.state, "--socket", self.socket]
         arguments += self._options
+        if self.tree is None and "--lio-listen" not in self._options:
+            arguments.append("--no-lio")
         arguments += [word for address in self.addresses for word in ("--listen", address)]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scsi_snap import limits
+from scsi_snap.control import ways
 from scsi_snap.control.kernel_side import LIO_LISTEN, kernel_side
 from scsi_snap.control.service import Service
 from scsi_snap.control.service_manager import notify
@@ -71,6 +72,8 @@ async def serve(
     announce: Callable[[str], None],
 ) -> None:
     """Runs until SIGTERM or SIGINT. Raises `ScsiSnapError` when it cannot start."""
+    for address in options.lio_listen:
+        ways.check_address(LIO, address)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,19 +106,27 @@ async def serve(
         portals = catalog.state.portals.values()
         await exporter.start(options.listen, [one for one in portals if one.via == PORTAL])
         if isinstance(lio, LioExporter):
-            await asyncio.to_thread(lio.start, options.lio_listen or LIO_LISTEN, lio_records)
+            # What was said aside, an address on record is whose it is there.
+            free = [address for address in LIO_LISTEN if address not in catalog.state.portals]
+            await asyncio.to_thread(lio.start, options.lio_listen or free, lio_records)
         await asyncio.to_thread(service.note_portals)
         housekeeping = asyncio.create_task(_housekeep(service))
         undo.callback(housekeeping.cancel)
         face = await asyncio.to_thread(make_face, service, options.control_socket)
         undo.push_async_callback(face.stop)
         await face.start()
-        addresses = ", ".join(exporter.addresses()) or "no address"
-        announce(f"scsi-snap: ready, iSCSI on {addresses}, control on {options.control_socket}")
+        announce(_ready(exporter.addresses(), lio.addresses(), options.control_socket))
         notify("READY=1")
         await stopping.wait()
         _log.info("stopping")
         notify("STOPPING=1")
+
+
+def _ready(portal: list[str], lio: list[str], control: Path) -> str:
+    """The line that scripts wait for."""
+    addresses = ", ".join(portal) or "no address"
+    kernel = f", by the kernel's target on {', '.join(lio)}" if lio else ""
+    return f"scsi-snap: ready, iSCSI on {addresses}{kernel}, control on {control}"
 
 
 async def _housekeep(service: Service) -> None:

@@ -21,7 +21,7 @@ from scsi_snap.inventory.rings import Rings
 from scsi_snap.inventory.units import Units
 from scsi_snap.lio import availability
 from scsi_snap.lio.guardian import Guardian, hold_off
-from scsi_snap.lio.kernel_target import KernelRefused
+from scsi_snap.lio.kernel_target import KernelRefused, KernelTarget
 from scsi_snap.lio.tcmu_events import Listener
 from scsi_snap.lio.uio import UioTree
 from scsi_snap.scsi.opcodes import once_codes
@@ -46,25 +46,25 @@ def kernel_side(
 ) -> Iterator[LioExporter | AbsentExporter]:
     """`listen` and `records`: shown with the reason where it cannot be used."""
     reason = availability.obstacle() if wanted else "the daemon was started with --no-lio"
-    kernel = None
-    if reason is None:
-        try:
-            from scsi_snap.lio.rtslib_target import RtslibTarget
-
-            kernel = RtslibTarget()
-        except (ImportError, KernelRefused) as error:
-            reason = str(error)
-    if kernel is None:
-        yield AbsentExporter(reason or "", map(addresses.canonical, listen), records)
+    if reason is not None:
+        yield AbsentExporter(reason, map(addresses.canonical, listen), records)
         return
     with hold_off(state_directory):
         tree, guardian = UioTree(), Guardian(state_directory)
         _log.info("process %d looks after the kernel's target when this one ends", guardian.pid)
         try:
             rings = Rings(data_path, units, tree, Listener, state_directory / RECORDS, once_codes())
-            yield LioExporter(kernel, rings, units.new_nexus)
+            yield LioExporter(rtslib, rings, units.new_nexus)
         finally:
             if tree.devices():
                 guardian.release()
             else:
                 guardian.dismiss()
+
+
+def rtslib() -> KernelTarget:
+    try:
+        from scsi_snap.lio.rtslib_target import RtslibTarget
+    except ImportError as error:
+        raise KernelRefused(str(error)) from error
+    return RtslibTarget()

@@ -22,20 +22,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from uuid import UUID
 
 from scsi_snap.errors import Busy, Exists, InvalidArgument, IoFailed, ScsiSnapError, Unsupported
 from scsi_snap.inventory import addresses, lio_names
 from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
+from scsi_snap.inventory.lio_wishes import Shown, Wish, backstore, chap_of, kept
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.rings import Rings
 from scsi_snap.inventory.target_records import FIRST_GROUP
 from scsi_snap.lio.kernel_target import (
-    Acl,
-    Backstore,
-    Chap,
-    Group,
     KernelRefused,
     KernelSession,
     KernelTarget,
@@ -45,90 +42,24 @@ from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What is at a LUN. `unit` None: its pool is away, and the kernel has kept it."""
-
-    storage_object: str
-    unit: Unit | None
-    read_only: bool
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """A target as it should be. `own`: by initiator."""
-
-    record: TargetRecord
-    everybody: Mapping[int, _Shown] = field(default_factory=dict)
-    own: Mapping[str, Mapping[int, _Shown]] = field(default_factory=dict)
-
-    def shown(self) -> list[_Shown]:
-        maps = (self.everybody, *self.own.values())
-        return [one for places in maps for one in places.values()]
-
-    def with_lun(self, lun: int, shown: _Shown, initiators: Iterable[str]) -> _Wish:
-        own = dict(self.own)
-        for name in initiators:
-            own[name] = {**own.get(name, {}), lun: shown}
-        if initiators:
-            return replace(self, own=own)
-        return replace(self, everybody={**self.everybody, lun: shown})
-
-    def without_lun(self, lun: int, initiators: Iterable[str]) -> _Wish:
-        """No initiators: nobody's."""
-        own = {
-            name: {n: one for n, one in places.items() if n != lun}
-            if not initiators or name in initiators
-            else places
-            for name, places in self.own.items()
-        }
-        everybody = {n: one for n, one in self.everybody.items() if n != lun or tuple(initiators)}
-        return replace(self, everybody=everybody, own={k: v for k, v in own.items() if v})
-
-    def of(self, record: TargetRecord) -> _Wish:
-        """What belongs to initiators that are not listed any more goes."""
-        own = {name: one for name, one in self.own.items() if record.admits(name)}
-        return replace(self, record=record, own=own)
-
-    def groups(self, portals: Iterable[PortalView]) -> dict[int, Group]:
-        """As the kernel is to have them."""
-        record, listening = self.record, [one for one in portals if not one.reason]
-        is_open = not record.initiators
-        everybody = _names(self.everybody)
-        acls = {
-            one.name: Acl(
-                _chap(record.chap_of(one.name)),
-                {**everybody, **_names(self.own.get(one.name, {}))},
-            )
-            for one in record.initiators
-        }
-        return {
-            port.tag: Group(
-                open=is_open,
-                chap=_chap(record.chap) if is_open else None,
-                portals=frozenset(
-                    one.address for one in listening if one.portal_group_tag == port.tag
-                ),
-                luns=everybody,
-                acls=acls,
-            )
-            for port in record.ports
-        }
-
-
 class LioExporter:
     """`take_over` first, then the wishes, then `start`; `close` before pools are closed.
 
-    `new_number`: of a session, one that no other session of this daemon's life has.
+    `connect`: makes what speaks to the kernel, or raises `KernelRefused`; first called by `start`,
+    as it takes a while. `new_number`: of a session, one that no other session of this daemon's life
+    has.
     """
 
-    def __init__(self, kernel: KernelTarget, rings: Rings, new_number: Callable[[], int]) -> None:
-        self._kernel = kernel
+    def __init__(
+        self, connect: Callable[[], KernelTarget], rings: Rings, new_number: Callable[[], int]
+    ) -> None:
+        self._connect = connect
+        self._connected: KernelTarget | None = None
         self._rings = rings
         self._new_number = new_number
         self._lock = threading.RLock()
         self._started = False
-        self._wishes: dict[str, _Wish] = {}
+        self._wishes: dict[str, Wish] = {}
         self._behind: set[str] = set()
         """Targets that the kernel does not have as wished."""
         self._discovery: ChapRecord | None = None
@@ -145,15 +76,15 @@ class LioExporter:
         with self._lock:
             for record in records:
                 self._portals[record.address] = _probed(
-                    PortalView(record.address, record.tag, on_record=True), self._kernel
+                    PortalView(record.address, record.tag, on_record=True), self._listens
                 )
             for address in map(addresses.canonical, listen):
                 if address not in self._portals:
                     view = PortalView(address, FIRST_GROUP, on_record=False)
-                    self._portals[address] = _probed(view, self._kernel)
+                    self._portals[address] = _probed(view, self._listens)
             self._started = True
             there = self._backstores()
-            self._wishes = {name: _kept(wish, there) for name, wish in self._wishes.items()}
+            self._wishes = {name: kept(wish, there) for name, wish in self._wishes.items()}
             for name in self._wishes:
                 self._try(name)
             # Discovery is the whole kernel's: what others have set stays where we wish nothing.
@@ -181,7 +112,7 @@ class LioExporter:
 
     def set_target(self, record: TargetRecord) -> None:
         with self._lock:
-            wish = self._wishes.get(record.name, _Wish(record))
+            wish = self._wishes.get(record.name, Wish(record))
             self._change(record.name, wish.of(record))
 
     def remove_target(self, name: str) -> None:
@@ -208,7 +139,7 @@ class LioExporter:
     ) -> None:
         name = lio_names.storage_object(unit.backing, read_only=read_only)
         with self._lock:
-            shown = _Shown(name, unit, read_only)
+            shown = Shown(name, unit, read_only)
             self._change(target, self._wishes[target].with_lun(lun, shown, initiators))
 
     def unmap(self, target: str, lun: int, initiators: tuple[str, ...] = ()) -> None:
@@ -233,7 +164,7 @@ class LioExporter:
             beside = [one for one in self._rings.showing(uuid) if one.name not in ours]
         if not beside:
             return None
-        return f"the kernel's storage object {beside[0].label}, which targetcli shows"
+        return f"the kernel's storage object {beside[0].label}"
 
     def take_troubles(self) -> list[tuple[str, str]]:
         with self._lock:
@@ -272,7 +203,7 @@ class LioExporter:
                     f"there is a portal at {record.address} already",
                     "`scsi-snap portal list` shows what there is",
                 )
-            view = _probed(PortalView(record.address, record.tag, on_record=True), self._kernel)
+            view = _probed(PortalView(record.address, record.tag, on_record=True), self._listens)
             if view.reason:
                 raise IoFailed(
                     f"cannot listen on {record.address}: {view.reason}",
@@ -300,7 +231,7 @@ class LioExporter:
                 return []
             came = []
             for view in self.portals():
-                probed = _probed(replace(view, reason=""), self._kernel) if view.reason else view
+                probed = _probed(replace(view, reason=""), self._listens) if view.reason else view
                 if probed != view and not probed.reason:
                     self._portals[view.address] = probed
                     came.append(probed)
@@ -309,7 +240,17 @@ class LioExporter:
                 self._try(name)
             return came
 
-    def _change(self, name: str, wish: _Wish | None) -> None:
+    @property
+    def _kernel(self) -> KernelTarget:
+        """Raises `KernelRefused`."""
+        if self._connected is None:
+            self._connected = self._connect()
+        return self._connected
+
+    def _listens(self, address: str) -> bool:
+        return self._kernel.listens(address)
+
+    def _change(self, name: str, wish: Wish | None) -> None:
         """Makes the target so, or raises `IoFailed`, and it is as before."""
         before = self._wishes.get(name)
         self._put(name, wish)
@@ -319,10 +260,10 @@ class LioExporter:
             self._make(name, before)
         except ScsiSnapError:
             self._put(name, before)
-            self._try(name)
+            self._try(name, wish)
             raise
 
-    def _put(self, name: str, wish: _Wish | None) -> None:
+    def _put(self, name: str, wish: Wish | None) -> None:
         if wish is None:
             self._wishes.pop(name, None)
         else:
@@ -334,7 +275,7 @@ class LioExporter:
             return
         try:
             for name in sorted(self._in_group(tag)):
-                self._make(name, self._wishes[name])
+                self._make(name)
         except ScsiSnapError:
             self._portals = before
             for name in sorted(self._in_group(tag)):
@@ -344,16 +285,17 @@ class LioExporter:
     def _in_group(self, tag: int) -> set[str]:
         return {name for name, wish in self._wishes.items() if tag in wish.record.tags}
 
-    def _try(self, name: str) -> None:
+    def _try(self, name: str, before: Wish | None = None) -> None:
         """What fails is told once, and tried again by `housekeep`."""
         try:
-            self._make(name, self._wishes.get(name))
+            self._make(name, before)
         except ScsiSnapError as error:
             if name not in self._behind:
                 self._troubles.append(("lio-refused", f"{name}: {error.message}"))
             self._behind.add(name)
 
-    def _make(self, name: str, before: _Wish | None) -> None:
+    def _make(self, name: str, before: Wish | None = None) -> None:
+        """`before`: what the kernel may have of it now, and need not keep."""
         wish = self._wishes.get(name)
         with _translated(name):
             if wish is not None:
@@ -363,7 +305,7 @@ class LioExporter:
             if before is not None:
                 self._remove_backstores({one.storage_object for one in before.shown()})
 
-    def _make_backstores(self, wish: _Wish) -> None:
+    def _make_backstores(self, wish: Wish) -> None:
         there = self._kernel.backstores()
         for shown in {one.storage_object: one for one in wish.shown()}.values():
             unit = shown.unit
@@ -371,7 +313,7 @@ class LioExporter:
                 continue
             made = shown.storage_object not in there
             if made:
-                self._kernel.create_backstore(_backstore(shown, unit))
+                self._kernel.create_backstore(backstore(shown, unit))
             try:
                 self._rings.serve(shown.storage_object, unit, read_only=shown.read_only)
             except ScsiSnapError:
@@ -397,7 +339,7 @@ class LioExporter:
 
     def _tell_discovery(self) -> None:
         with _translated("discovery"):
-            self._kernel.set_discovery(_chap(self._discovery))
+            self._kernel.set_discovery(chap_of(self._discovery))
 
     def _sessions_of(self, target: str) -> list[KernelSession]:
         try:
@@ -419,47 +361,11 @@ class LioExporter:
         )
 
 
-def _kept(wish: _Wish, there: frozenset[str]) -> _Wish:
-    """With the LUNs on record whose pools are away, where the kernel has them."""
-    for record in wish.record.luns:
-        try:
-            name = lio_names.storage_object(record.backing, read_only=record.read_only)
-        except Unsupported:
-            continue
-        maps = [wish.own.get(one, {}) for one in record.initiators] or [wish.everybody]
-        if name in there and all(record.lun not in places for places in maps):
-            shown = _Shown(name, None, record.read_only)
-            wish = wish.with_lun(record.lun, shown, record.initiators)
-    return wish
-
-
-def _backstore(shown: _Shown, unit: Unit) -> Backstore:
-    """Its serial number is the unit's UUID, whatever initiators are told: LIO names a file by it.
-    Two storage objects are two to LIO, so the read-only one has another."""
-    return Backstore(
-        shown.storage_object,
-        lio_names.dev_config(unit.backing, read_only=shown.read_only),
-        unit.device.size_bytes,
-        unit.device.block_bytes,
-        f"{unit.uuid}-ro" if shown.read_only else str(unit.uuid),
-    )
-
-
-def _names(places: Mapping[int, _Shown]) -> dict[int, str]:
-    return {lun: one.storage_object for lun, one in places.items()}
-
-
-def _chap(record: ChapRecord | None) -> Chap | None:
-    if record is None:
-        return None
-    return Chap(record.user, record.secret, record.mutual_user, record.mutual_secret)
-
-
-def _probed(view: PortalView, kernel: KernelTarget) -> PortalView:
+def _probed(view: PortalView, listens: Callable[[str], bool]) -> PortalView:
     """With the reason why the kernel could not listen there. It does so only while there is a
     target in that group; what it has already is not tried."""
     try:
-        if kernel.listens(view.address):
+        if listens(view.address):
             return view
         host, port = addresses.parse_fixed(view.address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -12,6 +12,7 @@ so an open group has none hidden (`LioExporter.check` refuses that).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from scsi_snap.lio.kernel_target import Acl, Group, KernelTarget
@@ -62,18 +63,14 @@ class _Group:
             kernel.enable(*where)
 
     def _numbered(self) -> dict[int, str]:
-        """The LUNs of the whole group, hidden ones too: those that the kernel has keep theirs."""
+        """The LUNs of the whole group, hidden ones too. A hidden one that the kernel has stays as
+        long as what it shows is mapped to anybody: commands may be on their way through it."""
         luns = dict(self._new.luns)
         mapped = {backstore for acl in self._new.acls.values() for backstore in acl.luns.values()}
         hidden = {lun: name for lun, name in self._old.luns.items() if lun >= HIDDEN_FIRST}
-        for lun, backstore in sorted(hidden.items()):
-            if backstore in mapped - set(luns.values()):
-                luns[lun] = backstore
-        for backstore in sorted(mapped - set(luns.values())):
-            luns[next(n for n in range(HIDDEN_FIRST, 65536) if n not in {*luns, *hidden})] = (
-                backstore
-            )
-        return luns
+        luns |= {lun: backstore for lun, backstore in hidden.items() if backstore in mapped}
+        free = (lun for lun in itertools.count(HIDDEN_FIRST) if lun not in hidden)
+        return {**luns, **dict(zip(free, sorted(mapped - set(luns.values())), strict=False))}
 
     def _withdraw(self) -> None:
         kernel, where, old, new = self._kernel, self._where, self._old, self._new

@@ -1,11 +1,12 @@
 """What the kernel says of TCMU devices: generic netlink family `TCM-USER`, group `config`.
 
-A primer. The kernel sends ADDED, REMOVED and RECONFIG with attributes: the device's uio name, its
-number, and for RECONFIG the one thing that changed. Where some handler has promised to answer, the
-kernel waits for one of ADDED_DONE, REMOVED_DONE, RECONFIG_DONE with the number and a status, and
-whoever configures hangs, not killable, until it comes. Nobody of ours promises; but a promise is
-the whole kernel's, so what is expected is answered, GOOD: what we cannot serve waits or is told to
-the operator, and is no reason to refuse a device.
+A primer. The kernel sends ADDED, REMOVED and RECONFIG with attributes: the device's name, the
+number N of its /dev/uioN, one of its own, and for RECONFIG the one thing that changed. Where some
+handler has promised to answer, the kernel waits for one of ADDED_DONE, REMOVED_DONE, RECONFIG_DONE
+with the device's own number and a status, and whoever configures hangs, not killable, until it
+comes. Nobody of ours promises; but a promise is the whole kernel's, so what is expected is
+answered, GOOD: what we cannot serve waits or is told to the operator, and is no reason to refuse a
+device.
 
 Messages are encoded and decoded by pyroute2; the socket is our own, so that the end of the reader
 and messages that were lost (`ENOBUFS`) are seen at once.
@@ -50,10 +51,12 @@ _KINDS: dict[int, Kind] = {1: "added", 2: "removed", 3: "reconfigured"}
 
 @dataclass(frozen=True)
 class Event:
-    """`uio`: the device's name in /sys/class/uio. `size_bytes`: where that is what changed."""
+    """`uio`: of /sys/class/uio; `name`: what is in its file there. `size_bytes`: where that is what
+    changed."""
 
     kind: Kind
     uio: str
+    name: str
     device_id: int
     size_bytes: int | None = None
 
@@ -104,18 +107,21 @@ class Messages:
         """None for what is none of the three."""
         message = self._tcmu(data)
         message.decode()
-        kind, uio = _KINDS.get(message["cmd"]), message.get_attr("TCMU_ATTR_DEVICE")
-        size = message.get_attr("TCMU_ATTR_DEV_SIZE")
-        number = message.get_attr("TCMU_ATTR_DEVICE_ID") or 0
-        if kind is None or not isinstance(uio, str):
+        kind, name = _KINDS.get(message["cmd"]), message.get_attr("TCMU_ATTR_DEVICE")
+        minor, number, size = (
+            message.get_attr(f"TCMU_ATTR_{key}") for key in ("MINOR", "DEVICE_ID", "DEV_SIZE")
+        )
+        if kind is None or not isinstance(name, str) or not isinstance(minor, int):
             return None
-        return Event(kind, uio, number, size if isinstance(size, int) else None)
+        size_bytes = size if isinstance(size, int) else None
+        return Event(kind, f"uio{minor}", name, number or 0, size_bytes)
 
     def encode_event(self, event: Event, family: int) -> bytes:
         """As the kernel would."""
         command = next(number for number, kind in _KINDS.items() if kind == event.kind)
         attributes: list[tuple[str, object]] = [
-            ("TCMU_ATTR_DEVICE", event.uio),
+            ("TCMU_ATTR_DEVICE", event.name),
+            ("TCMU_ATTR_MINOR", int(event.uio.removeprefix("uio"))),
             ("TCMU_ATTR_DEVICE_ID", event.device_id),
         ]
         if event.size_bytes is not None:

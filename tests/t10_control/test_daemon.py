@@ -13,9 +13,10 @@ import pytest
 
 from scsi_snap.control.daemon import Options, serve
 from scsi_snap.control.service import Service
-from scsi_snap.errors import IoFailed, StateLocked
+from scsi_snap.errors import InvalidArgument, IoFailed, StateLocked
 from scsi_snap.inventory.state_directory import StateDirectory
-from tests.controllers import IQN, MEMBERS, MIB, VOL0
+from scsi_snap.lio import availability
+from tests.controllers import IQN, MEMBERS, MIB, NO_LIO, VOL0
 from tests.fakes import Disks, FakeDataPath
 
 
@@ -49,10 +50,19 @@ class Recorder:
         self._acting = asyncio.get_running_loop().create_task(act())
 
 
-def run(tmp_path: Path, disks: Disks, verbs: Callable[[Service], object], *listen: str) -> Recorder:
+def run(
+    tmp_path: Path,
+    disks: Disks,
+    verbs: Callable[[Service], object],
+    *listen: str,
+    lio: bool = False,
+    lio_listen: tuple[str, ...] = (),
+) -> Recorder:
     recorder = Recorder(verbs)
     data_path = FakeDataPath(disks)
-    options = Options(tmp_path / "state", listen, tmp_path / "control.sock")
+    options = Options(
+        tmp_path / "state", listen, tmp_path / "control.sock", lio=lio, lio_listen=lio_listen
+    )
     try:
         asyncio.run(serve(options, lambda: data_path, recorder.make, recorder.announce))
     finally:
@@ -113,6 +123,54 @@ def test_several_addresses_are_listened_on_and_told(tmp_path: Path) -> None:
     assert "no address" in line
 
 
+def test_where_the_kernel_has_no_target_the_daemon_works_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability, "obstacle", lambda: NO_LIO)
+
+    def verbs(service: Service) -> None:
+        (event,) = service.events.after(0)
+        assert (event.kind, NO_LIO in event.message) == ("lio-unavailable", True)
+        found = {one.via: one for one in service.portals.all()}
+        assert (found["lio"].address, found["lio"].reason) == ("192.0.2.1:3261", NO_LIO)
+        assert (found["lio"].on_record, found["portal"].state) == (False, "listening")
+        assert service.targets.create(IQN).view.via == "portal"
+
+    asked = run(tmp_path, Disks(), verbs, "127.0.0.1:0", lio=True, lio_listen=("192.0.2.1:3261",))
+    assert "by the kernel" not in asked.lines[0]
+
+
+def test_who_does_not_ask_for_the_kernels_target_hears_of_it_by_status_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability, "obstacle", lambda: NO_LIO)
+
+    def verbs(service: Service) -> None:
+        assert service.events.after(0) == []
+        assert [one.via for one in service.portals.all()] == ["portal"]
+        assert service.status().lio_obstacle == NO_LIO
+
+    run(tmp_path, Disks(), verbs, "127.0.0.1:0", lio=True)
+
+
+def test_the_kernels_target_is_left_alone_where_that_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability, "obstacle", lambda: pytest.fail("it was asked for"))
+
+    def verbs(service: Service) -> None:
+        assert "--no-lio" in service.status().lio_obstacle
+
+    run(tmp_path, Disks(), verbs, "127.0.0.1:0")
+
+
+def test_the_kernels_target_listens_at_addresses_not_names(tmp_path: Path) -> None:
+    options = Options(tmp_path, [], tmp_path / "control.sock", lio_listen=["host.example:3261"])
+    recorder = Recorder(lambda service: None)
+    with pytest.raises(InvalidArgument, match=r"host\.example"):
+        asyncio.run(serve(options, lambda: FakeDataPath(Disks()), recorder.make, recorder.announce))
+
+
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("")  # An abstract address of the kernel's choice.
@@ -139,7 +197,7 @@ def test_an_address_in_use_undoes_the_start(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     directory = StateDirectory(tmp_path / "state")
-    options = Options(tmp_path / "state", ["127.0.0.1:0"], tmp_path / "control.sock")
+    options = Options(tmp_path / "state", ["127.0.0.1:0"], tmp_path / "control.sock", lio=False)
     recorder = Recorder(lambda service: None)
     with pytest.raises(StateLocked):
         asyncio.run(serve(options, lambda: FakeDataPath(Disks()), recorder.make, recorder.announce))

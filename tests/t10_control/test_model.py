@@ -1,22 +1,33 @@
 """The service against a dictionary: random verbs, restarts clean and not, the same answers.
 
 What a refused verb changes is nothing; what was acknowledged is there after every restart; what
-initiators see is what the records say.
+initiators see is what the records say, by what each target is via, and less where the kernel's
+target is missing in this life.
 """
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from scsi_snap.control.snapshots import SnapshotToMake
-from scsi_snap.errors import Busy, Exists, NotFound, ScsiSnapError
+from scsi_snap.errors import (
+    Busy,
+    Exists,
+    InvalidArgument,
+    NotFound,
+    ScsiSnapError,
+    Unsupported,
+)
 from scsi_snap.inventory.names import SnapshotName, VolumeName, parse_backing
+from scsi_snap.inventory.records import Via
 from tests.controllers import MIB, Controller
 from tests.fakes import Disks
 
@@ -25,6 +36,7 @@ VOLUMES = st.sampled_from(["a", "b"])
 SNAPSHOTS = st.sampled_from(["x", "y"])
 TARGETS = st.sampled_from(["iqn.2026-11.org.example:one", "iqn.2026-11.org.example:two"])
 LUNS = st.integers(0, 2)
+WAYS = st.sampled_from([None, "portal", "lio"])
 INITIATORS = st.sampled_from([f"iqn.2026-11.org.example:{name}" for name in ("alice", "bob")])
 
 
@@ -39,16 +51,18 @@ class ServiceMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self._directory = tempfile.TemporaryDirectory()
-        self.controller = Controller.start(Path(self._directory.name) / "state", Disks())
+        self.controller = Controller.start(Path(self._directory.name) / "state", Disks(), lio=True)
         self.pools: dict[str, _ModelPool] = {}
         self.targets: dict[str, dict[int, str]] = {}
+        self.ways: dict[str, str] = {}
         self.own: dict[tuple[str, int, str], str] = {}
         """Target, LUN and initiator to what is at that LUN for it alone."""
         # Begun with something to refuse, so that short runs reach what is forbidden.
         self.create_pool("tank")
         self.create_volume("tank", "a")
-        self.create_target("iqn.2026-11.org.example:one")
-        self.map_lun("iqn.2026-11.org.example:one", 0, "tank", "a", None)
+        for name, via in (("one", "portal"), ("two", None)):
+            self.create_target(f"iqn.2026-11.org.example:{name}", via)
+            self.map_lun(f"iqn.2026-11.org.example:{name}", 0, "tank", "a", None, None)
 
     def teardown(self) -> None:
         if hasattr(self, "controller"):
@@ -65,6 +79,9 @@ class ServiceMachine(RuleBasedStateMachine):
             assert error is not None and isinstance(raised, error), repr(raised)
         else:
             assert error is None, f"expected {error}"
+
+    def usable(self, via: str | None) -> bool:
+        return via != "lio" or self.controller.kernel is not None
 
     def mapped(self, prefix: str) -> bool:
         """Whether some LUN shows what is called `prefix`, or something in it."""
@@ -164,37 +181,64 @@ class ServiceMachine(RuleBasedStateMachine):
             if names.index(snapshot):
                 there[names[names.index(snapshot) - 1]] |= changed
 
-    @rule(iqn=TARGETS)
-    def create_target(self, iqn: str) -> None:
-        self.controller.service.targets.create(iqn)
-        self.targets.setdefault(iqn, {})
+    @rule(iqn=TARGETS, via=WAYS)
+    def create_target(self, iqn: str, via: str | None) -> None:
+        error: type[ScsiSnapError] | None = None
+        if not self.usable(via):
+            error = Unsupported
+        elif via is not None and self.ways.get(iqn, via) != via:
+            error = Exists
+        self.expect(error, self.controller.service.targets.create, iqn, (), via)
+        if error is None:
+            self.targets.setdefault(iqn, {})
+            self.ways.setdefault(iqn, via or ("lio" if self.usable("lio") else "portal"))
 
     @rule(iqn=TARGETS)
     def delete_target(self, iqn: str) -> None:
         error = None if iqn in self.targets else NotFound
         self.expect(error, self.controller.service.targets.delete, iqn)
         self.targets.pop(iqn, None)
+        self.ways.pop(iqn, None)
         self.own = {key: name for key, name in self.own.items() if key[0] != iqn}
 
-    @rule(iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, snapshot=st.none() | SNAPSHOTS)
-    def map_lun(self, iqn: str, lun: int, pool: str, volume: str, snapshot: str | None) -> None:
+    def refused_way(self, iqn: str, via: str | None) -> type[ScsiSnapError] | None:
+        """What mapping there ends with before anything else is looked at."""
+        if not self.usable(via):
+            return Unsupported
+        if iqn not in self.ways:
+            return NotFound
+        if via not in (None, self.ways[iqn]):
+            return InvalidArgument
+        return None if self.usable(self.ways[iqn]) else Unsupported
+
+    @rule(
+        iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, snapshot=st.none() | SNAPSHOTS, via=WAYS
+    )
+    def map_lun(
+        self, iqn: str, lun: int, pool: str, volume: str, snapshot: str | None, via: str | None
+    ) -> None:
         name = f"{pool}/{volume}" + (f"@{snapshot}" if snapshot else "")
         there = self.volume(pool, volume)
         luns = self.targets.get(iqn)
-        error: type[ScsiSnapError] | None = None
-        if there is None or (snapshot and snapshot not in there) or luns is None:
+        error = self.refused_way(iqn, via)
+        if error is not None:
+            pass
+        elif there is None or (snapshot and snapshot not in there) or luns is None:
             error = NotFound
         elif luns.get(lun, name) != name or self.owners(iqn, lun):
             error = Exists
-        self.expect(error, self.controller.service.targets.map, iqn, lun, parse_backing(name))
+        verb = partial(self.controller.service.targets.map, via=cast("Via | None", via))
+        self.expect(error, verb, iqn, lun, parse_backing(name))
         if luns is not None and error is None:
             luns[lun] = name
 
     @rule(iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, initiator=INITIATORS)
     def map_own_lun(self, iqn: str, lun: int, pool: str, volume: str, initiator: str) -> None:
         name = f"{pool}/{volume}"
-        error: type[ScsiSnapError] | None = None
-        if self.volume(pool, volume) is None or iqn not in self.targets:
+        error = self.refused_way(iqn, None)
+        if error is not None:
+            pass
+        elif self.volume(pool, volume) is None:
             error = NotFound
         elif lun in self.targets[iqn] or self.own.get((iqn, lun, initiator), name) != name:
             error = Exists
@@ -218,13 +262,14 @@ class ServiceMachine(RuleBasedStateMachine):
         self.expect(error, self.controller.service.targets.unmap, iqn, lun, [initiator])
         self.own.pop((iqn, lun, initiator), None)
 
-    @rule(cleanly=st.booleans())
-    def restart(self, cleanly: bool) -> None:
+    @rule(cleanly=st.booleans(), lio=st.sampled_from([True, True, False]))
+    def restart(self, cleanly: bool, lio: bool) -> None:
         if cleanly:
             self.controller.stop()
         else:
             self.controller.crash()
-        self.controller = Controller.start(self.controller.state, self.controller.disks)
+        life = self.controller
+        self.controller = Controller.start(life.state, life.disks, lio=lio)
 
     @invariant()
     def what_is_listed_is_what_is_there(self) -> None:
@@ -255,18 +300,26 @@ class ServiceMachine(RuleBasedStateMachine):
             for initiator in one.initiators
         ]
         assert dict(own) == self.own and len(own) == len(self.own)
-        assert all(one.state == "mapped" for one in listed)
+        for one in listed:
+            assert one.state == ("mapped" if self.usable(self.ways[one.target]) else "unavailable")
+        assert {one.name: one.via for one in service.targets.all()} == self.ways
 
     @invariant()
     def initiators_see_what_is_listed(self) -> None:
         if not hasattr(self, "controller"):
             return
-        exporter = self.controller.exporter
-        assert set(exporter.targets) == set(self.targets)
-        seen = {key: unit.backing for key, unit in exporter.units.items()}
-        listed = {(t, lun): name for t, luns in self.targets.items() for lun, name in luns.items()}
-        assert seen == listed
-        assert {key: unit.backing for key, unit in exporter.own.items()} == self.own
+        for via, exporter in (
+            ("portal", self.controller.exporter),
+            ("lio", self.controller.kernel),
+        ):
+            if exporter is None:
+                continue
+            mine = {iqn: luns for iqn, luns in self.targets.items() if self.ways[iqn] == via}
+            assert set(exporter.targets) == set(mine)
+            seen = {key: unit.backing for key, unit in exporter.units.items()}
+            assert seen == {(iqn, lun): luns[lun] for iqn, luns in mine.items() for lun in luns}
+            own = {key: name for key, name in self.own.items() if key[0] in mine}
+            assert {key: unit.backing for key, unit in exporter.own.items()} == own
 
     @invariant()
     def diffs_are_what_was_written(self) -> None:

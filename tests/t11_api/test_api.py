@@ -26,7 +26,7 @@ from scsi_snap.errors import (
     NotFound,
     error_of,
 )
-from tests.controllers import IQN, MEMBERS, MIB, VOL0, Controller, served
+from tests.controllers import IQN, MEMBERS, MIB, NO_LIO, VOL0, Controller, served
 from tests.fakes import Disks
 
 POOL = {
@@ -172,6 +172,24 @@ def test_portals_groups_own_luns_and_secrets(client: Client, controller: Control
     assert client.get("discovery") == {"chap_user": "user", "chap_mutual_user": None}
     assert ask(client, "DELETE", "/v1/discovery/chap")[0] == 200
     assert "twelve bytes" not in json.dumps([client.get("targets"), client.get("discovery")])
+
+
+def test_the_way_of_a_target_is_chosen_and_told(client: Client) -> None:
+    status, answer = ask(client, "POST", "/v1/targets", {"name": IQN, "via": "lio"})
+    assert (status, answer["code"]) == (501, "unsupported") and NO_LIO in answer["message"]
+    status, answer = ask(client, "POST", "/v1/targets", {"name": IQN, "via": "portal"})
+    assert (status, answer["view"]["via"], answer["view"]["reason"]) == (201, "portal", "")
+    for body in ({"name": IQN, "via": "fc"}, {"name": IQN, "via": 1}):
+        status, answer = ask(client, "POST", "/v1/targets", body)
+        assert (status, answer["code"]) == (400, "invalid-argument")
+        assert "via: " in answer["message"] and "'portal' or 'lio'" in answer["message"]
+    lun = {"backing": "tank/vol0", "via": "lio"}
+    assert ask(client, "PUT", f"/v1/targets/{IQN}/luns/0", lun)[0] == 501
+    portal = {"address": "192.0.2.1:3261", "via": "lio"}
+    assert ask(client, "POST", "/v1/portals", portal)[0] == 501
+    assert [one["via"] for one in client.get("portals")] == ["portal"]
+    found = client.get("daemon")
+    assert (found["lio_addresses"], found["lio_obstacle"]) == ([], NO_LIO)
 
 
 def test_export_import_and_failed_members(client: Client) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from scsi_snap.cli.exit_codes import EXIT_CODES
 from scsi_snap.inventory.records import ChapRecord
-from tests.controllers import IQN, Controller, served
+from tests.controllers import IQN, NO_LIO, Controller, served
+from tests.fakes import Disks
 from tests.t11_cli.test_cli import Shell, toured
 
 ALICE, BOB = "iqn.2026-11.org.example:alice", "iqn.2026-11.org.example:bob"
@@ -100,6 +101,80 @@ def test_redirection(tour: Shell) -> None:
     assert "redirected" not in tour("target list")
 
 
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Shell]:
+    """The tour where the kernel has a target."""
+    controller = Controller.start(tmp_path / "state", Disks(), lio=True)
+    with served(controller.service) as client:
+        yield toured(Shell(client._socket_path))
+    controller.stop()
+
+
+def test_what_a_target_is_via(both: Shell) -> None:
+    create = f"target create {IQN}2 --via portal"
+    assert both(create) == f"created target {IQN}2\n"
+    assert both(create) == f"unchanged: target {IQN}2\n"
+    assert both(f"target create {IQN} --via lio") == f"unchanged: target {IQN}\n"
+    assert [row[:2] for row in rows(both("target list"))] == [[IQN, "lio"], [f"{IQN}2", "portal"]]
+    assert re.search("^via +lio$", both(f"target show {IQN}"), re.MULTILINE)
+    assert both(f"lun map {IQN}2 0 tank/vol0 --via portal").startswith("created LUN 0")
+    both(f"portal create {ADDRESS} --via lio")
+    assert rows(both("portal list")) == [
+        ["127.0.0.1:3260", "1", "portal", "--listen", "listening"],
+        ["127.0.0.1:3261", "1", "lio", "--lio-listen", "listening"],
+        [ADDRESS, "1", "lio", "kept", "listening"],
+    ]
+    listening = f"listens on 127.0.0.1:3261, {ADDRESS}"
+    assert re.search(rf"^kernel's target +{re.escape(listening)}$", both("status"), re.MULTILINE)
+    assert both.complete("scsi-snap target create --via ") == ["portal", "lio"]
+    assert both.complete(f"scsi-snap lun map {IQN} 3 tank/vol0 --via l") == ["lio"]
+
+
+def test_where_the_kernel_has_no_target(tour: Shell) -> None:
+    assert re.search(rf"^kernel's target +not used: {NO_LIO}$", tour("status"), re.MULTILINE)
+    assert [row[1] for row in rows(tour("target list"))] == ["portal"]
+    assert "lio" not in tour("portal list")
+
+
+def test_targets_on_record_say_that_they_wait_for_the_kernel(both: Shell, tmp_path: Path) -> None:
+    both(f"target create {IQN}2 --via portal")
+    (tmp_path / "later").mkdir()
+    catalog = (tmp_path / "state/catalog.json").read_bytes()
+    (tmp_path / "later/catalog.json").write_bytes(catalog)
+    controller = Controller.start(tmp_path / "later", Disks())
+    with served(controller.service) as client:
+        later = Shell(client._socket_path)
+        assert [row[-1] for row in rows(later("target list"))] == [
+            f"any initiator; unavailable: {NO_LIO}",
+            "any initiator",
+        ]
+        assert re.search(f"^unavailable +{NO_LIO}$", later(f"target show {IQN}"), re.MULTILINE)
+    controller.stop()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message", "hint"),
+    [
+        (f"target create {IQN} --via portal", "exists", "via lio", "another name"),
+        (f"lun map {IQN} 7 tank/vol0 --via portal", "invalid-argument", "is via lio", "--via out"),
+        ("lun map iqn.2026-11.org.example:x 7 tank/vol0 --via lio", "not-found", ":x", "--via lio"),
+        ("target create iqn.2003-01.test:lab", "invalid-argument", "iqn.2003-01.test", "dot"),
+        (f"target redirect {IQN} {ADDRESS}", "unsupported", "redirect", "--via portal"),
+        ("portal create 127.0.0.1:3260 --via lio", "exists", "via portal", "portal list"),
+        ("portal create a.example:3261 --via lio", "invalid-argument", "a.example", "IP address"),
+        ("target create x --via fc", "invalid-argument", "'--via'", "target create --help"),
+    ],
+)
+def test_errors_about_the_way_say_what_to_do_next(
+    both: Shell, command: str, code: str, message: str, hint: str
+) -> None:
+    result = both.run(command)
+    assert result.exit_code == EXIT_CODES[code], result.output
+    first, second = result.stderr.splitlines()
+    assert first.startswith("error: ") and message in first
+    assert second.startswith("  ") and hint in second
+
+
 @pytest.mark.parametrize(
     ("command", "code", "message", "hint"),
     [
@@ -120,6 +195,9 @@ def test_redirection(tour: Shell) -> None:
         (f"lun map {IQN} 0 tank/vol0 --initiator {BOB}", "exists", "LUN 0", "lun unmap"),
         (f"lun map {IQN} 7 tank/vol0 --initiator bob", "invalid-argument", "bob", "iqn."),
         (f"lun unmap {IQN} 0 --initiator {BOB}", "not-found", "bob alone", "lun list"),
+        (f"target create {IQN}3 --via lio", "unsupported", NO_LIO, "start the daemon again"),
+        (f"lun map {IQN} 7 tank/vol0 --via lio", "unsupported", NO_LIO, "--via portal"),
+        ("portal create 127.0.0.1:3261 --via lio", "unsupported", NO_LIO, "--via portal"),
         ("discovery chap", "invalid-argument", "--user", "--help"),
         ("discovery chap --user a --secret short", "invalid-argument", "12 to 255", "--help"),
         ("discovery chap --user a --secret-file /nowhere", "io-error", "No such file", ""),
@@ -137,18 +215,29 @@ def test_errors_say_what_to_do_next(
 
 
 @pytest.mark.parametrize(
-    ("options", "listen"),
+    ("options", "listen", "lio"),
     [
-        ("", ["127.0.0.1:3260"]),
-        ("--listen :1 --listen [::1]:2", [":1", "[::1]:2"]),
-        ("--no-listen", []),
+        ("", ["127.0.0.1:3260"], (True, ())),
+        ("--listen :1 --listen [::1]:2", [":1", "[::1]:2"], (True, ())),
+        ("--no-listen --lio-listen :1 --lio-listen :2", [], (True, (":1", ":2"))),
+        ("--no-lio", ["127.0.0.1:3260"], (False, ())),
     ],
 )
 def test_where_the_daemon_listens(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str, listen: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: str,
+    listen: list[str],
+    lio: tuple[bool, tuple[str, ...]],
 ) -> None:
     found: dict[str, object] = {}
     monkeypatch.setattr("scsi_snap.api.daemon.run", lambda **given: found.update(given))
     result = Shell(tmp_path / "socket").run(f"daemon --state {tmp_path} {options}")
     assert result.exit_code == 0, result.output
     assert list(found["listen"]) == listen  # type: ignore[call-overload]
+    assert (found["lio"], found["lio_listen"]) == lio
+
+
+def test_to_use_the_kernels_target_and_not_to_is_no_option(tmp_path: Path) -> None:
+    result = Shell(tmp_path / "socket").run(f"daemon --state {tmp_path} --no-lio --lio-listen :1")
+    assert result.exit_code == 2 and "either --lio-listen or --no-lio" in result.stderr
