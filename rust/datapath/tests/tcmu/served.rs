@@ -28,7 +28,8 @@ fn block(fill: u8) -> Vec<u8> {
 #[test]
 fn what_was_written_is_read() {
     for driver in drivers() {
-        for kernel in [Kernel::new(ALL, 8 << 10, 256), Kernel::with_pages(CAP_OOOC, 8 << 10, 32, 4096)]
+        for kernel in
+            [Kernel::new(ALL, 8 << 10, 256), Kernel::with_pages(CAP_OOOC, 8 << 10, 32, 4096)]
         {
             let mut machine = Machine::new(kernel, driver);
             let ring = machine.attach();
@@ -43,7 +44,8 @@ fn what_was_written_is_read() {
                     .map(|lba| machine.queue(&read(lba, 1), Buffer::In(512)).unwrap())
                     .collect();
                 let mut outcomes = machine.answers(depth.into());
-                outcomes.sort_by_key(|outcome| asked.iter().position(|id| *id == outcome.identifier));
+                outcomes
+                    .sort_by_key(|outcome| asked.iter().position(|id| *id == outcome.identifier));
                 for (lba, outcome) in outcomes.iter().enumerate() {
                     assert_eq!(outcome.data_in, block(round ^ lba as u8));
                 }
