@@ -82,6 +82,7 @@ class FakeExporter:
         self._sessions = {k: v for k, v in self._sessions.items() if v.target != name}
 
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
+        self._may_fail()
         self.discovery_chap = chap
 
     def take_troubles(self) -> list[tuple[str, str]]:

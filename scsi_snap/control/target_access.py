@@ -8,9 +8,9 @@ from scsi_snap import limits
 from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Changed, Unchanged
 from scsi_snap.control.target_book import TargetBook, check_chap
-from scsi_snap.errors import Busy, LimitReached, NotFound
+from scsi_snap.errors import Busy, LimitReached, NotFound, ScsiSnapError
 from scsi_snap.inventory import names
-from scsi_snap.inventory.records import ChapRecord, InitiatorRecord, State, TargetRecord
+from scsi_snap.inventory.records import ChapRecord, InitiatorRecord, TargetRecord
 from scsi_snap.inventory.target_records import LIO
 
 TargetOutcome = Changed[views.Target] | Unchanged[views.Target]
@@ -93,14 +93,16 @@ class AccessVerbs(TargetBook):
         if self._exporter.obstacle(LIO) is None:
             ways.check_chap(LIO, chap)
 
-        def change(state: State) -> State:
-            return replace(state, discovery_chap=chap)
-
         with self._lock:
-            if self._catalog.state.discovery_chap == chap:
+            before = self._catalog.state.discovery_chap
+            if before == chap:
                 return Unchanged(self.discovery())
-            self._catalog.update(change)
-            self._exporter.set_discovery_chap(chap)
+            self._catalog.update(lambda state: replace(state, discovery_chap=chap))
+            try:
+                self._exporter.set_discovery_chap(chap)
+            except ScsiSnapError:
+                self._catalog.update(lambda state: replace(state, discovery_chap=before))
+                raise
         return Changed(self.discovery())
 
 

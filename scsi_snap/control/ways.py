@@ -38,7 +38,7 @@ def check_name(via: Via, name: str) -> None:
         raise InvalidArgument(
             f"the kernel's target does not take the name {name}",
             "write a domain with a dot in it, like iqn.2026-11.org.example:disk"
-            " (naa. takes 16 digits there, the first of them 1, 2, 5 or c to f)",
+            " (naa.: 16 digits, the first of them 1, 2, 5 or c to f); --via portal takes it",
         )
 
 

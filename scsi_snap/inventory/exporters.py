@@ -56,8 +56,9 @@ class Exporters:
             self._by_via[via].remove_target(name)
 
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
-        for one in self._by_via.values():
-            one.set_discovery_chap(chap)
+        # The kernel may refuse; then nothing has changed.
+        self._by_via[LIO].set_discovery_chap(chap)
+        self._by_via[PORTAL].set_discovery_chap(chap)
 
     def map(
         self,

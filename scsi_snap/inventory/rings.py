@@ -59,9 +59,9 @@ class _Ring:
     nexus: int
     native: NativeRing
 
-    @property
-    def holder(self) -> str:
-        return self.device.uio
+    def serves(self, device: TcmuDevice, unit: Unit) -> bool:
+        same = (self.device, self.shared.unit.uuid) == (device, unit.uuid)
+        return same and not self.native.closed()
 
 
 class Rings:
@@ -114,12 +114,17 @@ class Rings:
             self._listening = None
         with self._lock:
             self._find = None
-            for ring in list(self._rings.values()):
-                self._drop(ring)
+            rings = list(self._rings.values())
+        for ring in rings:
+            self._drop(ring)
 
     def serve(self, name: str, unit: Unit, *, read_only: bool) -> None:
         """The device of that storage object, which was made for this unit, if that is not done
         already. Raises `ScsiSnapError`."""
+        with self._lock:
+            for ring in self._rings.values():
+                if ring.device.name == name and ring.serves(ring.device, unit):
+                    return
         device = self._tree.named(name)
         if device is None:
             raise IoFailed(f"the kernel shows no device for its storage object user/{name}")
@@ -128,8 +133,9 @@ class Rings:
     def forget(self, name: str) -> None:
         """The storage object has been removed."""
         with self._lock:
-            for ring in [one for one in self._rings.values() if one.device.name == name]:
-                self._end(ring)
+            found = [one for one in self._rings.values() if one.device.name == name]
+        for ring in found:
+            self._end(ring)
 
     def resized(self, uuid: UUID) -> None:
         """The unit has another size: tools are shown it."""
@@ -162,8 +168,8 @@ class Rings:
             with self._lock:
                 self._waiting.pop(event.uio, None)
                 ring = self._rings.get(event.uio)
-                if ring is not None and self._gone(ring):
-                    self._end(ring)
+            if ring is not None and self._gone(ring):
+                self._end(ring)
         elif event.kind == "added":
             device = self._tree.device(event.uio)
             if device is not None:
@@ -189,11 +195,12 @@ class Rings:
         with self._lock:
             there = {device.uio for device in devices}
             self._waiting = {uio: why for uio, why in self._waiting.items() if uio in there}
-            for ring in list(self._rings.values()):
-                if self._gone(ring):
-                    self._end(ring)
-            new = [device for device in devices if device.uio not in self._rings]
-        for device in new:
+            rings = list(self._rings.values())
+        for ring in rings:
+            if self._gone(ring):
+                self._end(ring)
+        served = {ring.device.uio for ring in rings if not self._gone(ring)}
+        for device in (one for one in devices if one.uio not in served):
             self._found(device, quietly=quietly)
 
     def _gone(self, ring: _Ring) -> bool:
@@ -214,6 +221,9 @@ class Rings:
                 lambda unit: self._serve(device, unit, read_only=read_only, quietly=quietly),
             )
         except ScsiSnapError as error:
+            if self._tree.device(device.uio) != device:
+                # It has gone meanwhile.
+                return
             with self._lock:
                 if self._waiting.get(device.uio) != error.message:
                     self._waiting[device.uio] = error.message
@@ -229,11 +239,11 @@ class Rings:
         """The unit's pool is locked, so the unit stays."""
         with self._lock:
             there = self._rings.get(device.uio)
-            if there is not None:
-                same = (there.device, there.shared.unit.uuid) == (device, unit.uuid)
-                if same and not there.native.closed():
-                    return
-                self._drop(there)
+        if there is not None and not there.serves(device, unit):
+            self._drop(there)
+        with self._lock:
+            if device.uio in self._rings:
+                return
             self._rings[device.uio] = self._begin(device, unit, read_only, quietly)
             if self._waiting.pop(device.uio, None) is not None:
                 self._trouble("ring-served", device, "its commands are carried out now")
@@ -299,37 +309,36 @@ class Rings:
             # Its initiators are told of nothing, so the unit stays what it is meanwhile.
             kept = self._units.take(ring.shared.unit, _RESTARTING)
         try:
-            if self._emptied(ring):
-                self._found(ring.device, quietly=True)
+            self._begin_again(ring)
         finally:
             self._units.release(kept, _RESTARTING)
 
-    def _emptied(self, ring: _Ring) -> bool:
-        """Whether it is to be served again: nobody has, and its device is there."""
+    def _begin_again(self, ring: _Ring) -> None:
+        reason, device = ring.native.end_reason() or "it ended", ring.device
+        if not self._drop(ring) or self._gone(ring):
+            return
+        device.block()
+        device.reset_ring()
+        self._trouble("ring-restarted", device, f"{reason}; its commands are sent again")
+        self._found(device, quietly=True)
+
+    def _end(self, ring: _Ring) -> None:
+        """Its device is no more."""
+        if self._drop(ring):
+            self._record_file(ring.device).unlink(missing_ok=True)
+
+    def _drop(self, ring: _Ring) -> bool:
+        """Whether it was still there. The lock is not held while its commands end: they may wait
+        for a pool's, whose holder may wait for the one here."""
         with self._lock:
             if self._rings.get(ring.device.uio) is not ring:
                 return False
-            self._drop(ring)
-            if self._gone(ring):
-                return False
-            reason, device = ring.native.end_reason() or "it ended", ring.device
-            device.block()
-            device.reset_ring()
-            self._trouble("ring-restarted", device, f"{reason}; its commands are sent again")
-        return True
-
-    def _end(self, ring: _Ring) -> None:
-        """Its device is no more. The lock is held."""
-        self._drop(ring)
-        self._record_file(ring.device).unlink(missing_ok=True)
-
-    def _drop(self, ring: _Ring) -> None:
-        """The lock is held."""
-        del self._rings[ring.device.uio]
+            del self._rings[ring.device.uio]
         ring.native.stop()
         ring.view.command_set.nexus_lost(ring.nexus)
         ring.view.close()
-        self._units.release(ring.shared, ring.holder)
+        self._units.release(ring.shared, ring.device.uio)
+        return True
 
     def _record_file(self, device: TcmuDevice) -> Path:
         return self._records / f"{device.hba}-{device.name}"

@@ -41,16 +41,20 @@ class Host:
 
     def _modules(self) -> str | None:
         missing = [name for name in KERNEL_MODULES if not self._loaded(name)]
+        dry = ["modprobe", "--dry-run", "--quiet"]
         if not self._is_root:
             also = f", and the kernel module {missing[0]} is not loaded" if missing else ""
             return f"only root can use it{also}"
+        for name in missing:
+            if not self._run([*dry, name]):
+                return f"the kernel module {name} is missing (`modprobe {name}` must work)"
         try:
             (self._etc / "target/pr").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             return f"the directory /etc/target/pr cannot be made: {error.strerror}"
         for name in missing:
-            if not self._run(["modprobe", name]) and not self._loaded(name):
-                return f"the kernel module {name} is missing (`modprobe {name}` must work)"
+            if not self._run(["modprobe", name]):
+                return f"the kernel module {name} cannot be loaded (see `modprobe {name}`)"
         return None
 
     def _loaded(self, module: str) -> bool:

@@ -242,6 +242,7 @@ CHANGES: list[Callable[[Service], Any]] = [
     lambda on: on.targets.allow(IQN, ALICE),
     lambda on: on.targets.map(IQN, 1, VOL0),
     lambda on: on.targets.unmap(IQN, 0),
+    lambda on: on.targets.set_discovery_chap(ChapRecord("scout", "twelve bytes")),
 ]
 
 
@@ -256,6 +257,7 @@ def test_a_change_that_the_kernel_refuses_is_taken_back(
     with pytest.raises(IoFailed):
         change(both.service)
     assert both.assembly.catalog.state == before
+    assert both.exporter.discovery_chap is None
     assert both.restarted().assembly.catalog.state == before
 
 
