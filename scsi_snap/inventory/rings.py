@@ -308,15 +308,18 @@ class Rings:
             # Its initiators are told of nothing, so the unit stays what it is meanwhile.
             kept = self._units.take(ring.shared.unit, _RESTARTING)
         try:
-            reason, device = ring.native.end_reason() or "it ended", ring.device
-            if not self._drop(ring) or self._gone(ring):
-                return
-            device.block()
-            device.reset_ring()
-            self._trouble("ring-restarted", device, f"{reason}; its commands are sent again")
-            self._found(device, quietly=True)
+            self._begin_again(ring)
         finally:
             self._units.release(kept, _RESTARTING)
+
+    def _begin_again(self, ring: _Ring) -> None:
+        reason, device = ring.native.end_reason() or "it ended", ring.device
+        if not self._drop(ring) or self._gone(ring):
+            return
+        device.block()
+        device.reset_ring()
+        self._trouble("ring-restarted", device, f"{reason}; its commands are sent again")
+        self._found(device, quietly=True)
 
     def _end(self, ring: _Ring) -> None:
         """Its device is no more."""

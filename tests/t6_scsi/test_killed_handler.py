@@ -37,6 +37,8 @@ BLOCKS = 256
 """Of the volume, those that are used: few, so that they meet chunks that snapshots preserve."""
 SECONDS = 60.0
 MISCOMPARE, DATA_PROTECT = 0x0E, 0x07
+TASK_ABORTED = 0x40
+ABORT_TASK = 1
 KINDS = ["write", "write", "read", "compare", "compare", "miscompare"]
 
 
@@ -154,11 +156,10 @@ class Load:
     def _drawn(self, kind: str, lba: int, count: int) -> Sent:
         self._writes += 1
         new = self._writes.to_bytes(4, "big") * (BLOCK_BYTES // 4 * count)
-        ten = bytes([0, *lba.to_bytes(4, "big"), 0, *count.to_bytes(2, "big"), 0])
         if kind == "read":
-            return Sent(kind, lba, count, b"\x28" + ten, room=count * BLOCK_BYTES)
+            return Sent(kind, lba, count, ten(0x28, lba, count), room=count * BLOCK_BYTES)
         if kind == "write":
-            return Sent(kind, lba, count, b"\x2a" + ten, new)
+            return Sent(kind, lba, count, ten(0x2A, lba, count), new)
         sent = Sent(
             kind, lba, count, bytes([0x89, 0, *lba.to_bytes(8, "big"), 0, 0, 0, count, 0, 0])
         )
@@ -244,6 +245,33 @@ def torment(kernel: TcmuKernel, start: Callable[[], Handler], directory: Path, s
         for name, contents in points.items():
             assert pool.device(VOLUME, name).read(0, VOLUME_BYTES) == contents, name
             pool.delete_snapshot(VOLUME, name)
+
+
+def ten(code: int, lba: int, count: int) -> bytes:
+    return bytes([code, 0, *lba.to_bytes(4, "big"), 0, *count.to_bytes(2, "big"), 0])
+
+
+def test_what_was_given_up_while_nobody_was_there(
+    kernel: TcmuKernel, start: Callable[[], Handler]
+) -> None:
+    """An aborted command is answered and not carried out; one that the kernel has ended is gone."""
+    start().kill()
+    kept, aborted = (
+        kernel.submit(ten(0x2A, lba, 1), data_out=bytes([lba]) * BLOCK_BYTES) for lba in (1, 2)
+    )
+    assert kept is not None and aborted is not None
+    kernel.notify(ABORT_TASK, [aborted])
+    handler = start()
+    assert [each.status for each in kernel.wait(kept, aborted)] == [GOOD, TASK_ABORTED]
+    handler.kill()
+    ended = kernel.submit(ten(0x2A, 3, 1), data_out=b"3" * BLOCK_BYTES)
+    assert kernel.reset() == [ended]
+    read = kernel.submit(ten(0x28, 0, 4), room=4 * BLOCK_BYTES)
+    assert read is not None
+    start()
+    (outcome,) = kernel.wait(read)
+    blocks = [outcome.data_in[at * BLOCK_BYTES] for at in range(4)]
+    assert (outcome.status, blocks) == (GOOD, [0, 1, 0, 0])
 
 
 def test_what_initiators_chose_is_so_after_a_kill(
