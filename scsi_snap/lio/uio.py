@@ -97,7 +97,7 @@ class UioTree:
     def __init__(self, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
         self._uio = sys / "class/uio"
         self._core = sys / "kernel/config/target/core"
-        self._parameters = sys / "module/target_core_user/parameters"
+        self.module = sys / "module/target_core_user"
         self._dev = dev
 
     def devices(self) -> list[TcmuDevice]:
@@ -135,4 +135,4 @@ class UioTree:
             ("block_netlink", "0"),
         ):
             with suppress(OSError):
-                (self._parameters / parameter).write_text(value)
+                (self.module / "parameters" / parameter).write_text(value)
