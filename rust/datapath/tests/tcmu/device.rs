@@ -158,7 +158,7 @@ impl Machine {
             mapping: Mapping::map(self.kernel.memory().as_fd(), self.kernel.length()).unwrap(),
             doorbell,
             records: Records::open(&self.directory.path().join("records")).unwrap(),
-            once: vec![COMPARE_AND_WRITE],
+            once: [(COMPARE_AND_WRITE, false)].into(),
             lun: LUN,
         };
         self.workers.attach_ring(device, Arc::clone(&self.target), NexusId(self.nexus)).unwrap()

@@ -17,7 +17,7 @@
 //! | cannot be: see [`Refusal`] | ABORTED COMMAND, command or data phase error |
 //! | cannot be recorded, as its file cannot be written | BUSY |
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -76,6 +76,19 @@ impl Job {
     }
 }
 
+/// The operation codes of commands that must not be carried out twice, and whether one may take long.
+pub type OnceCodes = HashMap<u8, bool>;
+
+/// Whether a command must not be carried out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Once {
+    No,
+    /// It must not, and the answers of others can wait for it.
+    Quick,
+    /// It must not, and may take long.
+    Long,
+}
+
 /// A command that has not begun.
 #[derive(Debug)]
 struct Waiting {
@@ -92,8 +105,8 @@ struct Waiting {
 pub struct Dispatcher {
     ring: Ring,
     records: Records,
-    /// The operation codes of commands that must not be carried out twice.
-    once: [bool; 256],
+    /// By operation code.
+    once: [Once; 256],
     nexus: NexusId,
     lun: u64,
     counters: Arc<RingCounters>,
@@ -111,12 +124,16 @@ impl Dispatcher {
     pub fn new(
         ring: Ring,
         records: Records,
-        once: &[u8],
+        once: &OnceCodes,
         nexus: NexusId,
         lun: u64,
         counters: Arc<RingCounters>,
     ) -> Self {
-        let once = std::array::from_fn(|code| once.contains(&(code as u8)));
+        let once = std::array::from_fn(|code| match once.get(&(code as u8)) {
+            None => Once::No,
+            Some(false) => Once::Quick,
+            Some(true) => Once::Long,
+        });
         Self {
             ring,
             records,
@@ -243,13 +260,13 @@ impl Dispatcher {
         let fits = self.running < COMMANDS_PER_RING_MAX && data_bytes <= DATA_BYTES_PER_RING_MAX;
         let is_its_turn = self.found == 0;
         let can_be_recorded =
-            next.recorded.is_some() || !self.is_once(next) || self.records.has_room();
+            next.recorded.is_some() || self.once(next) == Once::No || self.records.has_room();
         (alone || is_its_turn && fits) && can_be_recorded
     }
 
-    fn is_once(&self, next: &Waiting) -> bool {
+    fn once(&self, next: &Waiting) -> Once {
         let code = next.request.as_ref().map(|cdb| cdb[0]);
-        code.is_ok_and(|code| self.once[usize::from(code)])
+        code.map_or(Once::No, |code| self.once[usize::from(code)])
     }
 
     fn begin_or_answer(
@@ -257,11 +274,12 @@ impl Dispatcher {
         next: Waiting,
         buffers: &BufferPool,
     ) -> Result<Option<(Job, Request)>, RingError> {
-        let is_once = self.is_once(&next);
+        let once = self.once(&next);
+        let gives_way = once == Once::Long;
         let Waiting { task, request, recorded, is_aborted, tokens } = next;
         // Kept by the command, so that the slot is freed when it is answered.
         if let Some((ticket, _)) = recorded {
-            self.ring.note_ticket(&task, ticket)?;
+            self.ring.note_ticket(&task, ticket, gives_way)?;
         }
         let cdb = match (request, &recorded) {
             (_, Some((_, Some(outcome)))) => {
@@ -284,10 +302,10 @@ impl Dispatcher {
         };
         let repeated = recorded.is_some();
         let mut ticket = recorded.map(|(ticket, _)| ticket);
-        if is_once && ticket.is_none() {
+        if once != Once::No && ticket.is_none() {
             match self.records.begin(task.identifier()) {
                 Ok(new) => {
-                    self.ring.note_ticket(&task, new)?;
+                    self.ring.note_ticket(&task, new, gives_way)?;
                     ticket = Some(new);
                 }
                 Err(_) => {

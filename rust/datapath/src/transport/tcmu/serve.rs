@@ -26,7 +26,7 @@ use crate::scsi::slow_path::TaskManagementFunction;
 use crate::scsi::{Completion, NexusId, Request, Target};
 use crate::transport::running::Commands;
 
-use super::dispatch::{Dispatcher, Fetched, Job};
+use super::dispatch::{Dispatcher, Fetched, Job, OnceCodes};
 use super::entry::TaskManagement;
 use super::handle::{EndReason, RingHandle};
 use super::mailbox::RingError;
@@ -48,8 +48,8 @@ pub struct RingDevice {
     pub doorbell: OwnedFd,
     /// The record file of its ring.
     pub records: Records,
-    /// The operation codes of commands that must not be carried out twice.
-    pub once: Vec<u8>,
+    /// Which commands must not be carried out twice.
+    pub once: OnceCodes,
     /// The unit that its commands are for.
     pub lun: u64,
 }
