@@ -164,6 +164,15 @@ impl Machine {
         self.workers.attach_ring(device, Arc::clone(&self.target), NexusId(self.nexus)).unwrap()
     }
 
+    /// Serves the device, and waits until what comes next was not in the ring before.
+    pub fn attach_settled(&mut self) -> RingHandle {
+        let ring = self.attach();
+        while !ring.is_settled() {
+            std::thread::yield_now();
+        }
+        ring
+    }
+
     pub fn nexus(&self) -> NexusId {
         NexusId(self.nexus)
     }
