@@ -205,6 +205,17 @@ impl Machine {
         outcomes
     }
 
+    /// Waits until some have been answered; how many.
+    pub fn some_answers(&mut self) -> usize {
+        loop {
+            let count = self.kernel.take_answers().len();
+            if count > 0 {
+                return count;
+            }
+            self.doorbell.recv(&mut [0; 4]).expect("no answer came");
+        }
+    }
+
     pub fn stop_workers(&self) {
         self.workers.stop();
     }
