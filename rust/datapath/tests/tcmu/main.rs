@@ -11,6 +11,7 @@ mod kernel;
 mod model;
 #[cfg(feature = "simulation")]
 mod once;
+mod records;
 mod restart;
 mod ring;
 mod served;

@@ -294,3 +294,27 @@ fn the_same_pages_cannot_be_written_while_they_are_lent() {
     assert_eq!(ring.wait_ended(), EndReason::Broken(RingError::Data { at }));
     assert_eq!(request.data_out[..], [7; 4096]);
 }
+
+/// A function that waits for commands which have not begun must not keep a ring from stopping.
+#[test]
+fn a_ring_stops_with_a_reset_under_way() {
+    let mut machine = Machine::new(Kernel::new(ALL, 32 << 10, 8), Driver::Polling);
+    let ring = machine.attach_settled();
+    let mut cdb = [0; 16];
+    cdb[0] = COMPARE_AND_WRITE;
+    let queued: Vec<_> = (0..66).map(|_| machine.queue(&cdb, Buffer::None).unwrap()).collect();
+    machine.script.wait(|asked| (asked.commands.len() == 64).then_some(()));
+    machine.notify(5, &queued);
+    while ring.counts().functions == 0 {
+        std::thread::yield_now();
+    }
+    ring.stop();
+    for _ in 0..64 {
+        machine.script.next_command().1.send(Completion::default()).unwrap();
+    }
+    assert_eq!(ring.wait_ended(), EndReason::Stopped);
+    // Those that waited may have been answered before the stop was seen.
+    let answered = machine.kernel.take_answers().len();
+    assert!(answered >= 64);
+    assert_eq!(answered + machine.kernel.outstanding().len(), 66);
+}

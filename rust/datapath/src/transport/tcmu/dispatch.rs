@@ -180,6 +180,11 @@ impl Dispatcher {
         Ok(Fetched::Command)
     }
 
+    /// Lets go of the commands that wait; they stay in the ring, for the next handler.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Has the commands that wait and were aborted keep a token until they are answered.
     pub fn hold_aborted(&mut self, function: &TaskManagement, token: &EndToken) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_aborted) {
