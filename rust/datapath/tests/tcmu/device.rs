@@ -164,6 +164,15 @@ impl Machine {
         self.workers.attach_ring(device, Arc::clone(&self.target), NexusId(self.nexus)).unwrap()
     }
 
+    /// Serves the device, and waits until what comes next was not in the ring before.
+    pub fn attach_settled(&mut self) -> RingHandle {
+        let ring = self.attach();
+        while !ring.is_settled() {
+            std::thread::yield_now();
+        }
+        ring
+    }
+
     pub fn nexus(&self) -> NexusId {
         NexusId(self.nexus)
     }
@@ -194,6 +203,17 @@ impl Machine {
         }
         assert_eq!(outcomes.len(), count);
         outcomes
+    }
+
+    /// Waits until some have been answered; how many.
+    pub fn some_answers(&mut self) -> usize {
+        loop {
+            let count = self.kernel.take_answers().len();
+            if count > 0 {
+                return count;
+            }
+            self.doorbell.recv(&mut [0; 4]).expect("no answer came");
+        }
     }
 
     pub fn stop_workers(&self) {

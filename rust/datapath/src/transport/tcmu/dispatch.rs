@@ -59,6 +59,8 @@ pub struct Job {
     ticket: Option<u64>,
     /// What it takes of the ring's limit of data.
     data_bytes: u64,
+    /// It is a WRITE: what lies in its buffer is not touched.
+    is_write: bool,
     /// Its Data-Out, where it was copied.
     gathered: Option<Bytes>,
     tokens: Vec<EndToken>,
@@ -215,7 +217,7 @@ impl Dispatcher {
         completion: Option<Completion>,
         buffers: &BufferPool,
     ) -> Result<(), RingError> {
-        let Job { task, ticket, data_bytes, gathered, tokens } = job;
+        let Job { task, ticket, data_bytes, is_write, gathered, tokens } = job;
         self.running -= 1;
         self.running_bytes -= data_bytes;
         let completion = completion.unwrap_or_else(|| {
@@ -228,7 +230,8 @@ impl Dispatcher {
             let outcome = RecordedOutcome { status, sense: sense.to_vec() };
             self.note_failure(|records| records.end(ticket, outcome));
         }
-        let has_data_in = data_out_wanted_bytes == 0 && (status == GOOD || !data_in.is_empty());
+        let has_data_in =
+            !is_write && data_out_wanted_bytes == 0 && (status == GOOD || !data_in.is_empty());
         let data = has_data_in.then_some(&data_in[..]);
         self.answer(task, &Answer { status, sense: &sense, data_in: data })?;
         drop(tokens);
@@ -298,7 +301,7 @@ impl Dispatcher {
             }
         }
         self.counters.begun(repeated);
-        let length = data_bytes(&task);
+        let (length, is_write) = (data_bytes(&task), is_write(cdb[0]));
         let (data_out, gathered) = self.data_out(&task, &cdb, length, buffers);
         self.running += 1;
         self.running_bytes += length as u64;
@@ -311,10 +314,13 @@ impl Dispatcher {
             data_in_room_bytes: u32::try_from(task.data_bytes()).unwrap_or(u32::MAX),
             repeated,
         };
-        Ok(Some((Job { task, ticket, data_bytes: length as u64, gathered, tokens }, request)))
+        let data_bytes = length as u64;
+        Ok(Some((Job { task, ticket, data_bytes, is_write, gathered, tokens }, request)))
     }
 
-    /// The Data-Out of a command that may have some, and the copy of it if it had to be copied.
+    /// The Data-Out of a command that may have some, and the copy of it if it had to be copied. Only
+    /// a WRITE's is lent: of others it is not known here whether their buffer is Data-In, which is
+    /// written when they have ended.
     fn data_out(
         &self,
         task: &Task,
@@ -325,7 +331,9 @@ impl Dispatcher {
         if length == 0 || is_read(cdb[0]) {
             return (Bytes::new(), None);
         }
-        if let Some(lent) = self.ring.lend(task, length) {
+        if is_write(cdb[0])
+            && let Some(lent) = self.ring.lend(task, length)
+        {
             return (lent, None);
         }
         let mut data: BytesMut = buffers.take(length);
@@ -381,6 +389,11 @@ fn data_bytes(task: &Task) -> usize {
 /// matters to nobody.
 fn is_read(operation_code: u8) -> bool {
     matches!(operation_code, 0x08 | 0x28 | 0xA8 | 0x88)
+}
+
+/// WRITE (6), (10), (12) and (16): their buffer is Data-Out.
+fn is_write(operation_code: u8) -> bool {
+    matches!(operation_code, 0x0A | 0x2A | 0xAA | 0x8A)
 }
 
 const fn aborted_command(code: u8) -> [u8; 18] {
