@@ -171,7 +171,7 @@ fn a_reset_of_the_unit_waits_for_its_commands() {
     let (_, reply) = machine.script.next_command();
     machine.notify(5, &[named]);
     machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
-    machine.script.wait(|asked| Some(assert!(asked.functions.is_empty())));
+    assert!(machine.script.wait(|asked| Some(asked.functions.is_empty())));
     reply.send(Completion::default()).unwrap();
     let (_, reply) = machine.script.next_command();
     // By then it has heard of the reset.
