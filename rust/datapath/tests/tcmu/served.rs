@@ -161,7 +161,8 @@ fn commands_that_were_aborted_meanwhile_are_not_carried_out() {
     assert_eq!((counts.aborted, counts.functions, counts.found), (1, 1, 2));
 }
 
-/// The command set hears of a reset when the commands have ended that it names.
+/// The command set hears of a reset when the commands have ended that it names, and of what is behind
+/// it after that.
 #[test]
 fn a_reset_of_the_unit_waits_for_its_commands() {
     let mut machine = quick();
@@ -169,14 +170,17 @@ fn a_reset_of_the_unit_waits_for_its_commands() {
     let named = machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
     let (_, reply) = machine.script.next_command();
     machine.notify(5, &[named]);
-    // A command behind the notification has been carried out: so it has been seen.
-    machine.queue(&read(0, 1), Buffer::In(512)).unwrap();
-    machine.answers(1);
-    machine.script.wait(|asked| Some(assert!(asked.functions.is_empty())));
+    machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
+    assert!(machine.script.wait(|asked| Some(asked.functions.is_empty())));
     reply.send(Completion::default()).unwrap();
-    let function = machine.script.wait(|asked| asked.functions.pop());
-    assert_eq!(function, (machine.nexus(), LUN, TaskManagementFunction::LogicalUnitReset));
+    let (_, reply) = machine.script.next_command();
+    // By then it has heard of the reset.
+    let function = machine.script.wait(|asked| Some(asked.functions.pop()));
+    let reset = TaskManagementFunction::LogicalUnitReset;
+    assert_eq!(function, Some((machine.nexus(), LUN, reset)));
     assert_eq!(machine.answers(1)[0].identifier, named);
+    reply.send(Completion::default()).unwrap();
+    machine.answers(1);
 }
 
 /// An order from another session: the ring's commands go on, and whoever waits for them does.

@@ -274,8 +274,10 @@ where
         moved
     }
 
+    /// What is behind a reset waits until the unit is reset: the kernel answers the reset when it has
+    /// the answers of the commands that were before it, and does not wait for us.
     fn fetch(&mut self) -> bool {
-        if self.end.is_some() {
+        if self.end.is_some() || self.is_settled && !self.functions.is_empty() {
             return false;
         }
         let fetched = self.dispatcher.fetch();
