@@ -163,7 +163,7 @@ def test_without_a_daemon_targetcli_goes_on(version: Path, tmp_path: Path) -> No
     targetcli = Targetcli(version, Client(tmp_path / "none"))
     (tree, status), (said, refused) = targetcli.run("ls /", "/scsi_snap/pools ls")
     assert status == "0" and "o- fileio " in tree and "no daemon answers" in tree
-    assert refused == "1" and "/scsi_snap/pools" in said
+    assert refused == "1" and "no daemon answers" in said
 
 
 def test_without_pygobject_ours_is_there(targetcli: Targetcli, version: Path) -> None:

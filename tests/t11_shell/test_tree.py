@@ -335,4 +335,5 @@ def test_a_daemon_that_goes_away_is_one_error(controller: Controller) -> None:
     refused = typed.refused("ls")
     assert refused.startswith("no daemon answers on") and "scsi-snap daemon" in refused
     assert "no daemon answers" in typed("/scsi_snap ls")
+    assert typed.refused("/scsi_snap/events ls").startswith("no daemon answers on")
     assert typed.complete("/scsi_snap/pools/") == []
