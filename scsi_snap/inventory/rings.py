@@ -36,6 +36,7 @@ from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 _LUN = 0
 _INITIATOR = InitiatorPort("kernel target", bytes(6))
 _PORT_IDENTIFIER = 0xFFFF
+_RESTARTING = "a ring that is begun again"
 """Beyond those of target ports on record. LIO has numbers of its own, which it does not tell."""
 
 
@@ -103,6 +104,7 @@ class Rings:
             told = f"the kernel tells nothing of its devices ({error}): they are looked for instead"
             self._troubles.append(("lio-events", told))
         self._scan(quietly=True)
+        self._forget_others_records()
         if self._listening is not None:
             self._listening.start()
 
@@ -167,7 +169,8 @@ class Rings:
             with self._lock:
                 self._waiting.pop(event.uio, None)
                 ring = self._rings.get(event.uio)
-            if ring is not None and self._gone(ring):
+            # It is told before the device goes out of /sys.
+            if ring is not None and ring.device.full_name == event.name:
                 self._end(ring)
         elif event.kind == "added":
             device = self._tree.device(event.uio)
@@ -202,6 +205,12 @@ class Rings:
         for device in (one for one in devices if one.uio not in served):
             self._found(device, quietly=quietly)
 
+    def _forget_others_records(self) -> None:
+        """Of devices that have gone while nobody looked."""
+        kept = {self._record_file(device) for device in self._tree.devices()}
+        for file in set(self._records.iterdir()) - kept:
+            file.unlink()
+
     def _gone(self, ring: _Ring) -> bool:
         """Its device, or another one has its name."""
         return self._tree.device(ring.device.uio) != ring.device
@@ -211,8 +220,7 @@ class Rings:
         find = self._find
         if find is None:
             return
-        # Before it is exported, which is when the kernel still lets itself be told.
-        device.never_give_up()
+        device.prepare()
         try:
             backing, read_only = lio_names.backing_of(device.config)
             find(
@@ -302,6 +310,17 @@ class Rings:
 
     def _restart(self, ring: _Ring) -> None:
         """It has ended by itself. Where its device is still there, what it held is sent again."""
+        with self._lock:
+            if self._rings.get(ring.device.uio) is not ring:
+                return
+            # Its initiators are told of nothing, so the unit stays what it is meanwhile.
+            kept = self._units.take(ring.shared.unit, _RESTARTING)
+        try:
+            self._begin_again(ring)
+        finally:
+            self._units.release(kept, _RESTARTING)
+
+    def _begin_again(self, ring: _Ring) -> None:
         reason, device = ring.native.end_reason() or "it ended", ring.device
         if not self._drop(ring) or self._gone(ring):
             return

@@ -25,9 +25,11 @@ _BUSY = "1"
 
 @dataclass(frozen=True)
 class TcmuDevice:
-    """One of ours. `config` is what follows the subtype. `core`: its storage object in configfs."""
+    """One of ours. `config` is what follows the subtype. `core`: its storage object in configfs.
+    `full_name`: all of it, as events have it."""
 
     uio: str
+    full_name: str
     hba: int
     name: str
     config: str
@@ -54,10 +56,11 @@ class TcmuDevice:
         gone."""
         return self._number("cmd_time_out") or 0
 
-    def never_give_up(self) -> bool:
-        """Has the kernel wait for its handler as long as it takes. False where it is too late for
-        that, because the device is exported already."""
-        return self._put("attrib/cmd_time_out", "0")
+    def prepare(self) -> None:
+        """Has the kernel wait for its handler as long as it takes, which it takes no order for once
+        the device is exported; and tell in the ring which commands their initiators abort."""
+        self._put("attrib/cmd_time_out", "0")
+        self._put("attrib/tmr_notification", "1")
 
     def expects_answers(self) -> bool:
         """Whether the kernel waits for an answer to each event of the device."""
@@ -94,7 +97,7 @@ class UioTree:
     def __init__(self, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
         self._uio = sys / "class/uio"
         self._core = sys / "kernel/config/target/core"
-        self._parameters = sys / "module/target_core_user/parameters"
+        self.module = sys / "module/target_core_user"
         self._dev = dev
 
     def devices(self) -> list[TcmuDevice]:
@@ -118,7 +121,7 @@ class UioTree:
             return None
         _, hba, storage_object, _, config = parts
         core = self._core / f"user_{hba}" / storage_object
-        return TcmuDevice(uio, int(hba), storage_object, config, size, self._dev / uio, core)
+        return TcmuDevice(uio, name, int(hba), storage_object, config, size, self._dev / uio, core)
 
     def named(self, storage_object: str) -> TcmuDevice | None:
         """The one of that storage object."""
@@ -132,4 +135,4 @@ class UioTree:
             ("block_netlink", "0"),
         ):
             with suppress(OSError):
-                (self._parameters / parameter).write_text(value)
+                (self.module / "parameters" / parameter).write_text(value)

@@ -209,12 +209,25 @@ def test_a_broken_ring_is_emptied_and_served_again(world: World) -> None:
     assert kind == "ring-restarted" and "length 3" in message
 
 
+def test_what_initiators_chose_stays_when_a_broken_ring_is_begun_again(world: World) -> None:
+    """They are not told of it."""
+    world.kernel.add_device("a", CONFIG, 1 << 20)
+    world.taken_over()
+    shared = world.units.find(VOLUME)
+    world.ring().break_off("an entry of length 3")
+    world.rings.retry()
+    assert world.units.find(VOLUME) is shared
+    assert world.attention(world.ring()) == (0, 0)
+    world.kernel.remove_device("a")
+    assert world.units.find(VOLUME) is None
+
+
 def test_a_device_that_gives_up_is_not_taken_over_as_it_stands(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that its initiator was told failed would be carried out over newer data."""
     world.kernel.add_device("a", CONFIG, 1 << 20, cmd_time_out=30)
-    monkeypatch.setattr("scsi_snap.lio.uio.TcmuDevice.never_give_up", lambda _: False)
+    monkeypatch.setattr("scsi_snap.lio.uio.TcmuDevice.prepare", lambda _: None)
     order = []
     attach = world.data_path.attach_ring
 
@@ -246,10 +259,19 @@ def test_a_name_of_uio_that_is_given_again_is_another_device(world: World) -> No
     world.taken_over()
     first = world.ring()
     (world.kernel.sys / "class/uio/uio0/name").write_text("tcm-user/5/z/scsi-snap/tank/vol0")
-    world.listening.tell(Event("removed", "uio0", "a", 1))
-    assert first.closed()
     world.rings.rescan()
-    assert world.rings.showing(VOLUME)[0].name == "z"
+    assert first.closed() and world.rings.showing(VOLUME)[0].name == "z"
+    world.listening.tell(Event("removed", "uio0", "tcm-user/0/a/scsi-snap/tank/vol0", 1))
+    assert world.rings.showing(VOLUME)[0].name == "z", "that was another one"
+
+
+def test_records_of_devices_that_have_gone_unseen_go(world: World) -> None:
+    world.kernel.add_device("a", CONFIG, 1 << 20)
+    world.records.mkdir()
+    for name in ("0-a", "7-b"):
+        (world.records / name).touch()
+    world.taken_over()
+    assert [one.name for one in world.records.iterdir()] == ["0-a"]
 
 
 def test_without_events_devices_are_looked_for(world: World) -> None:
