@@ -211,8 +211,7 @@ class Rings:
         find = self._find
         if find is None:
             return
-        # Before it is exported, which is when the kernel still lets itself be told.
-        device.never_give_up()
+        device.prepare()
         try:
             backing, read_only = lio_names.backing_of(device.config)
             find(

@@ -214,7 +214,7 @@ def test_a_device_that_gives_up_is_not_taken_over_as_it_stands(
 ) -> None:
     """A write that its initiator was told failed would be carried out over newer data."""
     world.kernel.add_device("a", CONFIG, 1 << 20, cmd_time_out=30)
-    monkeypatch.setattr("scsi_snap.lio.uio.TcmuDevice.never_give_up", lambda _: False)
+    monkeypatch.setattr("scsi_snap.lio.uio.TcmuDevice.prepare", lambda _: None)
     order = []
     attach = world.data_path.attach_ring
 
