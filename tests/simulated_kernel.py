@@ -39,6 +39,7 @@ class SimulatedKernel:
         self.listening: set[str] = set()
         self.tell: Callable[[Event], None] = lambda event: None
         self._uio: dict[str, str] = {}
+        self._full: dict[str, str] = {}
         self._backstores: dict[str, str] = {}
         self._numbers = 0
         for path in (self.core, self.sys / "class/uio", self.dev):
@@ -57,6 +58,7 @@ class SimulatedKernel:
     ) -> str:
         """As somebody may by targetcli. Its uio name."""
         number, self._numbers = self._numbers, self._numbers + 1
+        self._full[name] = f"tcm-user/{number}/{name}/{config}"
         uio = f"uio{number}"
         storage_object = self.core / f"user_{number}" / name
         for file, text in (
@@ -68,7 +70,7 @@ class SimulatedKernel:
             ("action/reset_ring", ""),
         ):
             _write(storage_object / file, str(text))
-        _write(self.sys / "class/uio" / uio / "name", f"tcm-user/{number}/{name}/{config}\n")
+        _write(self.sys / "class/uio" / uio / "name", f"{self._full[name]}\n")
         _write(self.sys / "class/uio" / uio / "maps/map0/size", "0x10800000\n")
         _write(self.dev / uio, "")
         self._uio[name], self._backstores[name] = uio, config
@@ -77,10 +79,10 @@ class SimulatedKernel:
 
     def remove_device(self, name: str) -> None:
         uio = self._uio[name]
+        self._tell("removed", name)
         _remove(self.core / f"user_{uio.removeprefix('uio')}")
         _remove(self.sys / "class/uio" / uio)
         (self.dev / uio).unlink()
-        self._tell("removed", name)
         del self._uio[name], self._backstores[name]
 
     def attribute(self, name: str, file: str) -> str:
@@ -92,7 +94,7 @@ class SimulatedKernel:
         return (self.dev / self._uio[name]).stat().st_ino
 
     def _tell(self, kind: Kind, name: str) -> None:
-        self.tell(Event(kind, self._uio[name], name, 1))
+        self.tell(Event(kind, self._uio[name], self._full[name], 1))
 
     def backstores(self) -> Mapping[str, str]:
         self._may_refuse("backstores")

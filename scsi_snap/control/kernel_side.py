@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from scsi_snap.inventory import addresses
@@ -20,7 +20,7 @@ from scsi_snap.inventory.records import PortalRecord
 from scsi_snap.inventory.rings import Rings
 from scsi_snap.inventory.units import Units
 from scsi_snap.lio import availability
-from scsi_snap.lio.guardian import Guardian, hold_off
+from scsi_snap.lio.guardian import Guardian, holding
 from scsi_snap.lio.kernel_target import KernelRefused, KernelTarget
 from scsi_snap.lio.tcmu_events import Listener
 from scsi_snap.lio.uio import UioTree
@@ -45,12 +45,15 @@ def kernel_side(
     records: Sequence[PortalRecord],
 ) -> Iterator[LioExporter | AbsentExporter]:
     """`listen` and `records`: shown with the reason where it cannot be used."""
+    tree = UioTree()
     reason = availability.obstacle() if wanted else "the daemon was started with --no-lio"
-    if reason is not None:
-        yield AbsentExporter(reason, map(addresses.canonical, listen), records)
-        return
-    with hold_off(state_directory):
-        tree, guardian = UioTree(), Guardian(state_directory)
+    with ExitStack() as held:
+        if reason is None and not held.enter_context(holding(tree)):
+            reason = "another daemon uses it"
+        if reason is not None:
+            yield AbsentExporter(reason, map(addresses.canonical, listen), records)
+            return
+        guardian = Guardian()
         _log.info("process %d looks after the kernel's target when this one ends", guardian.pid)
         try:
             rings = Rings(data_path, units, tree, Listener, state_directory / RECORDS, once_codes())

@@ -111,6 +111,7 @@ class Rings:
             told = f"the kernel tells nothing of its devices ({error}): they are looked for instead"
             self._troubles.append(("lio-events", told))
         self._scan(quietly=True)
+        self._forget_others_records()
         if self._listening is not None:
             self._listening.start()
 
@@ -181,7 +182,8 @@ class Rings:
             with self._lock:
                 self._waiting.pop(event.uio, None)
                 ring = self._rings.get(event.uio)
-            if ring is not None and self._gone(ring):
+            # It is told before the device goes out of /sys.
+            if ring is not None and ring.device.full_name == event.name:
                 self._end(ring)
         elif event.kind == "added":
             device = self._tree.device(event.uio)
@@ -215,6 +217,12 @@ class Rings:
         served = {ring.device.uio for ring in rings if not self._gone(ring)}
         for device in (one for one in devices if one.uio not in served):
             self._found(device, quietly=quietly)
+
+    def _forget_others_records(self) -> None:
+        """Of devices that have gone while nobody looked."""
+        kept = {self._record_file(device) for device in self._tree.devices()}
+        for file in set(self._records.iterdir()) - kept:
+            file.unlink()
 
     def _gone(self, ring: _Ring) -> bool:
         """Its device, or another one has its name."""

@@ -7,9 +7,10 @@ commands are answered BUSY and those in the rings end BUSY too: initiators try a
 they are set to, processes can be killed, the machine can be shut down. A daemon that comes even
 later takes that back.
 
-Whether a daemon is there is told by `guardian.lock` in its state directory, which a daemon holds as
-long as it lives, from before it looks at a ring. A guardian holds it while it resets rings, which a
-daemon that starts then waits for.
+Whether a daemon is there is told by a lock of the kernel module's directory in /sys, which is the
+whole machine's as the rings are: a daemon holds it as long as it lives, from before it looks at a
+ring. A guardian holds it while it resets rings, which a daemon that starts then waits for. So there
+is one daemon at a time for the kernel's target, whatever its state directory.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from scsi_snap.lio.uio import UioTree
 
@@ -31,23 +31,21 @@ GRACE_S = 30.0
 """As long as Linux initiators wait for a command before they abort it."""
 
 _LOOK_S = 0.5
-_LOCK = "guardian.lock"
+_PATIENCE_S = 5.0
+"""A guardian resets all rings of a machine in much less."""
+
+Clock = Callable[[], float]
+Sleep = Callable[[float], None]
 
 
-def watch(
-    state_directory: Path,
-    tree: UioTree,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bool:
+def watch(tree: UioTree, now: Clock = time.monotonic, sleep: Sleep = time.sleep) -> bool:
     """From the daemon's end on. Whether it has reset the rings; if not, there is a daemon again."""
     tree.free_netlink()
     end = now() + GRACE_S
     while True:
-        lock = _locked(state_directory, fcntl.LOCK_NB)
-        if lock is None:
-            return False
-        with closing(os.fdopen(lock)):
+        with _trying(tree) as mine:
+            if not mine:
+                return False
             if now() >= end:
                 for device in tree.devices():
                     device.block()
@@ -56,31 +54,42 @@ def watch(
         sleep(_LOOK_S)
 
 
-def hold_off(state_directory: Path) -> IO[str]:
-    """For a daemon: no guardian acts until what is returned is closed. Waits for one that does."""
-    lock = _locked(state_directory, 0)
-    assert lock is not None
-    return os.fdopen(lock)
+@contextmanager
+def holding(
+    tree: UioTree, now: Clock = time.monotonic, sleep: Sleep = time.sleep
+) -> Iterator[bool]:
+    """For a daemon: no guardian acts inside. False: another daemon is inside."""
+    end = now() + _PATIENCE_S
+    while True:
+        with _trying(tree) as mine:
+            if mine or now() >= end:
+                yield mine
+                return
+        sleep(_LOOK_S / 10)
 
 
-def _locked(state_directory: Path, how: int) -> int | None:
-    """None: somebody else has the lock."""
-    lock = os.open(state_directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+@contextmanager
+def _trying(tree: UioTree) -> Iterator[bool]:
+    """Whether the lock is ours inside."""
+    descriptor = os.open(tree.module, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | how)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = True
     except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+        mine = False
+    try:
+        yield mine
+    finally:
+        os.close(descriptor)
 
 
 class Guardian:
     """Starts the process; it begins to act when this process ends, or at `release`."""
 
-    def __init__(self, state_directory: Path) -> None:
+    def __init__(self, sys_directory: Path = Path("/sys")) -> None:
         package = Path(__file__).parents[2]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(state_directory)],
+            [sys.executable, "-m", __name__, str(sys_directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -112,7 +121,7 @@ def main(arguments: list[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     # Nobody writes: what comes is the end.
     os.read(0, 1)
-    watch(Path(arguments[0]), UioTree())
+    watch(UioTree(Path(arguments[0])))
 
 
 if __name__ == "__main__":

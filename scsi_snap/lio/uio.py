@@ -25,9 +25,11 @@ _BUSY = "1"
 
 @dataclass(frozen=True)
 class TcmuDevice:
-    """One of ours. `config` is what follows the subtype. `core`: its storage object in configfs."""
+    """One of ours. `config` is what follows the subtype. `core`: its storage object in configfs.
+    `full_name`: all of it, as events have it."""
 
     uio: str
+    full_name: str
     hba: int
     name: str
     config: str
@@ -95,7 +97,7 @@ class UioTree:
     def __init__(self, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
         self._uio = sys / "class/uio"
         self._core = sys / "kernel/config/target/core"
-        self._parameters = sys / "module/target_core_user/parameters"
+        self.module = sys / "module/target_core_user"
         self._dev = dev
 
     def devices(self) -> list[TcmuDevice]:
@@ -119,7 +121,7 @@ class UioTree:
             return None
         _, hba, storage_object, _, config = parts
         core = self._core / f"user_{hba}" / storage_object
-        return TcmuDevice(uio, int(hba), storage_object, config, size, self._dev / uio, core)
+        return TcmuDevice(uio, name, int(hba), storage_object, config, size, self._dev / uio, core)
 
     def named(self, storage_object: str) -> TcmuDevice | None:
         """The one of that storage object."""
@@ -133,4 +135,4 @@ class UioTree:
             ("block_netlink", "0"),
         ):
             with suppress(OSError):
-                (self._parameters / parameter).write_text(value)
+                (self.module / "parameters" / parameter).write_text(value)

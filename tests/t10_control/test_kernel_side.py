@@ -16,6 +16,7 @@ from scsi_snap.control import kernel_side
 from scsi_snap.control.daemon import Options, serve
 from scsi_snap.control.service import Service
 from scsi_snap.lio import availability
+from scsi_snap.lio.guardian import holding
 from scsi_snap.lio.kernel_target import KernelRefused, KernelTarget
 from tests.controllers import IQN, MEMBERS, MIB, VOL0
 from tests.fakes import Disks, FakeDataPath
@@ -30,7 +31,7 @@ class Guard:
     pid = 1
     told: list[str]
 
-    def __init__(self, state_directory: Path) -> None:
+    def __init__(self) -> None:
         self.told.append("begins")
 
     def release(self) -> None:
@@ -135,6 +136,19 @@ def test_deleting_the_target_takes_all_of_it_out_of_the_kernel(host: Host) -> No
     assert host.kernel.targets == {} and host.kernel.backstores() == {}
     assert host.guard == ["begins", "dismissed"]
     assert list((host.root / "state" / kernel_side.RECORDS).iterdir()) == []
+
+
+def test_a_second_daemon_of_the_machine_leaves_the_kernel_alone(host: Host) -> None:
+    host.daemon(make_a_disk)
+
+    def verbs(service: Service) -> None:
+        assert "another daemon" in service.status().lio_obstacle
+        assert service.targets.all()[0].reason
+
+    with holding(host.kernel.tree) as first:
+        assert first
+        host.daemon(verbs)
+    assert host.data_path.rings == [] and host.guard == []
 
 
 def test_rings_are_served_though_rtslib_cannot_be_used(host: Host) -> None:

@@ -259,10 +259,19 @@ def test_a_name_of_uio_that_is_given_again_is_another_device(world: World) -> No
     world.taken_over()
     first = world.ring()
     (world.kernel.sys / "class/uio/uio0/name").write_text("tcm-user/5/z/scsi-snap/tank/vol0")
-    world.listening.tell(Event("removed", "uio0", "a", 1))
-    assert first.closed()
     world.rings.rescan()
-    assert world.rings.showing(VOLUME)[0].name == "z"
+    assert first.closed() and world.rings.showing(VOLUME)[0].name == "z"
+    world.listening.tell(Event("removed", "uio0", "tcm-user/0/a/scsi-snap/tank/vol0", 1))
+    assert world.rings.showing(VOLUME)[0].name == "z", "that was another one"
+
+
+def test_records_of_devices_that_have_gone_unseen_go(world: World) -> None:
+    world.kernel.add_device("a", CONFIG, 1 << 20)
+    world.records.mkdir()
+    for name in ("0-a", "7-b"):
+        (world.records / name).touch()
+    world.taken_over()
+    assert [one.name for one in world.records.iterdir()] == ["0-a"]
 
 
 def test_without_events_devices_are_looked_for(world: World) -> None:
