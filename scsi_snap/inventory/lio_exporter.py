@@ -28,7 +28,7 @@ from uuid import UUID
 from scsi_snap.errors import Busy, Exists, InvalidArgument, IoFailed, ScsiSnapError, Unsupported
 from scsi_snap.inventory import addresses, lio_names
 from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
-from scsi_snap.inventory.lio_wishes import Shown, Wish, backstore, chap_of, kept, shown_beside
+from scsi_snap.inventory.lio_wishes import Shown, Wish, backstore, chap_of, kept
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.rings import Rings
 from scsi_snap.inventory.target_records import FIRST_GROUP
@@ -308,7 +308,6 @@ class LioExporter:
             if wish is not None:
                 self._make_backstores(wish)
             reconcile(self._kernel, name, wish.groups(self.portals()) if wish else {})
-            self._rings.set_beside(shown_beside(self._wishes.values()))
             self._behind.discard(name)
             if before is not None:
                 self._remove_backstores({one.storage_object for one in before.shown()})

@@ -97,19 +97,6 @@ def kept(wish: Wish, there: frozenset[str]) -> Wish:
     return wish
 
 
-def shown_beside(wishes: Iterable[Wish]) -> dict[str, frozenset[str]]:
-    """By storage object, the others that everyone to whom it is shown is shown too."""
-    beside: dict[str, frozenset[str]] = {}
-    for wish in wishes:
-        listed = wish.record.initiators
-        maps = [{**wish.everybody, **wish.own.get(one.name, {})} for one in listed]
-        for places in maps or [dict(wish.everybody)]:
-            seen = frozenset(one.storage_object for one in places.values())
-            for name in seen:
-                beside[name] = beside.get(name, seen) & seen
-    return {name: others - {name} for name, others in beside.items()}
-
-
 def backstore(shown: Shown, unit: Unit) -> Backstore:
     """Its serial number is the unit's UUID, whatever initiators are told: LIO names a file by it.
     Two storage objects are two to LIO, so the read-only one has another."""

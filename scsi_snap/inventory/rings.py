@@ -3,9 +3,7 @@ volumes or snapshots, whoever made the device.
 
 What is in /sys/class/uio is the truth; events of the kernel only say when to look. A ring is a view
 of its own (`target_views`) with the unit at LUN 0, and one I_T nexus, as the kernel does not tell
-the initiators behind it apart. Its unit is the one that every other way to initiators shows. Behind
-LUN 0, where no command of the ring goes, are the units that all of its initiators are shown too:
-between these EXTENDED COPY may copy.
+the initiators behind it apart. Its unit is the one that every other way to initiators shows.
 
 A device whose volume or snapshot is not there, as its pool is away, is not served: its commands
 wait, the operator is told once, and it is tried again now and then. So is one that could not be
@@ -18,7 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,9 +38,6 @@ _INITIATOR = InitiatorPort("kernel target", bytes(6))
 _PORT_IDENTIFIER = 0xFFFF
 _RESTARTING = "a ring that is begun again"
 """Beyond those of target ports on record. LIO has numbers of its own, which it does not tell."""
-_BESIDE_MAX = 255
-"""Units that EXTENDED COPY reaches from a ring beside its own; every ring has a place for each, so
-this bounds what mapping one more costs."""
 
 
 class Listening(Protocol):
@@ -93,8 +88,6 @@ class Rings:
         self._find: FindUnit | None = None
         self._listening: Listening | None = None
         self._rings: dict[str, _Ring] = {}
-        self._beside: Mapping[str, frozenset[str]] = {}
-        """By name of a device, those that all of its initiators are shown beside it."""
         self._waiting: dict[str, str] = {}
         """By uio name, why a device is not served."""
         self._troubles: list[tuple[str, str]] = []
@@ -144,12 +137,6 @@ class Rings:
             found = [one for one in self._rings.values() if one.device.name == name]
         for ring in found:
             self._end(ring)
-
-    def set_beside(self, beside: Mapping[str, frozenset[str]]) -> None:
-        """By storage object, the others that EXTENDED COPY to it may name."""
-        with self._lock:
-            self._beside = beside
-            self._arrange()
 
     def resized(self, uuid: UUID) -> None:
         """The unit has another size: tools are shown it."""
@@ -265,7 +252,6 @@ class Rings:
             if device.uio in self._rings:
                 return
             self._rings[device.uio] = self._begin(device, unit, read_only, quietly)
-            self._arrange()
             if self._waiting.pop(device.uio, None) is not None:
                 self._trouble("ring-served", device, "its commands are carried out now")
 
@@ -355,27 +341,11 @@ class Rings:
             if self._rings.get(ring.device.uio) is not ring:
                 return False
             del self._rings[ring.device.uio]
-            self._arrange()
         ring.native.stop()
         ring.view.command_set.nexus_lost(ring.nexus)
         ring.view.close()
         self._units.release(ring.shared, ring.device.uio)
         return True
-
-    def _arrange(self) -> None:
-        """Puts beside each unit what is to be there, and leaves in its place what is there. The
-        lock is held."""
-        named = {ring.device.name: ring for ring in self._rings.values()}
-        for name, ring in named.items():
-            others = [named[one] for one in sorted(self._beside.get(name, ())) if one in named]
-            # One unit may be shown by two storage objects: the writable one is found first.
-            others.sort(key=lambda other: other.read_only)
-            wanted = [
-                Place(other.shared, other.read_only)
-                for other in others
-                if other.shared is not ring.shared
-            ]
-            ring.view.show(_placed(ring.view.places, wanted))
 
     def _record_file(self, device: TcmuDevice) -> Path:
         return self._records / f"{device.hba}-{device.name}"
@@ -383,11 +353,3 @@ class Rings:
     def _trouble(self, kind: str, device: TcmuDevice, message: str) -> None:
         with self._lock:
             self._troubles.append((kind, f"device {device.label} ({device.uio}): {message}"))
-
-
-def _placed(before: Mapping[int, Place], wanted: list[Place]) -> dict[int, Place]:
-    """The ring's own unit, and the wanted ones at the other LUNs, each where it was before."""
-    places = {lun: one for lun, one in before.items() if lun == _LUN or one in wanted}
-    free = (lun for lun in range(1 + _BESIDE_MAX) if lun not in places)
-    new = [one for one in wanted if one not in before.values()]
-    return {**places, **dict(zip(free, new, strict=False))}

@@ -63,10 +63,6 @@ class View:
         if before != self._places:
             self.report(SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED, min(self._places, default=0))
 
-    @property
-    def places(self) -> Mapping[int, Place]:
-        return dict(self._places)
-
     def luns_of(self, uuid: UUID) -> list[int]:
         """Where the unit is in this view."""
         return [lun for lun, place in self._places.items() if place.shared.unit.uuid == uuid]

@@ -31,7 +31,7 @@ class Target:
         self, port: TargetPort, gate: Gate | None = None, *, tells_resets: bool = False
     ) -> None:
         """`tells_resets`: the transport itself tells its initiators of a reset that has come
-        through it, as the kernel's target does, which also tells them of the logical units.
+        through it, as the kernel's target does.
         """
         self._tells_resets: Final = tells_resets
         self._port: Final = port
@@ -81,8 +81,6 @@ class Target:
             self._places = MappingProxyType({})
 
     def _tell_luns_changed(self, places: _Places) -> None:
-        if self._tells_resets:
-            return
         for mapping, unit in places.values():
             unit.nexuses.luns_changed(mapping)
 

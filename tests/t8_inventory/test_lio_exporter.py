@@ -126,27 +126,6 @@ def test_read_only_is_a_second_storage_object(world: World) -> None:
     }, "one unit"
 
 
-def reached(world: World) -> list[int]:
-    """How many units EXTENDED COPY reaches from each open ring, in the order they were made."""
-    return [len(one.target.units) for one in world.data_path.rings if not one.closed()]
-
-
-def test_copies_reach_what_every_initiator_of_a_unit_is_shown(world: World) -> None:
-    world.started(LISTED)
-    world.exporter.map(DISK, 0, unit())
-    world.exporter.map(DISK, 1, other(), (A,))
-    assert reached(world) == [1, 2], "B, who is shown the first unit, is not shown the second"
-    world.exporter.map(DISK, 1, other(), (B,))
-    assert reached(world) == [2, 2]
-    world.exporter.unmap(DISK, 1, (A,))
-    assert reached(world) == [1, 2]
-    world.exporter.set_target(replace(RECORD, name=f"{DISK}2"))
-    world.exporter.map(f"{DISK}2", 0, other())
-    assert reached(world) == [1, 1], "the second target shows the other one alone"
-    world.exporter.unmap(DISK, 0)
-    assert reached(world) == [1]
-
-
 def test_who_may_log_in_and_by_what(world: World) -> None:
     own = InitiatorRecord(B, ChapRecord("b", "of its own..."))
     world.started(replace(RECORD, chap=CHAP))
