@@ -24,8 +24,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BUILD_PACKAGES := python3-venv gcc libc6-dev
 TOOL_PACKAGES  := libiscsi-bin qemu-utils qemu-block-extra e2fsprogs
 BENCH_PACKAGES := $(TOOL_PACKAGES) tgt nbdkit
-LAB_PACKAGES   := qemu-system-x86 busybox-static kmod procps curl dmsetup e2fsprogs fio \
-	open-iscsi sg3-utils dbus targetcli-fb tcmu-runner
+# Those of the guest's that the host lends it, as a machine of Vagrant's has them.
+LAB_PACKAGES   := qemu-system-x86 busybox-static $(shell cat vagrant/packages)
 
 NATIVE       := scsi_snap/_native.abi3.so
 INSTALLED    := $(VENV)/installed $(NATIVE)

@@ -9,7 +9,7 @@ from typing import Protocol, final, type_check_only
 
 from scsi_snap.iscsi.parameters import SessionParameters
 
-__all__ = ["Device", "NativeError", "Pool", "Runtime", "Session", "Target"]
+__all__ = ["Device", "NativeError", "Pool", "Ring", "Runtime", "Session", "Target"]
 
 class NativeError(Exception):
     """`code` is that of `PoolError` or `IoError`: "not-found", "exists", "busy", "no-space",

@@ -14,6 +14,8 @@ from pathlib import Path
 from uuid import UUID
 
 from scsi_snap import _native
+from scsi_snap.inventory.mode_files import ModeFile, boot
+from scsi_snap.inventory.state_directory import StateDirectory
 from scsi_snap.scsi import opcodes
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -47,7 +49,9 @@ def serve(directory: Path, region: int, region_bytes: int, doorbell: int) -> Non
     native = _native.Target(runtime, command_set)
     command_set.set_gate(native)
     native.map(0, device, 1, read_only=False)
-    command_set.add_unit(0, LogicalUnit(device, Personality(Identity(UUID(int=1)))))
+    identity = Identity(UUID(int=1))
+    modes = ModeFile(StateDirectory(directory / "state"), boot(), identity.uuid)
+    command_set.add_unit(0, LogicalUnit(device, Personality(identity), modes=modes))
     command_set.nexus_begins(NEXUS, InitiatorPort("kernel target", bytes(6)), quietly=True)
     records, once = str(directory / "records"), opcodes.once_codes()
     ring = _native.Ring.attach(native, NEXUS, 0, region, region_bytes, doorbell, records, once)

@@ -63,6 +63,7 @@ class SimulatedKernel:
             ("attrib/dev_size", size),
             ("attrib/cmd_time_out", cmd_time_out),
             ("attrib/nl_reply_supported", reply),
+            ("attrib/tmr_notification", 0),
             ("action/block_dev", 0),
             ("action/reset_ring", ""),
         ):

@@ -241,7 +241,8 @@ class TcmuKernel:
             status = CHECK_CONDITION
         told_length = min(told, command.room) if uflags & READ_LEN and told else None
         data = b""
-        if status != CHECK_CONDITION or told_length is not None:
+        # LIO sends no data with another status than GOOD, but sense data and data together.
+        if status == GOOD or (status == CHECK_CONDITION and told_length is not None):
             length = command.room if told_length is None else told_length
             pages = (self._get(self._page(page), _PAGE_BYTES) for page in command.pages)
             data = b"".join(pages)[:length]

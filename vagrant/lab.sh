@@ -2,6 +2,7 @@
 #
 #   LAB_PYTHON   a Python that has scsi_snap
 #   LAB_BOOT     1, and counted up where the scenario had its machine ended and booted again
+#   LAB_LOGS     a directory that outlives the machine's restart
 #   LAB_QUICK    not empty: what takes long, shortened
 #
 # A scenario ends at the first command that fails. It waits for conditions (`until_true`), and for
@@ -12,11 +13,11 @@ set -euo pipefail
 export LAB_PYTHON=${LAB_PYTHON:-/opt/scsi-snap/bin/python} LAB_BOOT=${LAB_BOOT:-1}
 export SCSI_SNAP_SOCKET=/run/scsi-snap/control.sock
 LIO=127.0.0.1:3260
-EMBEDDED=127.0.0.1:3260
+EMBEDDED=127.0.0.1:3270
 IQN=iqn.2026-11.org.example
 INITIATOR=$IQN:lab
-# Logs, kept by the runner where the scenario fails.
-LOGS=/run/lab
+# Logs, and what a scenario notes outside of what it tests; kept over a restart.
+LOGS=${LAB_LOGS:-/run/lab}
 STATE=/var/lib/scsi-snap
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 WARM=/run/scsi-snap-warm
@@ -40,9 +41,13 @@ until_true() {
     shift 2
     until "$@"; do
         [ $((SECONDS - from)) -lt "$seconds" ] || fail "after $seconds s: $what"
-        sleep 0.2
+        pause
     done
 }
+
+# pause: between two looks. No process of its own: those are dear under emulation.
+exec {never}<> <(:)
+pause() { read -r -t 0.4 -u "$never" _ || true; }
 
 at_exit() {
     local status=$?
@@ -108,7 +113,12 @@ snap() {
     request=$(mktemp -d "$WARM/XXXXXX")
     mkfifo "$request/done"
     warm_request "$request" "$@"
-    read -r status <"$request/done"
+    # The pipe only wakes; open for both, so that this does not wait for a process that is gone.
+    until [ -e "$request/status" ]; do
+        warm_alive
+        read -r -t 5 _ || true
+    done <>"$request/done"
+    status=$(<"$request/status")
     cat "$request/out"
     cat "$request/err" >&2
     rm -r "$request"
@@ -119,13 +129,17 @@ snap() {
 warm_request() {
     local line
     line=$(printf '%q ' "$@")
-    printf '%s\n' "$line" >"$WARM/requests"
+    printf '%s\n' "$line" >&"$warm_requests"
 }
+
+warm_alive() { [ -d "/proc/$warm_pid" ] || fail "warm.py ended: $(tail -n 3 "$LOGS/warm.log")"; }
 
 warm_start() {
     mkdir -p "$WARM"
-    [ -p "$WARM/requests" ] || mkfifo "$WARM/requests"
+    mkfifo "$WARM/requests"
+    exec {warm_requests}<>"$WARM/requests"
     "$LAB_PYTHON" "$LAB/warm.py" "$WARM/requests" </dev/null >>"$LOGS/warm.log" 2>&1 &
+    warm_pid=$!
 }
 
 # api METHOD PATH [JSON]: the same over the control socket, without Python's start.
@@ -140,13 +154,15 @@ api() {
 daemon_start() {
     DAEMON=$(mktemp -d "$WARM/daemon.XXXXXX")
     ln -s "$LOGS/daemon.log" "$DAEMON/err"
-    warm_request "$DAEMON" daemon --state "$STATE" --listen $EMBEDDED "$@"
+    warm_request "$DAEMON" daemon --state "$STATE" --listen $EMBEDDED --lio-listen $LIO "$@"
     until_true 180 "the daemon is not ready" daemon_is_ready
     daemon_pid=$(<"$DAEMON/pid")
 }
 daemon_is_ready() {
+    warm_alive
     [ ! -e "$DAEMON/status" ] || fail "the daemon ended: $(tail -n 5 "$LOGS/daemon.log")"
-    [ -e "$DAEMON/out" ] && [[ $(<"$DAEMON/out") == *ready* ]]
+    local said
+    [ -e "$DAEMON/out" ] && read -r said <"$DAEMON/out" && [[ $said == *ready* ]]
 }
 daemon_has_ended() { [ -e "$DAEMON/status" ]; }
 

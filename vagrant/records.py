@@ -38,7 +38,7 @@ def record(number: int) -> bytes:
 def write(device: Path, log: Path) -> None:
     """Goes on until it is ended."""
     disk = os.open(device, os.O_WRONLY)
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_DSYNC)
     number = 0
     while True:
         number += 1

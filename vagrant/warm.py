@@ -6,7 +6,7 @@ imports all of scsi_snap once, the daemon's part too, and then reads requests fr
 REQUESTS, a line each, quoted as for the shell: `DIRECTORY VERB [ARGUMENT]...`. Each verb runs in a
 process of its own, as if started by itself, forked before any thread exists. In DIRECTORY: `pid`,
 its process; `out` and `err`, what it says; `status`, as soon as it has ended: its exit status, or
-minus the signal that ended it. Where `done` is a named pipe, the same is written there.
+minus the signal that ended it. Where `done` is a named pipe, a line is written there then.
 """
 
 import contextlib
@@ -16,7 +16,13 @@ import signal
 import sys
 from pathlib import Path
 
-import scsi_snap.api.daemon  # noqa: F401  # what `scsi-snap daemon` imports when it starts
+# What `scsi-snap daemon` imports as it starts.
+import scsi_snap.api.app
+import scsi_snap.api.daemon
+import scsi_snap.api.server
+import scsi_snap.inventory.native_data_path
+import scsi_snap.lio.rtslib_target
+import scsi_snap.lio.tcmu_events  # noqa: F401
 from scsi_snap.cli.main import main as scsi_snap_main
 
 

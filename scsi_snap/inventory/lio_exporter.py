@@ -100,6 +100,13 @@ class LioExporter:
         self._rings.close()
 
     def check(self, record: TargetRecord) -> None:
+        with self._lock, _translated(record.name):
+            new = self._started and record.name not in self._wishes
+            if new and self._kernel.groups(record.name):
+                raise Exists(
+                    f"the kernel has a target {record.name} that somebody else has made",
+                    "choose another name, or delete that one by targetcli",
+                )
         if not record.initiators and any(lun.initiators for lun in record.luns):
             raise Unsupported(
                 f"the kernel's target shows every LUN of {record.name} to every initiator, as it"

@@ -64,6 +64,15 @@ class ModeFile:
             raise StoreFailed(error.message) from error
 
 
+def damage(unit: UUID, backing: str, reason: str) -> str:
+    """What an operator is told of a unit whose record is damaged."""
+    return (
+        f"{backing}: what its initiators had chosen by MODE SELECT is not known, as the file "
+        f"modes-{unit} of the state directory is damaged: {reason}. The defaults hold, with the "
+        "write cache on, and every initiator is told to look again"
+    )
+
+
 def _is_uuid(text: bytes) -> bool:
     try:
         UUID(text.decode("ascii"))

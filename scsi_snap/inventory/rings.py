@@ -36,6 +36,7 @@ from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 _LUN = 0
 _INITIATOR = InitiatorPort("kernel target", bytes(6))
 _PORT_IDENTIFIER = 0xFFFF
+_RESTARTING = "a ring that is begun again"
 """Beyond those of target ports on record. LIO has numbers of its own, which it does not tell."""
 
 
@@ -211,8 +212,7 @@ class Rings:
         find = self._find
         if find is None:
             return
-        # Before it is exported, which is when the kernel still lets itself be told.
-        device.never_give_up()
+        device.prepare()
         try:
             backing, read_only = lio_names.backing_of(device.config)
             find(
@@ -302,6 +302,17 @@ class Rings:
 
     def _restart(self, ring: _Ring) -> None:
         """It has ended by itself. Where its device is still there, what it held is sent again."""
+        with self._lock:
+            if self._rings.get(ring.device.uio) is not ring:
+                return
+            # Its initiators are told of nothing, so the unit stays what it is meanwhile.
+            kept = self._units.take(ring.shared.unit, _RESTARTING)
+        try:
+            self._begin_again(ring)
+        finally:
+            self._units.release(kept, _RESTARTING)
+
+    def _begin_again(self, ring: _Ring) -> None:
         reason, device = ring.native.end_reason() or "it ended", ring.device
         if not self._drop(ring) or self._gone(ring):
             return

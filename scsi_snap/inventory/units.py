@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from math import inf
 from uuid import UUID
 
+from scsi_snap.inventory import mode_files
 from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -134,6 +135,10 @@ class Units:
         if lost is not None:
             trouble = damage(unit.uuid, unit.backing, lost)
             self._troubles.append(("reservations-lost", trouble))
+        lost = logical_unit.kept_modes.lost
+        if lost is not None:
+            trouble = mode_files.damage(unit.uuid, unit.backing, lost)
+            self._troubles.append(("modes-lost", trouble))
         shared = SharedUnit(next(self._numbers), unit, logical_unit)
         self._shared[unit.uuid] = shared
         return shared

@@ -54,7 +54,7 @@ class Group:
     portals: frozenset[str] = frozenset()
     """ADDRESS:PORT."""
     luns: Mapping[int, str] = field(default_factory=dict)
-    """Storage objects by number; of other plugins than `user`: PLUGIN/NAME."""
+    """Storage objects by number; PLUGIN/NAME, where they are none of ours."""
     acls: Mapping[str, Acl] = field(default_factory=dict)
     enabled: bool = True
 

@@ -1,7 +1,8 @@
 """`KernelTarget` by rtslib-fb, which writes configfs: its only importer.
 
-Each verb looks its objects up anew: others may change them, and rtslib's own are cheap. What rtslib
-remembers of storage objects is forgotten before one is made, since other processes make them too.
+Each verb looks its objects up anew: others may change them, and rtslib's own are cheap. Storage
+objects are given their index here: rtslib would go by what this process has seen of them long ago,
+and wants to write to /run for it.
 
 What must hold before a device is enabled is written then, as the kernel takes some of it no later:
 
@@ -9,6 +10,7 @@ What must hold before a device is enabled is written then, as the kernel takes s
   handler comes back is still wanted. An initiator aborts what it does not want any more, and the
   kernel waits for our answer to it.
 - `nl_reply_supported` -1: nothing in the kernel waits for an answer of ours to an event.
+- `tmr_notification` 1: a command that its initiator aborts is named in the ring.
 - `hw_max_sectors`: 8 MiB, what the command set says in VPD page B0h for one transfer.
 - `max_data_area_mb` 256: 32 of the largest commands, or four initiators with 64 commands of 1 MiB
   each. Memory is taken as it is needed, but given back only when all devices together have 2 GiB.
@@ -39,6 +41,9 @@ class _UserObject(rtslib_fb.UserBackedStorageObject):  # type: ignore[misc]
     def _enable(self) -> None:
         self.set_attribute("cmd_time_out", 0)
         self.set_attribute("nl_reply_supported", -1)
+        # Kernels before 5.9 do not have it: commands that are aborted are carried out there.
+        with suppress(rtslib_fb.RTSLibError):
+            self.set_attribute("tmr_notification", 1)
         super()._enable()
 
 
@@ -62,11 +67,10 @@ class RtslibTarget:
                 for path in Path(self._root.path, "core").glob(f"{_PLUGIN}_*/*")
                 if (path / "info").is_file()
             )
-            return {name: config for name, config in found if config.split("/")[0] in SUBTYPES}
+            return {name: config for name, config in found if _is_ours(config)}
 
     def create_backstore(self, backstore: Backstore) -> None:
         with self._speaking():
-            tcm.bs_cache.clear()
             _UserObject(
                 backstore.name,
                 config=backstore.config,
@@ -76,6 +80,7 @@ class RtslibTarget:
                 control=(
                     f"hw_block_size={backstore.block_bytes},max_data_area_mb={_DATA_AREA_MIB}"
                 ),
+                index=self._free_index(),
             )
 
     def remove_backstore(self, name: str) -> bool:
@@ -207,6 +212,13 @@ class RtslibTarget:
             iscsi.discovery_mutual_password,
         )
 
+    def _free_index(self) -> int:
+        """Of the kernel's adapters of every plugin. Somebody else may be as quick: then making the
+        storage object fails, and nothing has changed."""
+        found = [path.name.rpartition("_")[2] for path in Path(self._root.path, "core").glob("*_*")]
+        used = {int(index) for index in found if index.isdigit()}
+        return next(index for index in range(len(used) + 1) if index not in used)
+
     def _storage_object(self, name: str) -> Any:
         for path in Path(self._root.path, "core").glob(f"{_PLUGIN}_*/*"):
             if path.name == name:
@@ -266,7 +278,8 @@ def _lun(path: str, number: int) -> tuple[int, str]:
             storage_object = link.resolve()
             plugin = storage_object.parent.name.rpartition("_")[0]
             name = storage_object.name
-            return number, name if plugin == _PLUGIN else f"{plugin}/{name}"
+            ours = plugin == _PLUGIN and _is_ours(_config(storage_object / "info"))
+            return number, name if ours else f"{plugin}/{name}"
     return number, "/"
 
 
@@ -330,6 +343,10 @@ def _config(info: Path) -> str:
         for word in info.read_text().split("Config: ")[1:]:
             return word.split(" ")[0].strip()
     return ""
+
+
+def _is_ours(config: str) -> bool:
+    return config.partition("/")[0] in SUBTYPES
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -54,10 +54,11 @@ class TcmuDevice:
         gone."""
         return self._number("cmd_time_out") or 0
 
-    def never_give_up(self) -> bool:
-        """Has the kernel wait for its handler as long as it takes. False where it is too late for
-        that, because the device is exported already."""
-        return self._put("attrib/cmd_time_out", "0")
+    def prepare(self) -> None:
+        """Has the kernel wait for its handler as long as it takes, which it takes no order for once
+        the device is exported; and tell in the ring which commands their initiators abort."""
+        self._put("attrib/cmd_time_out", "0")
+        self._put("attrib/tmr_notification", "1")
 
     def expects_answers(self) -> bool:
         """Whether the kernel waits for an answer to each event of the device."""

@@ -49,7 +49,6 @@ class KeptModes:
                 pages.change(_decode(data, pages))
         except (ValueError, StoreFailed) as error:
             self.lost = str(error)
-            _log.error("mode parameters begin with their defaults: %s", error)
 
     @contextmanager
     def changing(self, data: bytes, offset: int) -> Iterator[dict[PageCode, bytes]]:

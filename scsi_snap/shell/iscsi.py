@@ -28,6 +28,7 @@ from scsi_snap.shell.service_nodes import Portal, create_portal, delete_portal
 from scsi_snap.shell.targets import (
     Lun,
     add_group,
+    allow_any,
     create_target,
     group_tags,
     lun_children,
@@ -186,6 +187,12 @@ class Acls(Node):
         """
         answer = self.client.delete("targets", self.view["name"], "initiators", wwn)
         self.tell(answer, f"ACL of {wwn}")
+
+    def ui_command_allow_any(self) -> None:
+        """
+        Empty the list: any initiator may log in. (In targetcli: generate_node_acls.)
+        """
+        allow_any(self, self.view["name"])
 
 
 class Acl(AuthNode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import curses
 import os
 import readline
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Shell(ConfigShell):
         # Its log would hold every line typed, secrets too, with a stack trace for each step.
         self.prefs["logfile"] = None
         self.log.debug = _ignored
+        # It has those of when it was imported.
+        self.con._stdout, self.con._stderr = sys.stdout, sys.stderr
         Root(self, self.state)
 
     def run_cmdline(self, cmdline: str) -> None:
@@ -43,7 +46,7 @@ class Shell(ConfigShell):
             forget_last_line(line)
         try:
             # configshell itself drops the rest of a line from what it cannot read on.
-            self._parser.parseString(line, parseAll=True)
+            self._parser.parse_string(line, parse_all=True)
         except ParseBaseException as error:
             rest = line[error.loc :]
             message = f"{rest!r} cannot be read: no quotes, and no spaces in a word"
@@ -58,7 +61,11 @@ class Shell(ConfigShell):
     def _complete(self, text: str, state: int) -> Any:
         if state == 0:
             self.state.forget()
-        return super()._complete(text, state)
+        try:
+            return super()._complete(text, state)
+        except (ExecutionError, ValueError):
+            # A path that is none, or no daemon: nothing to offer.
+            return None
 
 
 def run_interactive(client: Client, preferences: Path | None) -> None:

@@ -137,8 +137,7 @@ class Target(AuthNode):
         """
         Empty the list: any initiator may log in.
         """
-        answer = self.client.delete("targets", self.name, "initiators")
-        self.tell(answer, f"access to {self.name}")
+        allow_any(self, self.name)
 
     def ui_command_redirect(self, address: str | None = None, permanent: str = "false") -> None:
         """
@@ -213,6 +212,10 @@ def create_target(node: Node, name: str, groups: str | None, via: str | None) ->
     body = {"name": name, "groups": tags} | ({"via": via} if via else {})
     answer: View = node.client.post("targets", body=body)
     return answer
+
+
+def allow_any(node: Node, target: str) -> None:
+    node.tell(node.client.delete("targets", target, "initiators"), f"access to {target}")
 
 
 def group_tags(view: View) -> list[str]:

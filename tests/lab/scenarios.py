@@ -12,6 +12,7 @@ scenario will ...". It passes by ending with 0. Lines that it prints for the run
 """
 
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -148,13 +149,14 @@ class Laboratory:
 
 
 def fresh_disks(directory: Path) -> list[Disk]:
-    """Empty disks, as sparse files: four for members, one for what a machine keeps."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Empty disks, as sparse files: four for members, one for what a machine keeps. In a directory
+    that is made, and has nothing else in it."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     sizes = {f"member{number}": MEMBER_BYTES for number in range(MEMBER_DISKS)}
     sizes["state"] = STATE_BYTES
     disks = [Disk(serial, directory / f"{serial}.disk") for serial in sizes]
     for disk in disks:
-        disk.path.unlink(missing_ok=True)
         with disk.path.open("wb") as file:
             file.truncate(sizes[disk.serial])
     return disks

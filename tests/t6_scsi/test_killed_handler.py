@@ -13,7 +13,8 @@ import random
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.budget import SEARCH
 from tests.native import runtime
 from tests.ring_server import BLOCK_BYTES, VOLUME, VOLUME_BYTES
 from tests.t6_scsi.bus import BUSY, CHECK_CONDITION, GOOD
+from tests.t6_scsi.modes import NO_WCE, SWP
 from tests.tcmu_kernel import LOGICAL_UNIT_RESET, Outcome, TcmuKernel
 
 ROUNDS = 10
@@ -34,7 +36,9 @@ DEPTH = 12
 BLOCKS = 256
 """Of the volume, those that are used: few, so that they meet chunks that snapshots preserve."""
 SECONDS = 60.0
-MISCOMPARE = 0x0E
+MISCOMPARE, DATA_PROTECT = 0x0E, 0x07
+TASK_ABORTED = 0x40
+ABORT_TASK = 1
 KINDS = ["write", "write", "read", "compare", "compare", "miscompare"]
 
 
@@ -152,11 +156,10 @@ class Load:
     def _drawn(self, kind: str, lba: int, count: int) -> Sent:
         self._writes += 1
         new = self._writes.to_bytes(4, "big") * (BLOCK_BYTES // 4 * count)
-        ten = bytes([0, *lba.to_bytes(4, "big"), 0, *count.to_bytes(2, "big"), 0])
         if kind == "read":
-            return Sent(kind, lba, count, b"\x28" + ten, room=count * BLOCK_BYTES)
+            return Sent(kind, lba, count, ten(0x28, lba, count), room=count * BLOCK_BYTES)
         if kind == "write":
-            return Sent(kind, lba, count, b"\x2a" + ten, new)
+            return Sent(kind, lba, count, ten(0x2A, lba, count), new)
         sent = Sent(
             kind, lba, count, bytes([0x89, 0, *lba.to_bytes(8, "big"), 0, 0, 0, count, 0, 0])
         )
@@ -194,18 +197,34 @@ def seeds() -> range:
     return range(40 if settings.get_current_profile_name() == SEARCH else 1)
 
 
-def test_every_command_is_answered_once(kernel: TcmuKernel, tmp_path: Path) -> None:
+@pytest.fixture
+def start(kernel: TcmuKernel, tmp_path: Path) -> Iterator[Callable[[], Handler]]:
+    """Starts one, which does not outlive the test."""
     ring_server.make_pool(runtime(), tmp_path)
+    started: list[Handler] = []
+
+    def make() -> Handler:
+        started.append(Handler(kernel, tmp_path))
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.kill()
+
+
+def test_every_command_is_answered_once(
+    kernel: TcmuKernel, start: Callable[[], Handler], tmp_path: Path
+) -> None:
     for seed in seeds():
-        torment(kernel, tmp_path, seed)
+        torment(kernel, start, tmp_path, seed)
 
 
-def torment(kernel: TcmuKernel, directory: Path, seed: int) -> None:
+def torment(kernel: TcmuKernel, start: Callable[[], Handler], directory: Path, seed: int) -> None:
     load = Load(kernel, seed)
     with opened(directory) as pool:
         load.expected[:] = pool.device(VOLUME, None).read(0, VOLUME_BYTES)
     points: dict[str, bytes] = {}
-    handler = Handler(kernel, directory)
+    handler = start()
     for number in range(ROUNDS):
         load.run(load.random.randint(1, 60))
         if number % 5 == 4:
@@ -214,7 +233,7 @@ def torment(kernel: TcmuKernel, directory: Path, seed: int) -> None:
             handler.kill()
         # What came while it died is taken; the rest is the next one's.
         load.check()
-        handler = Handler(kernel, directory)
+        handler = start()
         load.finish()
         name = f"s{seed}-{number}"
         handler.do(f"snapshot {name}")
@@ -228,16 +247,62 @@ def torment(kernel: TcmuKernel, directory: Path, seed: int) -> None:
             pool.delete_snapshot(VOLUME, name)
 
 
-def test_a_reset_that_the_kernel_tells_of(kernel: TcmuKernel, tmp_path: Path) -> None:
+def ten(code: int, lba: int, count: int) -> bytes:
+    return bytes([code, 0, *lba.to_bytes(4, "big"), 0, *count.to_bytes(2, "big"), 0])
+
+
+def test_what_was_given_up_while_nobody_was_there(
+    kernel: TcmuKernel, start: Callable[[], Handler]
+) -> None:
+    """An aborted command is answered and not carried out; one that the kernel has ended is gone."""
+    start().kill()
+    kept, aborted = (
+        kernel.submit(ten(0x2A, lba, 1), data_out=bytes([lba]) * BLOCK_BYTES) for lba in (1, 2)
+    )
+    assert kept is not None and aborted is not None
+    kernel.notify(ABORT_TASK, [aborted])
+    handler = start()
+    assert [each.status for each in kernel.wait(kept, aborted)] == [GOOD, TASK_ABORTED]
+    handler.kill()
+    ended = kernel.submit(ten(0x2A, 3, 1), data_out=b"3" * BLOCK_BYTES)
+    assert kernel.reset() == [ended]
+    read = kernel.submit(ten(0x28, 0, 4), room=4 * BLOCK_BYTES)
+    assert read is not None
+    start()
+    (outcome,) = kernel.wait(read)
+    blocks = [outcome.data_in[at * BLOCK_BYTES] for at in range(4)]
+    assert (outcome.status, blocks) == (GOOD, [0, 1, 0, 0])
+
+
+def test_what_initiators_chose_is_so_after_a_kill(
+    kernel: TcmuKernel, start: Callable[[], Handler]
+) -> None:
+    """A write cache that was switched off, and nothing told of a process that is gone."""
+    select = bytes(4) + NO_WCE
+    mode_select = bytes([0x15, 0x10, 0, 0, len(select), 0])
+    mode_sense = bytes([0x1A, 0x08, 0x08, 0, 0xFF, 0])
+    handler = start()
+    assert kernel.execute(mode_select, data_out=select).status == GOOD
+    handler.kill()
+    waiting = kernel.submit(mode_sense, room=255)
+    assert waiting is not None
+    start()
+    (outcome,) = kernel.wait(waiting)
+    assert (outcome.status, outcome.data_in[4:]) == (GOOD, NO_WCE)
+
+
+def test_a_reset_that_the_kernel_tells_of(kernel: TcmuKernel, start: Callable[[], Handler]) -> None:
     """The unit is reset; who the kernel's target has told of it is not told again."""
-    ring_server.make_pool(runtime(), tmp_path)
-    handler = Handler(kernel, tmp_path)
-    select_swp = bytes(4) + bytes([0x0A, 0x0A, 0x20, 0x10, 0x08, 0, 0, 0, 0xFF, 0xFF, 0, 0])
+    handler = start()
+    select_swp = bytes(4) + SWP
     mode_select = bytes([0x15, 0x10, 0, 0, len(select_swp), 0])
     write = bytes([0x2A, 0, *bytes(4), 0, *[0, 1], 0])
     assert kernel.execute(mode_select, data_out=select_swp).status == GOOD
-    assert kernel.execute(write, data_out=bytes(512)).status == CHECK_CONDITION
     kernel.notify(LOGICAL_UNIT_RESET, [])
+    until = time.monotonic() + SECONDS
+    while (outcome := kernel.execute(write, data_out=bytes(512))).status != GOOD:
+        # The reset is still to come.
+        assert outcome.sense[2] == DATA_PROTECT
+        assert time.monotonic() < until, "the unit is not reset"
     assert kernel.execute(bytes(6)).status == GOOD
-    assert kernel.execute(write, data_out=bytes(512)).status == GOOD
     handler.stop()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.scsi import opcodes
+from scsi_snap.scsi.opcodes import OPERATIONS
 from scsi_snap.scsi.reservations import PersistentReservations
 from tests.budget import budget
 from tests.t6_scsi.bus import CHECK_CONDITION, GOOD, RESERVATION_CONFLICT, Bus, make_bus
@@ -63,6 +64,10 @@ def again(bus: Bus, cdb: list[int], data: bytes, nexus: int = 1) -> tuple[int, b
 
 def test_which_they_are() -> None:
     assert opcodes.once_codes() == [0x5F, 0x83, 0x89]
+    # An outcome is a status and sense data.
+    assert not any(each.once and "allocation_length" in each.layout for each in OPERATIONS)
+    same_code = {(each.operation_code, each.once) for each in OPERATIONS}
+    assert len(same_code) == len({code for code, _ in same_code})
 
 
 class TestCompareAndWrite:

@@ -97,10 +97,7 @@ def data_in_of_a_ring(status: int, data: bytes, room: int) -> bytes:
     """What a ring gives where a session gives `data`: the kernel cannot be told that there is none,
     and takes the buffer, which then must hold nothing of a former command.
     """
-    if status == CHECK_CONDITION or data:
-        assert status in (CHECK_CONDITION, GOOD)
-        return data
-    return bytes(room)
+    return data or bytes(room if status == GOOD else 0)
 
 
 def both(stack: ExitStack) -> Both:

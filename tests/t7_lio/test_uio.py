@@ -51,7 +51,9 @@ def test_what_a_device_is_told(kernel: SimulatedKernel) -> None:
     kernel.add_device("a", "scsi-snap/tank/vol0", 1 << 20, cmd_time_out=30, reply=1)
     (device,) = kernel.tree.devices()
     assert device.gives_up_after_s() == 30 and device.expects_answers()
-    assert device.never_give_up() and device.gives_up_after_s() == 0
+    device.prepare()
+    assert device.gives_up_after_s() == 0
+    assert kernel.attribute("a", "attrib/tmr_notification") == "1"
     device.set_size(1 << 21)
     assert device.size_bytes() == 1 << 21
     device.block()
@@ -67,7 +69,8 @@ def test_a_device_that_has_gone(kernel: SimulatedKernel) -> None:
     (device,) = kernel.tree.devices()
     kernel.remove_device("a")
     assert device.size_bytes() is None and device.gives_up_after_s() == 0
-    assert not device.never_give_up() and not device.expects_answers()
+    device.prepare()
+    assert not device.expects_answers()
     device.block()
     device.set_size(1)
     assert kernel.tree.device("uio0") is None

@@ -164,6 +164,17 @@ def test_what_the_kernel_cannot_show_apart_is_refused_before_it_is_written(world
         world.exporter.check(replace(RECORD, luns=(long,)))
 
 
+def test_a_target_that_somebody_else_has_made_is_not_taken(world: World) -> None:
+    world.started()
+    world.kernel.targets[DISK] = {1: Group(luns={0: "fileio/theirs"})}
+    with pytest.raises(Exists, match="somebody else"):
+        world.exporter.check(RECORD)
+    del world.kernel.targets[DISK]
+    world.exporter.check(RECORD)
+    world.exporter.set_target(RECORD)
+    world.exporter.check(RECORD)
+
+
 def test_a_restart_changes_nothing(world: World) -> None:
     world.started(LISTED)
     world.exporter.map(DISK, 0, unit())

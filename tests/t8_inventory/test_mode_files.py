@@ -94,6 +94,15 @@ def test_they_stay_with_the_process_and_go_with_the_last_mapping(
     assert names(directory) == set()
 
 
+def test_an_operator_learns_once_of_a_damaged_file(directory: StateDirectory) -> None:
+    save(directory)
+    mapped = exporter(directory)
+    ((kind, message),) = mapped.take_troubles()
+    assert kind == "modes-lost"
+    assert message.startswith("tank/vol0: ") and f"modes-{UNIT}" in message
+    assert mapped.take_troubles() == []
+
+
 def test_they_go_with_the_volume(directory: StateDirectory) -> None:
     """Those of another boot, too, that nobody has mapped since."""
     mapped = exporter(directory)

@@ -209,12 +209,25 @@ def test_a_broken_ring_is_emptied_and_served_again(world: World) -> None:
     assert kind == "ring-restarted" and "length 3" in message
 
 
+def test_what_initiators_chose_stays_when_a_broken_ring_is_begun_again(world: World) -> None:
+    """They are not told of it."""
+    world.kernel.add_device("a", CONFIG, 1 << 20)
+    world.taken_over()
+    shared = world.units.find(VOLUME)
+    world.ring().break_off("an entry of length 3")
+    world.rings.retry()
+    assert world.units.find(VOLUME) is shared
+    assert world.attention(world.ring()) == (0, 0)
+    world.kernel.remove_device("a")
+    assert world.units.find(VOLUME) is None
+
+
 def test_a_device_that_gives_up_is_not_taken_over_as_it_stands(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that its initiator was told failed would be carried out over newer data."""
     world.kernel.add_device("a", CONFIG, 1 << 20, cmd_time_out=30)
-    monkeypatch.setattr("scsi_snap.lio.uio.TcmuDevice.never_give_up", lambda _: False)
+    monkeypatch.setattr("scsi_snap.lio.uio.TcmuDevice.prepare", lambda _: None)
     order = []
     attach = world.data_path.attach_ring
 

@@ -25,8 +25,8 @@ pub fn after(stores: usize, work: impl FnOnce()) -> bool {
     }
 }
 
-/// A store follows.
-pub(crate) fn before_store() {
+/// A store follows, to memory, a file or a medium that outlives the process.
+pub fn before_store() {
     match STORES_LEFT.get() {
         // `resume_unwind` does not tell the panic hook: nothing has gone wrong.
         Some(0) => std::panic::resume_unwind(Box::new(Killed)),

@@ -4,15 +4,17 @@
 //! where their pages are and how far it has cleaned are kept beside it.
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use datapath::transport::tcmu::{Region, layout::*};
 
 pub const RING_OFFSET_BYTES: usize = 128;
 /// Small pages, so that buffers are scattered.
 pub const PAGE_BYTES: usize = 64;
-/// What a page holds of a former command, which must not be seen by the next.
-const STALE: [u8; PAGE_BYTES] = [0xEE; PAGE_BYTES];
+/// What pages hold of a former command, which must not be seen by the next.
+const STALE: u8 = 0xEE;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Buffer {
@@ -36,8 +38,11 @@ struct Outstanding {
 }
 
 pub struct Kernel {
-    memory: Vec<u64>,
+    /// A file in memory, so that handlers can map it as they map a device.
+    memory: OwnedFd,
     base: *mut u8,
+    length: usize,
+    page_bytes: usize,
     ring_bytes: usize,
     head: usize,
     cleaned: usize,
@@ -46,17 +51,34 @@ pub struct Kernel {
     pages: Vec<bool>,
     /// Pages are taken from here on, so that neighbours are not always free.
     hand: usize,
+    /// Gives the lowest identifier that is free, as Linux does; else they go round.
+    pub reuses_identifiers: bool,
     pub unknown_operations: usize,
+}
+
+// SAFETY: the memory belongs to the process, not to a thread.
+unsafe impl Send for Kernel {}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so, and handlers have mappings of their own or do not outlive it.
+        unsafe { libc::munmap(self.base.cast(), self.length) };
+    }
 }
 
 impl Kernel {
     pub fn new(flags: u16, ring_bytes: usize, pages: usize) -> Self {
-        let length = RING_OFFSET_BYTES + ring_bytes + pages * PAGE_BYTES;
-        let mut memory = vec![0u64; length / 8];
-        let base = memory.as_mut_ptr().cast();
+        Self::with_pages(flags, ring_bytes, pages, PAGE_BYTES)
+    }
+
+    pub fn with_pages(flags: u16, ring_bytes: usize, pages: usize, page_bytes: usize) -> Self {
+        let length = RING_OFFSET_BYTES + ring_bytes + pages * page_bytes;
+        let (memory, base) = shared_memory(length);
         let mut kernel = Self {
             memory,
             base,
+            length,
+            page_bytes,
             ring_bytes,
             head: 0,
             cleaned: 0,
@@ -64,6 +86,7 @@ impl Kernel {
             outstanding: BTreeMap::new(),
             pages: vec![false; pages],
             hand: 0,
+            reuses_identifiers: false,
             unknown_operations: 0,
         };
         kernel.put(VERSION_FLAGS, &VERSION.to_ne_bytes());
@@ -71,20 +94,25 @@ impl Kernel {
         kernel.put(RING_OFFSET, &(RING_OFFSET_BYTES as u32).to_ne_bytes());
         kernel.put(RING_BYTES, &(ring_bytes as u32).to_ne_bytes());
         for page in 0..pages {
-            kernel.put(kernel.page_offset(page), &STALE);
+            kernel.put(kernel.page_offset(page), &vec![STALE; page_bytes]);
         }
         kernel
     }
 
     /// A handler's mapping of the region; it must not outlive the kernel.
     pub fn map(&self) -> Region {
-        // SAFETY: the vector's bytes are aligned and live as long as `self`; the tests are of one
+        // SAFETY: the mapping's bytes are aligned and live as long as `self`; these tests are of one
         // thread, and reach them by the same raw pointer.
         unsafe { Region::new(NonNull::new(self.base).unwrap(), self.length()) }
     }
 
     pub fn length(&self) -> usize {
-        self.memory.len() * 8
+        self.length
+    }
+
+    /// The memory as a descriptor that can be mapped.
+    pub fn memory(&self) -> &OwnedFd {
+        &self.memory
     }
 
     pub fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -94,11 +122,15 @@ impl Kernel {
     }
 
     pub fn get<const N: usize>(&self, at: usize) -> [u8; N] {
-        assert!(at + N <= self.length());
         let mut bytes = [0; N];
-        // SAFETY: the range was checked.
-        unsafe { std::ptr::copy_nonoverlapping(self.base.add(at), bytes.as_mut_ptr(), N) }
+        self.copy_out(at, &mut bytes);
         bytes
+    }
+
+    fn copy_out(&self, at: usize, into: &mut [u8]) {
+        assert!(at + into.len() <= self.length());
+        // SAFETY: the range was checked.
+        unsafe { std::ptr::copy_nonoverlapping(self.base.add(at), into.as_mut_ptr(), into.len()) }
     }
 
     pub fn get_u32(&self, at: usize) -> u32 {
@@ -106,7 +138,12 @@ impl Kernel {
     }
 
     pub fn tail(&self) -> usize {
-        self.get_u32(TAIL) as usize
+        self.cursor(TAIL).load(Ordering::Acquire) as usize
+    }
+
+    fn cursor(&self, at: usize) -> &AtomicU32 {
+        // SAFETY: both cursors lie in the mapping, aligned, and nothing but them does there.
+        unsafe { AtomicU32::from_ptr(self.base.add(at).cast()) }
     }
 
     pub fn head(&self) -> usize {
@@ -129,18 +166,17 @@ impl Kernel {
             Buffer::Out(data) => data.len(),
             Buffer::In(length) => *length,
         };
-        let pages = self.free_pages(length.div_ceil(PAGE_BYTES))?;
+        let pages = self.free_pages(length.div_ceil(self.page_bytes))?;
         let iovecs = self.iovecs(&pages, length);
         let base = (IOVECS + iovecs.len() * IOVEC_BYTES).max(ANSWERED_TICKET);
         let size = base + cdb.len().next_multiple_of(8);
         let place = self.make_room(size)?;
-        self.next_identifier = self.next_identifier % (u16::MAX - 1) + 1;
-        let identifier = self.next_identifier;
+        let identifier = self.give_identifier();
         for &page in &pages {
             self.pages[page] = true;
         }
         if let Buffer::Out(data) = &buffer {
-            for (page, bytes) in pages.iter().zip(data.chunks(PAGE_BYTES)) {
+            for (page, bytes) in pages.iter().zip(data.chunks(self.page_bytes)) {
                 self.put(self.page_offset(*page), bytes);
             }
         }
@@ -228,14 +264,16 @@ impl Kernel {
             && (status == 0 || status == 2 && told.is_some())
         {
             for page in &command.pages {
-                data_in.extend(self.get::<PAGE_BYTES>(self.page_offset(*page)));
+                let mut bytes = vec![0; self.page_bytes];
+                self.copy_out(self.page_offset(*page), &mut bytes);
+                data_in.extend(bytes);
             }
             data_in.truncate(told.unwrap_or(length).min(length));
         }
         let sense = self.get::<SENSE_BYTES>(entry + ANSWER + 8);
         for page in command.pages {
             self.pages[page] = false;
-            self.put(self.page_offset(page), &STALE);
+            self.put(self.page_offset(page), &vec![STALE; self.page_bytes]);
         }
         let sense = if status == 2 { sense.to_vec() } else { Vec::new() };
         Outcome { identifier, status, data_in, sense }
@@ -260,13 +298,23 @@ impl Kernel {
 
     fn move_head(&mut self, bytes: usize) {
         self.head = (self.head + bytes) % self.ring_bytes;
-        self.put(HEAD, &(self.head as u32).to_ne_bytes());
+        self.cursor(HEAD).store(self.head as u32, Ordering::Release);
+    }
+
+    fn give_identifier(&mut self) -> u16 {
+        if self.reuses_identifiers {
+            return (1..).find(|free| !self.outstanding.contains_key(free)).unwrap();
+        }
+        self.next_identifier = self.next_identifier % (u16::MAX - 1) + 1;
+        self.next_identifier
     }
 
     fn free_pages(&mut self, count: usize) -> Option<Vec<usize>> {
         let all = self.pages.len();
         let free = |page: &usize| !self.pages[*page];
-        let pages: Vec<_> = (0..all).map(|n| (self.hand + n * 3) % all).filter(free).collect();
+        // Small pages are taken here and there, large ones side by side.
+        let step = if self.page_bytes == PAGE_BYTES { 3 } else { 1 };
+        let pages: Vec<_> = (0..all).map(|n| (self.hand + n * step) % all).filter(free).collect();
         let mut found: Vec<usize> = Vec::new();
         for page in pages {
             if found.len() < count && !found.contains(&page) {
@@ -282,7 +330,7 @@ impl Kernel {
         let mut iovecs: Vec<(usize, usize)> = Vec::new();
         for (index, page) in pages.iter().enumerate() {
             let (start, bytes) =
-                (self.page_offset(*page), (length - index * PAGE_BYTES).min(PAGE_BYTES));
+                (self.page_offset(*page), (length - index * self.page_bytes).min(self.page_bytes));
             match iovecs.last_mut() {
                 Some((from, so_far)) if *from + *so_far == start => *so_far += bytes,
                 _ => iovecs.push((start, bytes)),
@@ -292,6 +340,27 @@ impl Kernel {
     }
 
     fn page_offset(&self, page: usize) -> usize {
-        RING_OFFSET_BYTES + self.ring_bytes + page * PAGE_BYTES
+        RING_OFFSET_BYTES + self.ring_bytes + page * self.page_bytes
+    }
+}
+
+fn shared_memory(length: usize) -> (OwnedFd, *mut u8) {
+    // SAFETY: calls that touch no memory of ours; what they return is checked.
+    unsafe {
+        let descriptor = libc::memfd_create(c"region".as_ptr(), libc::MFD_CLOEXEC);
+        assert!(descriptor >= 0);
+        let memory = OwnedFd::from_raw_fd(descriptor);
+        assert_eq!(libc::ftruncate(memory.as_raw_fd(), length as libc::off_t), 0);
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let base = libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            access,
+            libc::MAP_SHARED,
+            memory.as_raw_fd(),
+            0,
+        );
+        assert_ne!(base, libc::MAP_FAILED);
+        (memory, base.cast())
     }
 }

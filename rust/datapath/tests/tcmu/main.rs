@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod device;
 mod hostile;
 mod kernel;
 mod model;
+#[cfg(feature = "simulation")]
+mod once;
 mod restart;
 mod ring;
+mod served;

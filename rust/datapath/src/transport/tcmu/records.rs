@@ -100,6 +100,11 @@ impl Records {
         Some((record.ticket, record.outcome.clone()))
     }
 
+    /// Commands that were begun and whose slots are not free again.
+    pub fn in_use(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     /// Whether one more command can be begun.
     pub fn has_room(&self) -> bool {
         self.slots.iter().any(Option::is_none)

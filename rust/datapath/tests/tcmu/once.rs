@@ -1,0 +1,200 @@
+//! Commands that must not be carried out twice, and handlers that are killed before each of their
+//! stores: to the ring, to the record file, to the medium.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use datapath::scsi::buffers::BufferPool;
+use datapath::scsi::{Completion, NexusId};
+use datapath::simulation::death;
+use datapath::transport::tcmu::dispatch::{Fetched, Job};
+use datapath::transport::tcmu::{Dispatcher, Records, Ring, layout::*};
+
+use crate::kernel::*;
+
+const ONCE: u8 = 0x89;
+const ANY_NUMBER: u8 = 0x2A;
+/// Long enough to lie over the place of the ticket.
+const SENSE: [u8; 64] = [0x5C; 64];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// May be carried out again.
+    Plain,
+    Once,
+    /// Ends with sense data.
+    OnceFailing,
+}
+
+const KINDS: [Kind; 3] = [Kind::Plain, Kind::Once, Kind::OnceFailing];
+
+/// A kernel, a medium, a record file: what outlives the handler.
+struct World<'a> {
+    kernel: Kernel,
+    records: &'a Path,
+    kinds: Vec<Kind>,
+    /// Which command an identifier stands for.
+    names: BTreeMap<u16, usize>,
+    /// How often each was carried out.
+    carried_out: RefCell<Vec<usize>>,
+    answered: BTreeSet<usize>,
+}
+
+impl<'a> World<'a> {
+    fn new(flags: u16, records: &'a Path) -> Self {
+        let mut kernel = Kernel::new(flags, 4096, 8);
+        kernel.reuses_identifiers = true;
+        std::fs::write(records, []).unwrap();
+        let (kinds, names, carried_out, answered) = Default::default();
+        Self { kernel, records, kinds, names, carried_out, answered }
+    }
+
+    fn queue(&mut self, kind: Kind) {
+        let index = self.kinds.len();
+        let code = if kind == Kind::Plain { ANY_NUMBER } else { ONCE };
+        // The first bytes of a CDB lie where an answer leaves the ticket.
+        let cdb = [code, 0, 0, 0, 0, index as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let cdb = &cdb[..if kind == Kind::Plain { 10 } else { 16 }];
+        let identifier = self.kernel.queue(cdb, Buffer::None).unwrap();
+        assert!(self.names.insert(identifier, index).is_none());
+        self.kinds.push(kind);
+        self.carried_out.borrow_mut().push(0);
+    }
+
+    /// A handler from its start until nothing is left to do, or until it is killed. It ends the
+    /// commands that run in the order that `choices` picks.
+    fn serve(&self, choices: &[usize]) {
+        let ring = Ring::attach(self.kernel.map()).unwrap();
+        let records = Records::open(self.records).unwrap();
+        let counters = Arc::default();
+        let mut dispatcher = Dispatcher::new(ring, records, &[ONCE], NexusId(1), 0, counters);
+        let buffers = BufferPool::default();
+        let mut running: Vec<(Job, usize, bool)> = Vec::new();
+        for turn in 0.. {
+            while !matches!(dispatcher.fetch().unwrap(), Fetched::Nothing) {}
+            while let Some((job, request)) = dispatcher.begin_next(&buffers).unwrap() {
+                running.push((job, usize::from(request.cdb[5]), request.repeated));
+            }
+            if running.is_empty() {
+                break;
+            }
+            let choice = choices.get(turn).unwrap_or(&0) % running.len();
+            let (job, index, repeated) = running.remove(choice);
+            let completion = self.carry_out(index, repeated);
+            dispatcher.finish(job, Some(completion), &buffers).unwrap();
+        }
+        assert!(dispatcher.is_settled());
+    }
+
+    /// What the command set does: it finds out whether a repeated command has been carried out.
+    fn carry_out(&self, index: usize, repeated: bool) -> Completion {
+        let is_done = self.carried_out.borrow()[index] > 0;
+        if !(repeated && is_done) {
+            death::before_store();
+            self.carried_out.borrow_mut()[index] += 1;
+        }
+        let sense = Bytes::from_static(&SENSE);
+        match self.kinds[index] {
+            Kind::OnceFailing => Completion { status: 2, sense, ..Completion::default() },
+            Kind::Plain | Kind::Once => Completion::default(),
+        }
+    }
+
+    fn take_answers(&mut self) {
+        for outcome in self.kernel.take_answers() {
+            let index = self.names.remove(&outcome.identifier).unwrap();
+            assert!(self.answered.insert(index), "answered twice");
+            let carried_out = self.carried_out.borrow()[index];
+            match (self.kinds[index], outcome.status) {
+                (Kind::Plain, 0) => assert!(carried_out >= 1),
+                // It comes again.
+                (Kind::Plain, 8) => {}
+                (Kind::Once, 0) => assert_eq!(carried_out, 1),
+                (Kind::OnceFailing, 2) => {
+                    assert_eq!((carried_out, &outcome.sense[..64]), (1, &SENSE[..]));
+                }
+                (kind, status) => panic!("{kind:?} was answered {status:02X}"),
+            }
+        }
+    }
+
+    fn check_end(&mut self) {
+        self.take_answers();
+        assert_eq!(self.answered.len(), self.kinds.len());
+        let records = Records::open(self.records).unwrap();
+        assert_eq!((records.was_damaged(), records.in_use()), (false, 0));
+    }
+}
+
+fn orders() -> impl Iterator<Item = [usize; 2]> {
+    (0..3).flat_map(|first| (0..2).map(move |second| [first, second]))
+}
+
+fn patterns() -> impl Iterator<Item = [Kind; 3]> {
+    let all = move || KINDS.into_iter();
+    all().flat_map(move |a| all().flat_map(move |b| all().map(move |c| [a, b, c])))
+}
+
+/// Every mix of three commands, every order of their ends, a kill before every store; the next handler
+/// goes on to the end, with new commands that have the identifiers of those that were answered.
+#[test]
+fn no_kill_has_a_command_lost_or_carried_out_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let records = directory.path().join("records");
+    for flags in [0, CAP_OOOC] {
+        for (pattern, order) in patterns().flat_map(|mix| orders().map(move |one| (mix, one))) {
+            for stores in 0.. {
+                let mut world = World::new(flags, &records);
+                pattern.into_iter().for_each(|kind| world.queue(kind));
+                let has_ended = death::after(stores, || world.serve(&order));
+                world.take_answers();
+                world.queue(Kind::Once);
+                world.queue(Kind::OnceFailing);
+                world.serve(&order);
+                world.check_end();
+                if has_ended {
+                    assert!(stores > 10);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The handler that takes over is killed as well, before each of its stores.
+#[test]
+fn nor_has_a_second_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let records = directory.path().join("records");
+    let mixes = [
+        [Kind::Plain, Kind::OnceFailing, Kind::Once],
+        [Kind::Once, Kind::Plain, Kind::OnceFailing],
+    ];
+    for (pattern, order) in mixes.into_iter().zip([[2, 1], [1, 0]]) {
+        for first in 0.. {
+            let mut first_has_ended = false;
+            for second in 0.. {
+                let mut world = World::new(CAP_OOOC, &records);
+                pattern.into_iter().for_each(|kind| world.queue(kind));
+                first_has_ended = death::after(first, || world.serve(&order));
+                world.take_answers();
+                world.queue(Kind::Once);
+                let second_has_ended = death::after(second, || world.serve(&[1, 0, 0]));
+                world.take_answers();
+                world.queue(Kind::OnceFailing);
+                world.serve(&[]);
+                world.check_end();
+                if second_has_ended {
+                    break;
+                }
+            }
+            if first_has_ended {
+                break;
+            }
+        }
+    }
+}
