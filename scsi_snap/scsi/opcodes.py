@@ -112,9 +112,9 @@ ALL: Final = _table(OPERATIONS)
 
 def once_codes() -> dict[int, bool]:
     """The operation codes of what must not be carried out twice, and whether it may take long."""
-    meant = sorted((each.operation_code, each.timeout_s >= LONG_S) for each in OPERATIONS if each.once)
-    # Of the actions of one code the longest decides.
-    return dict(meant)
+    # Of the actions of one code the longest decides: it comes last.
+    meant = (each for each in OPERATIONS if each.once)
+    return dict(sorted((each.operation_code, each.timeout_s >= LONG_S) for each in meant))
 
 
 def offered_by(unit: "LogicalUnit") -> CommandTable:
