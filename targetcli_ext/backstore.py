@@ -11,6 +11,7 @@ from typing import Any
 
 from scsi_snap.cli.arguments import snapshot_parts, volume_parts
 from scsi_snap.errors import InvalidArgument
+from scsi_snap.inventory.lio_names import dev_config
 from scsi_snap.shell.node import errors_shown
 from scsi_snap.shell.state import State
 from scsi_snap.units import format_size, parse_size
@@ -60,14 +61,15 @@ def _backstore_class(ui: Any, state: State) -> Any:
             """
             self.assert_root()
             with errors_shown():
-                size_bytes, block_bytes = _geometry(state, cfgstring, size)
+                backing = _backing(cfgstring)
+                size_bytes, block_bytes = _geometry(state, backing, size)
             if "hw_block_size" not in (control or ""):
                 # Comma separated, as the kernel's control file takes it.
                 control = ",".join(filter(None, [f"hw_block_size={block_bytes}", control]))
             made = ui.UserBackedStorageObject(
                 name,
                 size=size_bytes,
-                config=f"{HANDLER}/{cfgstring}",
+                config=dev_config(backing, read_only=False),
                 wwn=self.ui_eval_param(wwn, "string", None),
                 hw_max_sectors=hw_max_sectors,
                 control=control,
@@ -75,7 +77,7 @@ def _backstore_class(ui: Any, state: State) -> Any:
             # A command that the kernel gave up could still be carried out, over newer data.
             made.set_attribute("cmd_time_out", "0")
             node = ui.UIUserBackedStorageObject(made, self)
-            self.shell.log.info(f"Created {name} over {cfgstring}, {format_size(size_bytes)}.")
+            self.shell.log.info(f"Created {name} over {backing}, {format_size(size_bytes)}.")
             return self.new_node(node)
 
         def ui_complete_create(
@@ -90,17 +92,21 @@ def _backstore_class(ui: Any, state: State) -> Any:
     return Backstore
 
 
-def _geometry(state: State, cfgstring: str | None, size: str | None) -> tuple[int, int]:
-    """Bytes, and bytes of a logical block; `size` as it was typed must be the same."""
+def _backing(cfgstring: str | None) -> str:
     if cfgstring is None:
         raise InvalidArgument("which volume?", f"write cfgstring={CONFIG_DESC}")
-    if "@" in cfgstring:
-        one = state.client.get("snapshots", *snapshot_parts(cfgstring))
+    return cfgstring
+
+
+def _geometry(state: State, backing: str, size: str | None) -> tuple[int, int]:
+    """Bytes, and bytes of a logical block; `size` as it was typed must be the same."""
+    if "@" in backing:
+        one = state.client.get("snapshots", *snapshot_parts(backing))
         size_bytes = one["blocks"] * one["block_bytes"]
     else:
-        one = state.client.get("volumes", *volume_parts(cfgstring))
+        one = state.client.get("volumes", *volume_parts(backing))
         size_bytes = one["size_bytes"]
     if size is not None and parse_size(size) != size_bytes:
         has = f"{format_size(size_bytes)} ({size_bytes} bytes)"
-        raise InvalidArgument(f"{cfgstring} has {has}, not {size}", "leave size out")
+        raise InvalidArgument(f"{backing} has {has}, not {size}", "leave size out")
     return size_bytes, one["block_bytes"]

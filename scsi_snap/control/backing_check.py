@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from scsi_snap.control.service import Service
 from scsi_snap.errors import ScsiSnapError
-from scsi_snap.inventory.names import SnapshotName, parse_backing
+from scsi_snap.inventory.lio_names import backing_of
+from scsi_snap.inventory.names import SnapshotName
 
 
 def backing_check(service: Service) -> Callable[[str], str | None]:
-    """POOL/VOLUME[@SNAPSHOT] → what is wrong with it, in words; None: nothing."""
+    """What follows the handler in a device's configuration → what is wrong with it, in words;
+    None: nothing."""
 
     def check(text: str) -> str | None:
         try:
-            name = parse_backing(text)
+            name, _ = backing_of(text)
             if isinstance(name, SnapshotName):
                 service.snapshots.show(name)
             else:

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from scsi_snap import limits
 from scsi_snap.control import ways
+from scsi_snap.control.backing_check import backing_check
 from scsi_snap.control.kernel_side import LIO_LISTEN, kernel_side
 from scsi_snap.control.service import Service
 from scsi_snap.control.service_manager import notify
@@ -39,6 +40,7 @@ from scsi_snap.inventory.reservation_files import ReservationFile
 from scsi_snap.inventory.state_directory import StateDirectory
 from scsi_snap.inventory.target_records import LIO, PORTAL
 from scsi_snap.inventory.units import Units
+from scsi_snap.lio.tcmu_service import TcmuService
 
 _log = logging.getLogger("scsi_snap.daemon")
 
@@ -106,9 +108,12 @@ async def serve(
         portals = catalog.state.portals.values()
         await exporter.start(options.listen, [one for one in portals if one.via == PORTAL])
         if isinstance(lio, LioExporter):
-            # What was said aside, an address on record is whose it is there.
+            # The default gives way to a portal on record at the same address, whosever that is.
             free = [address for address in LIO_LISTEN if address not in catalog.state.portals]
             await asyncio.to_thread(lio.start, options.lio_listen or free, lio_records)
+            tcmu_service = TcmuService(backing_check(service))
+            await tcmu_service.start()
+            undo.push_async_callback(tcmu_service.stop)
         await asyncio.to_thread(service.note_portals)
         housekeeping = asyncio.create_task(_housekeep(service))
         undo.callback(housekeeping.cancel)

@@ -21,7 +21,8 @@ _log = logging.getLogger("scsi_snap.tcmu_service")
 HANDLER = "scsi_snap"
 
 Check = Callable[[str], str | None]
-"""What is wrong with POOL/VOLUME[@SNAPSHOT], in words; None: nothing. Called in a thread."""
+"""What is wrong with what follows the handler in a device's configuration, in words; None:
+nothing. Called in a thread."""
 
 
 class TcmuService:

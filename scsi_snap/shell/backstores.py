@@ -1,8 +1,8 @@
 """/backstores/user:scsi-snap, for those who know targetcli: volumes and snapshots are its storage
 objects.
 
-A path in the shell holds neither '/' nor '@' within a name, so tank/vol0@monday is listed as
-tank:vol0:monday.
+They are listed as the kernel's target calls its own over them, tank/vol0@monday as tank:vol0:monday
+and tank/a:b as tank:a[]b, since a path of the shell holds neither '/' nor '@' within a name.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class StorageObject(Node):
 
 
 def object_name(backing: str) -> str:
-    return backing.replace("/", ":").replace("@", ":")
+    return backing.replace(":", "[]").replace("/", ":").replace("@", ":")
 
 
 def backing_of(node: Node, text: str) -> str:
@@ -103,13 +103,9 @@ def backing_of(node: Node, text: str) -> str:
     if not text.startswith("/") and "/" in text:
         return text
     name = text.rpartition("/")[2]
-    found = [one for one in node.state.names("volumes", "snapshots") if object_name(one) == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        # Names may hold ':' themselves.
-        message = f"{name!r} is each of {', '.join(found)}"
-        raise InvalidArgument(message, "write POOL/VOLUME[@SNAPSHOT]")
+    for backing in node.state.names("volumes", "snapshots"):
+        if object_name(backing) == name:
+            return backing
     raise InvalidArgument(
         f"no storage object {text!r}",
         "`ls /backstores` shows them; or write POOL/VOLUME[@SNAPSHOT]",

@@ -132,8 +132,12 @@ class Node(ConfigNode):
             return list(self.built().values())
 
     def get_child(self, name: str) -> Node:
-        with errors_shown():
+        # Always as a path that cannot be found: on another error, targetcli would look up the last
+        # path of its history again and again.
+        try:
             child = self.built().get(name)
+        except ScsiSnapError as error:
+            raise ValueError(in_words(error)) from error
         if child is None:
             raise ValueError(f"no such path: {self.path.rstrip('/')}/{name}")
         return child

@@ -19,7 +19,7 @@ from scsi_snap.shell.node import (
     number,
     words,
 )
-from scsi_snap.shell.targets import Lun, lun_children
+from scsi_snap.shell.targets import Lun, lun_children, via_lio
 
 
 class Luns(Node):
@@ -113,8 +113,7 @@ class Portal(Node):
         one = self.view
         by = "" if one["on_record"] else ", by --listen"
         text = f"group {one['portal_group_tag']}{by}, {one['state']}"
-        if "via" in one:
-            text += f", via {one['via']}"
+        text += via_lio(one)
         return (f"{text}: {one['reason']}", False) if one["reason"] else (text, True)
 
 

@@ -71,13 +71,9 @@ class Shell(ConfigShell):
 def run_interactive(client: Client, preferences: Path | None) -> None:
     """Until `exit`. Raises `DaemonUnreachable` where it cannot even begin."""
     client.get("daemon")
-    shell = Shell(client, preferences)
+    shell = _InteractiveShell(client, preferences)
     shell.con.display(f"scsi-snap shell {__version__}. `ls` shows the tree, `help` tells more.\n")
-    while not shell._exit:
-        try:
-            shell.run_interactive()
-        except ExecutionError as error:
-            shell.log.error(str(error))
+    shell.run_interactive()
 
 
 def run_commands(client: Client, lines: Iterable[str]) -> None:
@@ -93,10 +89,23 @@ def run_commands(client: Client, lines: Iterable[str]) -> None:
             raise _failure(error) from error
 
 
+class _InteractiveShell(Shell):
+    """A line that fails is told of, and the next one read."""
+
+    def run_cmdline(self, cmdline: str) -> None:
+        try:
+            super().run_cmdline(cmdline)
+        except ExecutionError as error:
+            self.log.error(str(error))
+
+
 def _failure(error: Exception) -> ScsiSnapError:
     """What the API said, or the shell's own word on a line that it cannot carry out."""
-    if isinstance(error.__cause__, ScsiSnapError):
-        return error.__cause__
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, ScsiSnapError):
+            return reason
+        reason = reason.__cause__ or reason.__context__
     text = str(error).strip().rstrip(".")
     return InvalidArgument(
         text[:1].lower() + text[1:], "`help` shows the commands, `help COMMAND` one of them"

@@ -86,7 +86,7 @@ class Target(AuthNode):
             text += ", mutual CHAP" if one["chap_mutual_user"] else ", CHAP"
         if one["redirect"]:
             text += f", sent on to {one['redirect']}"
-        return text + (f", via {one['via']}" if "via" in one else ""), True
+        return text + via_lio(one), True
 
     def facts(self) -> list[tuple[str, str]]:
         return target_facts(self.view)
@@ -216,6 +216,11 @@ def create_target(node: Node, name: str, groups: str | None, via: str | None) ->
 
 def allow_any(node: Node, target: str) -> None:
     node.tell(node.client.delete("targets", target, "initiators"), f"access to {target}")
+
+
+def via_lio(view: View) -> str:
+    """What is in the kernel's target says so; an older daemon knows no `via`."""
+    return ", via lio" if view.get("via") == "lio" else ""
 
 
 def group_tags(view: View) -> list[str]:

@@ -9,6 +9,7 @@ from scsi_snap.errors import ScsiSnapError
 from scsi_snap.shell.backstores import Backstores
 from scsi_snap.shell.checks import tell_problems
 from scsi_snap.shell.iscsi import Iscsi
+from scsi_snap.shell.library import ExecutionError
 from scsi_snap.shell.node import Child, Node, Status, counted
 from scsi_snap.shell.pools import Pools
 from scsi_snap.shell.service_nodes import Events, Luns, Portals, Sessions
@@ -19,13 +20,17 @@ TOP = "scsi_snap"
 
 
 class Top(Node):
-    """/scsi_snap. Empty where no daemon answers: the tree around it must not suffer."""
+    """/scsi_snap. It looks empty where no daemon answers: the tree around it must not suffer."""
+
+    @property
+    def children(self) -> list[Node]:
+        try:
+            return super().children
+        except ExecutionError:
+            return []
 
     def contents(self) -> Iterable[Child]:
-        try:
-            self.state.all("daemon")
-        except ScsiSnapError:
-            return []
+        self.state.all("daemon")
         return [
             ("pools", Pools, None),
             ("targets", Targets, None),

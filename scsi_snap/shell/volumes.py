@@ -244,8 +244,8 @@ def _store(one: View) -> str:
     whole = one["store_capacity_bytes"] if limit is None else limit
     if not whole:
         return "empty"
-    share = f"{render.size(used)} of {render.size(whole)} ({render.percent(used, whole)})"
-    return share if limit is None else f"{share}, its limit"
+    most = "" if limit is None else "at most "
+    return f"{render.size(used)} of {most}{render.size(whole)} ({render.percent(used, whole)})"
 
 
 def _mapped(one: View) -> str:

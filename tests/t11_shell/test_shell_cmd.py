@@ -117,9 +117,17 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
-    def end(self) -> int:
+    def end(self, seconds: float = 60) -> int:
+        """Its exit status. Reads on: a terminal is let go only when all has been read."""
+        deadline = time.monotonic() + seconds
         try:
-            return self._process.wait(timeout=60)
+            while select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                try:
+                    self.said += os.read(self._ours, 65536).decode()
+                except OSError:
+                    # What Linux says when nobody has the other end open any more.
+                    break
+            return self._process.wait(timeout=seconds)
         finally:
             self._process.kill()
             self._process.wait()
@@ -153,3 +161,19 @@ def test_a_home_that_cannot_be_written_costs_the_history_alone(tmp_path: Path) -
     assert session.preferences_directory({"XDG_STATE_HOME": f"{tmp_path}/file"}, tmp_path) is None
     found = session.preferences_directory({}, tmp_path)
     assert found == tmp_path / ".local/state/scsi-snap/shell" and found.is_dir()
+
+
+def test_a_terminal_outlives_the_daemon(controller: Controller, tmp_path: Path) -> None:
+    with served(controller.service) as client:
+        terminal = Terminal(client, tmp_path)
+        terminal.until("/> ")
+        terminal.type("cd /scsi_snap/pools\n")
+        terminal.until("/scsi_snap/pools> ")
+    try:
+        terminal.type("ls\n")
+        terminal.until("no daemon answers on")
+        terminal.until("/scsi_snap/pools> ")
+        terminal.type("exit\n")
+    finally:
+        assert terminal.end() == 0
+    assert terminal.said.count("no daemon answers") == 1

@@ -106,10 +106,10 @@ def test_commands_of_our_tree_work_in_it(targetcli: Targetcli) -> None:
 
 def test_a_storage_object_takes_its_size_from_the_volume(targetcli: Targetcli) -> None:
     answers = targetcli(
-        "/scsi_snap/pools/tank create big 2MiB block=4096",
+        "/scsi_snap/pools/tank create b:g 2MiB block=4096",
         "/scsi_snap/pools/tank/vol0 snapshot monday",
         "/backstores/user:scsi-snap create a cfgstring=tank/vol0",
-        "/backstores/user:scsi-snap create b 2MiB tank/big",
+        "/backstores/user:scsi-snap create b 2MiB tank/b:g",
         "/backstores/user:scsi-snap create c cfgstring=tank/vol0@monday",
         "/backstores/user:scsi-snap ls",
         "/backstores/user:scsi-snap/a info",
@@ -119,7 +119,7 @@ def test_a_storage_object_takes_its_size_from_the_volume(targetcli: Targetcli) -
     )
     listed, a, b, _, left = answers[5:]
     assert "o- a " in listed and "[tank/vol0 (1.0MiB)" in listed
-    assert "[tank/big (2.0MiB)" in listed and "[tank/vol0@monday (1.0MiB)" in listed
+    assert "[tank/b%3Ag (2.0MiB)" in listed and "[tank/vol0@monday (1.0MiB)" in listed
     assert "config: scsi-snap/tank/vol0\n" in a and "hw_block_size=512\n" in a
     assert "cmd_time_out=0" in a and "hw_block_size=4096\n" in b
     assert "o- a " not in left and "o- b " in left
@@ -163,7 +163,7 @@ def test_without_a_daemon_targetcli_goes_on(version: Path, tmp_path: Path) -> No
     targetcli = Targetcli(version, Client(tmp_path / "none"))
     (tree, status), (said, refused) = targetcli.run("ls /", "/scsi_snap/pools ls")
     assert status == "0" and "o- fileio " in tree and "no daemon answers" in tree
-    assert refused == "1" and "/scsi_snap/pools" in said
+    assert refused == "1" and "no daemon answers" in said
 
 
 def test_without_pygobject_ours_is_there(targetcli: Targetcli, version: Path) -> None:

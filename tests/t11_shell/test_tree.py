@@ -10,7 +10,9 @@ import pytest
 
 from scsi_snap.control.views import CheckResult
 from scsi_snap.control.volumes import VolumeVerbs
+from scsi_snap.inventory import lio_names
 from scsi_snap.inventory.names import VolumeName
+from scsi_snap.shell.backstores import object_name
 from scsi_snap.shell.node import Node
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller, served
 from tests.fakes import Disks
@@ -226,13 +228,15 @@ def test_the_tree_in_the_words_of_targetcli(typed: Typist, controller: Controlle
     assert typed(f"/iscsi delete {IQN}") == f"deleted target {IQN}\n"
 
 
-def test_a_name_that_two_share_is_refused(typed: Typist, controller: Controller) -> None:
+def test_storage_objects_are_called_as_in_the_kernels_target(
+    typed: Typist, controller: Controller
+) -> None:
     controller.with_volume()
     controller.service.volumes.create(VolumeName("tank", "vol0:monday"), MIB)
     typed(f"{VOLUME} snapshot monday")
-    refused = typed.refused(f"{BACKSTORE} delete tank:vol0:monday")
-    assert "'tank:vol0:monday' is each of" in refused and "write POOL/VOLUME" in refused
-    typed(f"{BACKSTORE} delete tank/vol0@monday")
+    for backing in ("tank/vol0", "tank/vol0@monday", "tank/vol0:monday"):
+        assert object_name(backing) == lio_names.storage_object(backing, read_only=False)
+    typed(f"{BACKSTORE} delete tank:vol0[]monday")
     typed(f"{BACKSTORE} delete tank:vol0:monday")
     assert typed.status(BACKSTORE) == "Storage Objects: 1"
 
@@ -331,4 +335,5 @@ def test_a_daemon_that_goes_away_is_one_error(controller: Controller) -> None:
     refused = typed.refused("ls")
     assert refused.startswith("no daemon answers on") and "scsi-snap daemon" in refused
     assert "no daemon answers" in typed("/scsi_snap ls")
+    assert typed.refused("/scsi_snap/events ls").startswith("no daemon answers on")
     assert typed.complete("/scsi_snap/pools/") == []
