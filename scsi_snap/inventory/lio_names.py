@@ -21,8 +21,9 @@ from scsi_snap.inventory.names import BackingName
 from scsi_snap.lio.uio import SUBTYPES
 
 _READ_ONLY = "?ro"
-_BYTES_MAX = 255
-"""Of both: the kernel has room for 256 with the NUL, and cuts silently; so has a file name."""
+_BYTES_MAX = 240
+"""Of both: the kernel has room for 256 with the NUL, and cuts silently; so has a file name, such as
+that of a ring's record, which has a number too."""
 
 
 def storage_object(backing: str, *, read_only: bool) -> str:

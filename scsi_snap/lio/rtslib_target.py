@@ -171,9 +171,11 @@ class RtslibTarget:
             rtslib_fb.MappedLUN(node, number, lun, write_protect=False)
 
     def unmap_lun(self, target: str, tag: int, initiator: str, number: int) -> None:
-        with self._speaking(), suppress(rtslib_fb.utils.RTSLibNotInCFSError):
+        with self._speaking():
             node = rtslib_fb.NodeACL(self._tpg(target, tag), initiator, mode="lookup")
-            rtslib_fb.MappedLUN(node, number).delete()
+            for mapped in node.mapped_luns:
+                if mapped.mapped_lun == number:
+                    mapped.delete()
 
     def unlisted_sessions(self, target: str, tag: int) -> frozenset[str]:
         with self._speaking():
@@ -227,10 +229,9 @@ class RtslibTarget:
         return None
 
     def _target(self, name: str) -> Any:
-        try:
-            return rtslib_fb.Target(self._iscsi, name, mode="lookup")
-        except rtslib_fb.utils.RTSLibNotInCFSError:
+        if not Path(self._iscsi.path, name).is_dir():
             return None
+        return rtslib_fb.Target(self._iscsi, name, mode="lookup")
 
     def _tpg(self, target: str, tag: int) -> Any:
         found = rtslib_fb.Target(self._iscsi, target, mode="lookup")

@@ -121,6 +121,8 @@ class UioTree:
         if len(parts) < 5 or parts[0] != "tcm-user" or parts[3] not in SUBTYPES:
             return None
         _, hba, storage_object, _, config = parts
+        if not (hba.isascii() and hba.isdigit()):
+            return None
         core = self._core / f"user_{hba}" / storage_object
         return TcmuDevice(uio, name, int(hba), storage_object, config, size, self._dev / uio, core)
 

@@ -28,11 +28,21 @@ def test_our_devices_are_found_by_their_subtype(kernel: SimulatedKernel) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", "other", "tcm-user/0/a", "tcm-user/0/a/scsi-snap", "tcm-user/0/a/rbd/x", "/////"]
+    "name",
+    [
+        "",
+        "other",
+        "tcm-user/0/a",
+        "tcm-user/0/a/scsi-snap",
+        "tcm-user/0/a/rbd/x",
+        "/////",
+        "tcm-user/x/a/scsi-snap/t/v",
+        "\udcff",
+    ],
 )
 def test_what_is_no_device_of_ours(kernel: SimulatedKernel, name: str) -> None:
     uio = kernel.add_device("a", "scsi-snap/tank/vol0", 1 << 20)
-    (kernel.sys / "class/uio" / uio / "name").write_text(name)
+    (kernel.sys / "class/uio" / uio / "name").write_bytes(name.encode(errors="surrogateescape"))
     assert kernel.tree.devices() == []
 
 
