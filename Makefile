@@ -73,6 +73,9 @@ fuzz: $(VENV)/fuzz | toolchain ## search what reads bytes from outside, FUZZ_SEC
 lab: $(INSTALLED) | lab-tools ## scenarios in a real kernel, in a guest (LAB_OPTIONS="--only 1,3")
 	$(BIN)/python -m tests.lab $(LAB_OPTIONS)
 
+lab-quick: $(INSTALLED) | lab-tools ## three of them, shortened
+	$(BIN)/python -m tests.lab --quick --only 1,2,3 $(LAB_OPTIONS)
+
 bench: $(INSTALLED) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
 	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
@@ -128,5 +131,5 @@ $(VENV)/fuzz: $(VENV)/installed
 	$(BIN)/pip install --quiet 'atheris >= 2.3'
 	touch $@
 
-.PHONY: help demo test test-rust test-python check format docs conformance fuzz lab bench bench-quick wheel \
-	clean toolchain system tools bench-tools lab-tools
+.PHONY: help demo test test-rust test-python check format docs conformance fuzz lab lab-quick bench bench-quick \
+	wheel clean toolchain system tools bench-tools lab-tools

@@ -3,7 +3,7 @@
     records.py write DEVICE LOG            until it is ended; needs an empty device
     records.py verify DEVICE LEAST MOST    what the device holds is one point in time
 
-The writer puts record 1, 2, 3 ... each into its slot, one after another, and flushes each before the
+The writer puts record 1, 2, 3 ... each into its slot, one after another, each flushed before the
 next; LOG has the number of the last flushed one. So a point in time is one number: the device holds
 what the records up to it left, and nothing of any later one. The verifier finds the number, which
 must not be below LEAST nor above MOST, and prints it.
@@ -63,7 +63,7 @@ def verify(device: Path, least: int, most: int, *, torn: bool) -> int:
 
 
 def contents(device: Path) -> dict[int, int | None]:
-    """For each slot: the number of its record, 0 where it is empty, None where it is no whole one."""
+    """By slot: the number of its record, 0 where it is empty, None where it is no whole one."""
     found: dict[int, int | None] = {}
     disk = os.open(device, os.O_RDONLY)
     for slot in range(SLOTS):

@@ -28,7 +28,7 @@ from uuid import UUID
 from scsi_snap.errors import Busy, Exists, InvalidArgument, IoFailed, ScsiSnapError, Unsupported
 from scsi_snap.inventory import addresses, lio_names
 from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
-from scsi_snap.inventory.lio_wishes import Shown, Wish, backstore, chap_of, kept
+from scsi_snap.inventory.lio_wishes import Shown, Wish, backstore, chap_of, kept, neighbours
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.rings import Rings
 from scsi_snap.inventory.target_records import FIRST_GROUP
@@ -307,10 +307,17 @@ class LioExporter:
         with _translated(name):
             if wish is not None:
                 self._make_backstores(wish)
+            # Copies reach less before initiators see less, and more after they see more.
+            self._rings.set_neighbours(self._neighbours_while(before, wish))
             reconcile(self._kernel, name, wish.groups(self.portals()) if wish else {})
             self._behind.discard(name)
+            self._rings.set_neighbours(neighbours(self._wishes.values()))
             if before is not None:
                 self._remove_backstores({one.storage_object for one in before.shown()})
+
+    def _neighbours_while(self, *changing: Wish | None) -> dict[str, frozenset[str]]:
+        """While a target changes from one wish to another."""
+        return neighbours([*self._wishes.values(), *(one for one in changing if one is not None)])
 
     def _make_backstores(self, wish: Wish) -> None:
         there = self._kernel.backstores()

@@ -33,6 +33,14 @@ class Wish:
         maps = (self.everybody, *self.own.values())
         return [one for places in maps for one in places.values()]
 
+    def audiences(self) -> list[frozenset[str]]:
+        """The storage objects that initiators see together."""
+        everybody = frozenset(_names(self.everybody).values())
+        if not self.record.initiators:
+            return [everybody]
+        own = (self.own.get(one.name, {}) for one in self.record.initiators)
+        return [everybody.union(_names(places).values()) for places in own]
+
     def with_lun(self, lun: int, shown: Shown, initiators: Iterable[str]) -> Wish:
         own = dict(self.own)
         for name in initiators:
@@ -81,6 +89,15 @@ class Wish:
             )
             for port in record.ports
         }
+
+
+def neighbours(wishes: Iterable[Wish]) -> dict[str, frozenset[str]]:
+    """By storage object, the others that everybody sees who sees it."""
+    found: dict[str, frozenset[str]] = {}
+    for seen in (one for wish in wishes for one in wish.audiences()):
+        for name in seen:
+            found[name] = found.get(name, seen) & seen
+    return {name: seen - {name} for name, seen in found.items()}
 
 
 def kept(wish: Wish, there: frozenset[str]) -> Wish:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +76,7 @@ class Rings:
         tree: UioTree,
         listen: Listen,
         records: Path,
-        once: list[int],
+        once: dict[int, bool],
     ) -> None:
         self._data_path = data_path
         self._units = units
@@ -88,6 +88,7 @@ class Rings:
         self._find: FindUnit | None = None
         self._listening: Listening | None = None
         self._rings: dict[str, _Ring] = {}
+        self._neighbours: Mapping[str, frozenset[str]] = {}
         self._waiting: dict[str, str] = {}
         """By uio name, why a device is not served."""
         self._troubles: list[tuple[str, str]] = []
@@ -144,6 +145,24 @@ class Rings:
             for ring in self._rings.values():
                 if ring.shared.unit.uuid == uuid:
                     ring.device.set_size(ring.shared.unit.device.size_bytes)
+
+    def set_neighbours(self, neighbours: Mapping[str, frozenset[str]]) -> None:
+        """By storage object, the others that everybody sees who sees it: EXTENDED COPY reaches
+        these, and no others. Asked for again when rings have come."""
+        with self._lock:
+            self._neighbours = neighbours
+            self._tell_neighbours()
+
+    def _tell_neighbours(self) -> None:
+        """The lock is held."""
+        by_name = {ring.device.name: ring for ring in self._rings.values()}
+        for name, ring in by_name.items():
+            seen = sorted(self._neighbours.get(name, frozenset()) & by_name.keys())
+            ring.view.command_set.set_neighbours(
+                place
+                for each in seen
+                for place in by_name[each].view.command_set.reached(by_name[each].nexus)
+            )
 
     def showing(self, uuid: UUID) -> list[TcmuDevice]:
         """The devices that show this unit."""
@@ -252,6 +271,7 @@ class Rings:
             if device.uio in self._rings:
                 return
             self._rings[device.uio] = self._begin(device, unit, read_only, quietly)
+            self._tell_neighbours()
             if self._waiting.pop(device.uio, None) is not None:
                 self._trouble("ring-served", device, "its commands are carried out now")
 
@@ -341,6 +361,7 @@ class Rings:
             if self._rings.get(ring.device.uio) is not ring:
                 return False
             del self._rings[ring.device.uio]
+            self._tell_neighbours()
         ring.native.stop()
         ring.view.command_set.nexus_lost(ring.nexus)
         ring.view.close()

@@ -59,7 +59,8 @@ class TcmuDevice:
     def prepare(self) -> None:
         """Has the kernel wait for its handler as long as it takes, which it takes no order for once
         the device is exported; and tell in the ring which commands their initiators abort."""
-        self._put("attrib/cmd_time_out", "0")
+        if self.gives_up_after_s():
+            self._put("attrib/cmd_time_out", "0")
         self._put("attrib/tmr_notification", "1")
 
     def expects_answers(self) -> bool:

@@ -1,8 +1,9 @@
 """The copy manager: carries out a parsed EXTENDED COPY (SPC-4, 5.17).
 
 Its invariant: both ends of every copy are logical units of the very view of the target that the
-command came through, which is `Router.places`. There is no other way here to find a unit, so what
-an initiator could not read or write by itself is not copied for it either.
+command came through, which is `Router.places`, or `Router.neighbours` of it, which everybody sees
+who uses that view. There is no other way here to find a unit, so what an initiator could not read
+or write by itself is not copied for it either.
 
 All segments are planned before the first byte moves: ends found and asked whether they admit the
 copy, ranges checked. While it runs, both ends are asked again between pieces.
@@ -167,6 +168,9 @@ def _named(invocation: "Invocation", cscd: Cscd) -> _End | None:
     for mapping, unit in invocation.router.places():
         if cscd.designator in unit_designators(unit.personality.identity):
             return _End(unit, ItlNexus(mapping, nexus, initiator), cscd.pads)
+    for itl, unit in invocation.router.neighbours():
+        if cscd.designator in unit_designators(unit.personality.identity):
+            return _End(unit, itl, cscd.pads)
     return None
 
 

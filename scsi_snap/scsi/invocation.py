@@ -23,6 +23,11 @@ class Router(Protocol):
         which uses it may have copied from or to.
         """
 
+    def neighbours(self) -> "Sequence[tuple[ItlNexus, LogicalUnit]]":
+        """Logical units beside those of this view that every initiator which uses it sees too, and
+        the nexus by which each is reached: where a transport gives each unit a view of its own.
+        """
+
     def luns_reported(self, nexus: int) -> None:
         """A nexus has the list: REPORTED LUNS DATA HAS CHANGED is settled on every unit."""
 

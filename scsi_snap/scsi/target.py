@@ -6,6 +6,7 @@ one version of it without a lock.
 """
 
 import threading
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Final
 
@@ -40,6 +41,7 @@ class Target:
         self._changing: Final = threading.Lock()
         self._places: _Places = MappingProxyType({})
         self._nexuses: Final[dict[NexusId, InitiatorPort]] = {}
+        self._neighbours: tuple[tuple[ItlNexus, LogicalUnit], ...] = ()
 
     def set_gate(self, gate: Gate) -> None:
         """Names the gate of the native target, which is made after this one. No unit is there
@@ -128,6 +130,18 @@ class Target:
     def places(self) -> list[tuple[Mapping, LogicalUnit]]:
         """Every unit with its place, by number."""
         return [place for _, place in sorted(self._places.items())]
+
+    def neighbours(self) -> tuple[tuple[ItlNexus, LogicalUnit], ...]:
+        """What `set_neighbours` has named."""
+        return self._neighbours
+
+    def set_neighbours(self, neighbours: Iterable[tuple[ItlNexus, LogicalUnit]]) -> None:
+        """Names the units of other targets that every initiator which uses this one sees too."""
+        self._neighbours = tuple(neighbours)
+
+    def reached(self, nexus: int) -> list[tuple[ItlNexus, LogicalUnit]]:
+        """Every unit here, as the nexus reaches it: to be a neighbour of another target."""
+        return [(self._itl(mapping, nexus), unit) for mapping, unit in self._places.values()]
 
     def luns_reported(self, nexus: int) -> None:
         """A nexus has read the list of logical units."""

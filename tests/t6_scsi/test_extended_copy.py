@@ -11,7 +11,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi import modes
-from tests.t6_scsi.bus import make_bus
+from tests.t6_scsi.bus import initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.senses import (
     COMMAND_IN_PROGRESS,
@@ -379,6 +379,28 @@ class TestAborted:
         pair.bus.clear_attentions(1)
         pair.cscds = cscds
         pair.copy(blocks_segment(1, 0, 1, 0, 0))
+
+    def test_a_neighbour_is_reached_as_long_as_it_is_one(self, pair: Pair) -> None:
+        """Behind the kernel's target each unit has a target of its own; here as another's nexus."""
+        device = MemoryDevice()
+        unit = LogicalUnit(device, Personality(Identity(UUID(int=3))))
+        other = Target(TargetPort("iqn.2026-11.org.example:another"))
+        other.add_unit(0, unit, read_only=True)
+        other.nexus_begins(9, initiator(9))
+        device.data[:512] = b"n" * 512
+        pair.bus.target.set_neighbours(other.reached(9))
+        pair.cscds = [pair.cscds[0], naa_cscd(unit)]
+        pair.copy(blocks_segment(1, 0, 1, 0, 4))
+        assert bytes(pair.bus.device.data[4 * 512 : 5 * 512]) == b"n" * 512
+        sense = pair.refused(blocks_segment(0, 1, 1, 0, 0), cscds=pair.cscds)
+        assert sense[2] & 0xF == 0xA, "it is read-only where it is reached"
+        assert pair.bus.target.luns() == [0, LUN_1]
+        other.remove_unit(0)
+        sense = pair.refused(blocks_segment(1, 0, 1, 0, 0), cscds=pair.cscds)
+        assert sense[2] & 0xF == 0xA, "it has gone"
+        pair.bus.target.set_neighbours(())
+        sense = pair.refused(blocks_segment(1, 0, 1, 0, 0), cscds=pair.cscds)
+        assert sense == aborted(NOT_REACHABLE, 0, 4)
 
     def test_a_unit_that_was_unmapped(self, pair: Pair) -> None:
         pair.bus.target.remove_unit(1)

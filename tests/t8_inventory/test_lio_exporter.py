@@ -390,3 +390,53 @@ def test_events_after_the_end_are_nobodys(world: World) -> None:
     world.exporter.close()
     tell(Event("added", "uio9", "tcm-user/9/x/scsi-snap/tank/vol0", 1))
     assert world.data_path.rings == []
+
+
+def copies_reach(world: World) -> dict[str, set[UUID]]:
+    """By device, the units that a copy by its ring reaches beside its own."""
+    names = {world.kernel.device(name): name for name in world.kernel.backstores()}
+    found = {}
+    for ring in (one for one in world.data_path.rings if not one.closed()):
+        (command_set,) = [made for made, native in world.data_path.made if native is ring.target]
+        reached = command_set.neighbours()
+        found[names[ring.device]] = {one.personality.identity.uuid for _, one in reached}
+        assert all(itl.nexus != ring.nexus for itl, _ in reached)
+    return found
+
+
+def test_copies_reach_what_the_same_initiators_see(world: World) -> None:
+    world.started(RECORD)
+    world.exporter.map(DISK, 0, unit())
+    world.exporter.map(DISK, 1, other())
+    assert copies_reach(world) == {"tank:vol0": {OTHER}, "tank:a[]b": {VOLUME}}
+    world.exporter.unmap(DISK, 1)
+    assert copies_reach(world) == {"tank:vol0": set()}
+
+
+def test_copies_do_not_reach_what_another_initiator_does_not_see(world: World) -> None:
+    """The ring of a unit does not tell its initiators apart."""
+    world.started(LISTED)
+    world.exporter.map(DISK, 0, unit())
+    world.exporter.map(DISK, 1, other(), (A,))
+    assert copies_reach(world) == {"tank:vol0": set(), "tank:a[]b": {VOLUME}}
+    world.exporter.map(DISK, 1, other(), (B,))
+    assert copies_reach(world) == {"tank:vol0": {OTHER}, "tank:a[]b": {VOLUME}}
+    world.exporter.set_target(replace(RECORD, name=f"{DISK}2"))
+    world.exporter.map(f"{DISK}2", 0, unit())
+    assert copies_reach(world) == {"tank:vol0": set(), "tank:a[]b": {VOLUME}}
+
+
+def test_copies_reach_the_same_after_a_restart_and_with_a_new_ring(world: World) -> None:
+    world.started(RECORD)
+    world.exporter.map(DISK, 0, unit())
+    world.exporter.map(DISK, 1, other())
+    again = world.restarted()
+    again.exporter.take_over(again._find)
+    again.exporter.set_target(RECORD)
+    again.exporter.map(DISK, 0, unit())
+    again.exporter.map(DISK, 1, other())
+    again.exporter.start([world.listen])
+    assert copies_reach(again) == {"tank:vol0": {OTHER}, "tank:a[]b": {VOLUME}}
+    next(iter(again.data_path.rings)).break_off("corrupt")
+    again.exporter.housekeep()
+    assert copies_reach(again) == {"tank:vol0": {OTHER}, "tank:a[]b": {VOLUME}}

@@ -21,8 +21,9 @@ fails() {
     dmsetup resume "$1"
 }
 
+# Members are written through the kernel's cache, so a member is asked for errors by a flush.
 load() {
-    fio --name=load --filename="$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=16k --size=16m \
+    fio --name=load --filename="$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=16k --size=16m --fsync=32 \
         --verify=crc32c --verify_fatal=1 --verify_state_save=0 --randseed="$2" --eta=never --output="$LOGS/fio-$2.log"
 }
 
@@ -67,12 +68,15 @@ fio=$!
 fails five2
 wait $fio || fail "fio over the failure ended with $?"
 load "$five" 4
-snap pool show five
+snap pool show five | tee "$LOGS/five"
+grep -q '^state *degraded' "$LOGS/five" || fail "the pool has not noticed"
 snap events
 
 step "a member of the raid0 pool fails"
 fails zero1
-# Strips of 64 KiB alternate: one of two neighbours is on the failed member.
+# Strips of 64 KiB alternate: one of two neighbours is on the failed member. Past the cache.
+sync
+echo 3 >/proc/sys/vm/drop_caches
 results=
 for strip in 0 1; do
     status=0

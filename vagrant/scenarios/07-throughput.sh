@@ -15,9 +15,9 @@ memory=/run/throughput
 core=/sys/kernel/config/target/core
 
 # loopback NAME OBJECT: the storage object as a disk of this machine; its device in `disk_of[NAME]`.
-declare -A disk_of
+declare -A disk_of=()
 loopback() {
-    local number=${#disk_of[@]} port
+    local number=${#disk_of[@]} port address
     port=/sys/kernel/config/target/loopback/naa.500140500000000$number/tpgt_1
     mkdir -p "$port/lun/lun_0"
     echo "naa.500140500000001$number" >"$port/nexus"
