@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import curses
 import os
+import pickle
 import readline
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,9 @@ from scsi_snap.shell.library import ConfigShell, ExecutionError
 from scsi_snap.shell.node import errors_shown
 from scsi_snap.shell.state import State
 from scsi_snap.shell.tree import Root
+
+_FIRST_PREFERENCES = {"loglevel_console": "info", "loglevel_file": "critical"}
+"""configshell's own default for the file is a level that it does not know."""
 
 _SECRETS = ("password=", "secret=")
 """A line with one of these does not go into the history file."""
@@ -114,11 +118,13 @@ def _failure(error: Exception) -> ScsiSnapError:
 
 def preferences_directory(environment: Mapping[str, str], home: Path) -> Path | None:
     """For history, bookmarks and colours, readable by the user alone; None where it cannot be
-    made."""
+    made. It has a file of preferences from the start: configshell 1.1 warns where there is none."""
     state = environment.get("XDG_STATE_HOME")
     path = (Path(state) if state else home / ".local/state") / "scsi-snap/shell"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (path / "prefs.bin").exists():
+            (path / "prefs.bin").write_bytes(pickle.dumps(_FIRST_PREFERENCES, protocol=2))
     except OSError:
         return None
     return path if os.access(path, os.W_OK) else None

@@ -95,7 +95,8 @@ class Terminal:
 
     def __init__(self, client: Client, state: Path) -> None:
         self._ours, its = pty.openpty()
-        self.said = ""
+        self._raw = self.said = ""
+        self._after = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scsi_snap", "--socket", client._socket_path, "shell"],
             env={**os.environ, "XDG_STATE_HOME": str(state), "TERM": "dumb"},
@@ -106,13 +107,14 @@ class Terminal:
         os.close(its)
 
     def until(self, text: str, seconds: float = 60) -> None:
-        """Reads until `text` comes after what was read before."""
-        start = len(self.said)
+        """Reads until `text` comes after what was waited for before."""
         deadline = time.monotonic() + seconds
-        while text not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.said[start:]):
+        while (found := self.said.find(text, self._after)) < 0:
             waited = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))[0]
             assert waited, f"{text!r} did not come: {self.said!r}"
-            self.said += os.read(self._ours, 65536).decode()
+            self._raw += os.read(self._ours, 65536).decode()
+            self.said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self._raw)
+        self._after = found + len(text)
 
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
@@ -123,7 +125,7 @@ class Terminal:
         try:
             while select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 try:
-                    self.said += os.read(self._ours, 65536).decode()
+                    os.read(self._ours, 65536)
                 except OSError:
                     # What Linux says when nobody has the other end open any more.
                     break
@@ -144,8 +146,12 @@ def test_at_a_terminal(client: Client, tmp_path: Path) -> None:
         terminal.until("> ")
         terminal.type("cd /scsi_snap/pools/nowhere\n")
         terminal.until("no such path: /scsi_snap/pools/nowhere")
+        terminal.until("/> ")
         terminal.type("/iscsi set discovery_auth userid=scout password=not-in-the-history\n")
         terminal.until("changed CHAP of discovery")
+        terminal.until("/> ")
+        terminal.type("cd /scsi_snap/pools\n")
+        terminal.until("/scsi_snap/pools> ")
         terminal.type("exit\n")
     finally:
         assert terminal.end() == 0
@@ -154,6 +160,13 @@ def test_at_a_terminal(client: Client, tmp_path: Path) -> None:
     history = (directory / "history.txt").read_text()
     assert "create vol0 1MiB" in history and "not-in-the-history" not in history
     assert not (directory / "log.txt").exists()
+    again = Terminal(client, tmp_path)
+    try:
+        # Where the last one ended.
+        again.until("/scsi_snap/pools> ")
+        again.type("exit\n")
+    finally:
+        assert again.end() == 0
 
 
 def test_a_home_that_cannot_be_written_costs_the_history_alone(tmp_path: Path) -> None:

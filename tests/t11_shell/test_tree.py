@@ -307,9 +307,12 @@ def test_tab_completes(reading: Typist, line: str, offers: list[str]) -> None:
     assert reading.complete(line) == offers
 
 
-def test_tab_sees_what_is_new(tour: Typist, controller: Controller) -> None:
+def test_tab_and_lines_see_what_is_new(tour: Typist, controller: Controller) -> None:
+    assert tour.complete(f"{TANK}/vol") == [f"{VOLUME}/"]
     controller.service.volumes.create(VolumeName("tank", "vol1"), MIB)
     assert tour.complete(f"{TANK}/vol") == [f"{TANK}/vol0/", f"{TANK}/vol1/"]
+    controller.service.volumes.create(VolumeName("tank", "vol2"), MIB)
+    assert "o- vol2 " in tour(f"{TANK} ls")
 
 
 def test_each_command_has_a_help(reading: Typist) -> None:
