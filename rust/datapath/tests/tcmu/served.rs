@@ -172,7 +172,7 @@ fn a_reset_of_the_unit_waits_for_its_commands() {
     // A command behind the notification has been carried out: so it has been seen.
     machine.queue(&read(0, 1), Buffer::In(512)).unwrap();
     machine.answers(1);
-    machine.script.wait(|asked| Some(assert!(asked.functions.is_empty())));
+    assert!(machine.script.wait(|asked| Some(asked.functions.is_empty())));
     reply.send(Completion::default()).unwrap();
     let function = machine.script.wait(|asked| asked.functions.pop());
     assert_eq!(function, (machine.nexus(), LUN, TaskManagementFunction::LogicalUnitReset));
