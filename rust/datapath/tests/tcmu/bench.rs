@@ -31,10 +31,11 @@ fn bench() {
     for driver in drivers() {
         for (blocks, commands) in [(8u8, 100_000), (128, 20_000)] {
             for is_read in [true, false] {
-                let kernel = Kernel::with_pages(CAP_OOOC | CAP_READ_LEN, 1 << 20, DEPTH, 128 * 512);
+                let length = usize::from(blocks) * 512;
+                let flags = CAP_OOOC | CAP_READ_LEN;
+                let kernel = Kernel::with_pages(flags, 1 << 20, DEPTH, length);
                 let mut machine = Machine::new(kernel, driver);
                 let ring = machine.attach_settled();
-                let length = usize::from(blocks) * 512;
                 let (start, ran, mut answered, mut queued) = (Instant::now(), ran_ns(), 0, 0);
                 while answered < commands {
                     let mut room = DEPTH - (queued - answered);

@@ -1,8 +1,11 @@
-//! The kernel's target behind its user-space backstore, TCMU: the command ring, sans-IO.
+//! The kernel's target behind its user-space backstore, TCMU.
 //!
-//! [`Ring`] is the whole interface: commands come out of [`Ring::next_entry`], answers go in by
+//! [`Ring`] is the command ring, sans-IO: commands come out of [`Ring::next_entry`], answers go in by
 //! [`Ring::complete`]. It knows the mapped memory ([`Region`]), and neither the UIO device that it
-//! is mapped from, nor how to wait or to wake the kernel, nor a logical unit.
+//! is mapped from, nor how to wait or to wake the kernel, nor a logical unit. [`Dispatcher`] decides
+//! which command is carried out when, with [`Records`] of those that must not be twice; [`serve`] is
+//! the loop around both, the one file with a device; [`handle`] is what is left in the hands of
+//! whoever attached the ring.
 //!
 //! A short primer; the source is Linux's `Documentation/target/tcmu-design.rst`,
 //! `include/uapi/linux/target_core_user.h` and, for what these leave open, what
@@ -43,9 +46,13 @@
 //! or as [`Refusal::RequestGone`], to be answered BUSY, whereupon the initiator sends it again. Either
 //! may have been carried out before. Which commands the initiator gave up long ago cannot be told.
 //!
-//! A command that must not be carried out twice has a ticket ([`records`]) and keeps its request until
-//! it is answered: the answers of younger ones wait. One that may take long does not have them wait;
-//! without its request it cannot be begun again, and a handler that finds it so says that it failed.
+//! A command that must not be carried out twice has a *ticket*, by which it is known what became of it
+//! ([`records`]). **From [`Ring::note_ticket`] until cmd_tail has moved over its answer, whoever
+//! attaches finds the ticket with the command**: it lies in the request; in an exchange it is stored in
+//! the other entry before the identifier; and behind the answer before the answer overwrites it. Its
+//! request stays whole until then, too: the answers of younger commands wait. One that may take long
+//! does not have them wait; without its request it cannot be begun again, and a handler that finds it
+//! so says that it failed.
 
 pub mod counters;
 pub mod dispatch;
