@@ -84,6 +84,7 @@ TYPED
     typed <<TYPED
 /backstores/user:scsi_snap create name=disk1 size=64M cfgstring=tank/vol@written
 /iscsi/$target/tpg1/luns create /backstores/user:scsi_snap/disk1
+cd /
 saveconfig
 exit
 TYPED
