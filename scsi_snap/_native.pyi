@@ -208,14 +208,14 @@ class Ring:
         region_bytes: int,
         doorbell: int,
         records: str,
-        once: list[int],
+        once: dict[int, bool],
     ) -> Ring:
         """Serves it as commands of `nexus`, which is no other's of the runtime, for the unit at
         `lun`. `region` and `doorbell` are descriptors of the UIO device (or a file in memory and a
         socket of datagrams); they may be closed afterwards. `doorbell` becomes non-blocking.
         `records` is the path of the ring's record file, which is made where there is none; `once`
-        are the operation codes of the commands that it is for. What lies in the ring is carried
-        out first. A ring that cannot be used ends at once, and says why by `end_reason`.
+        are the operation codes of the commands that it is for, and whether one may take so long
+        that the answers of others must not wait for it. What lies in the ring is carried out first. A ring that cannot be used ends at once, and says why by `end_reason`.
         "io-error": a descriptor or the file cannot be used."""
     def stop(self) -> None:
         """Begins no more commands; returns when those that have begun are answered. The others

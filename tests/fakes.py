@@ -471,7 +471,7 @@ class FakeDataPath:
         region_bytes: int,
         doorbell: int,
         records: str,
-        once: list[int],
+        once: dict[int, bool],
     ) -> NativeRing:
         assert isinstance(target, FakeNativeTarget)
         assert lun in target.luns, "the unit is not mapped there"

@@ -29,8 +29,8 @@ def list_(target: str | None, as_json: bool) -> None:
         [
             str(one["id"]),
             one["initiator"],
-            one["address"],
-            one["portal"],
+            one["address"] or "-",
+            one["portal"] or "-",
             str(one["portal_group_tag"]),
             one["via"],
             one["target"],

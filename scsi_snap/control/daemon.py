@@ -108,7 +108,7 @@ async def serve(
         portals = catalog.state.portals.values()
         await exporter.start(options.listen, [one for one in portals if one.via == PORTAL])
         if isinstance(lio, LioExporter):
-            # What was said aside, an address on record is whose it is there.
+            # The default gives way to a portal on record at the same address, whosever that is.
             free = [address for address in LIO_LISTEN if address not in catalog.state.portals]
             await asyncio.to_thread(lio.start, options.lio_listen or free, lio_records)
             tcmu_service = TcmuService(backing_check(service))

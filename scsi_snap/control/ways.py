@@ -77,8 +77,8 @@ def refuse_close(session: Session) -> None:
     if session.via == LIO:
         raise Unsupported(
             f"the kernel's target cannot close one session, and {session.id} is via {LIO}",
-            f"log out on {session.initiator}, or"
-            f" `scsi-snap target deny {session.target} {session.initiator}` keeps it out",
+            f"log out on {session.initiator}, or let only others log in"
+            f" (`scsi-snap target allow {session.target} ...`, `target deny`)",
         )
 
 

@@ -1,7 +1,7 @@
 """The kernel's target where it cannot be used: an `Exporter` that shows nothing to anybody.
 
-What is on record for it waits for a daemon that can. It can be taken away; nothing new is refused
-here, as that is asked before anything is written (`Exporters.obstacle`).
+What is on record for it waits for a daemon that can use it, and may be taken away. What is new is
+refused before it comes here (`Exporters.obstacle`).
 """
 
 from __future__ import annotations

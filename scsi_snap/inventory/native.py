@@ -159,7 +159,7 @@ class DataPath(Protocol):
         region_bytes: int,
         doorbell: int,
         records: str,
-        once: list[int],
+        once: dict[int, bool],
     ) -> NativeRing:
         """Serves a TCMU device from its ring as it stands: commands that are found there are
         carried out first. `lun` is the eight-byte LUN of the target that the device is; `region`

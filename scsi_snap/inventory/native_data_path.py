@@ -75,7 +75,7 @@ class NativeDataPath:
         region_bytes: int,
         doorbell: int,
         records: str,
-        once: list[int],
+        once: dict[int, bool],
     ) -> NativeRing:
         native = cast("_native.Target", target)
         return _native.Ring.attach(

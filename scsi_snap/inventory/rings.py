@@ -76,7 +76,7 @@ class Rings:
         tree: UioTree,
         listen: Listen,
         records: Path,
-        once: list[int],
+        once: dict[int, bool],
     ) -> None:
         self._data_path = data_path
         self._units = units

@@ -35,7 +35,7 @@ from scsi_snap.scsi import (
     target_port_groups,
     verify_commands,
 )
-from scsi_snap.scsi.operation import Operation
+from scsi_snap.scsi.operation import LONG_S, Operation
 from scsi_snap.scsi.sense import FieldPointer, Sense, SenseCode
 
 if TYPE_CHECKING:
@@ -110,9 +110,11 @@ _table = cache(CommandTable)
 ALL: Final = _table(OPERATIONS)
 
 
-def once_codes() -> list[int]:
-    """The operation codes of what must not be carried out twice, ascending."""
-    return sorted({each.operation_code for each in OPERATIONS if each.once})
+def once_codes() -> dict[int, bool]:
+    """The operation codes of what must not be carried out twice, and whether it may take long."""
+    meant = sorted((each.operation_code, each.timeout_s >= LONG_S) for each in OPERATIONS if each.once)
+    # Of the actions of one code the longest decides.
+    return dict(meant)
 
 
 def offered_by(unit: "LogicalUnit") -> CommandTable:

@@ -63,7 +63,7 @@ def again(bus: Bus, cdb: list[int], data: bytes, nexus: int = 1) -> tuple[int, b
 
 
 def test_which_they_are() -> None:
-    assert opcodes.once_codes() == [0x5F, 0x83, 0x89]
+    assert opcodes.once_codes() == {0x5F: True, 0x83: True, 0x89: False}
     # An outcome is a status and sense data.
     assert not any(each.once and "allocation_length" in each.layout for each in OPERATIONS)
     same_code = {(each.operation_code, each.once) for each in OPERATIONS}

@@ -1,5 +1,6 @@
 //! `Ring`: the command ring of a device of the kernel's target, served.
 
+use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl Ring {
         region_bytes: usize,
         doorbell: i32,
         records: PathBuf,
-        once: Vec<u8>,
+        once: HashMap<u8, bool>,
     ) -> PyResult<Self> {
         if region < 0 || doorbell < 0 || region_bytes == 0 {
             return Err(Failure::new("invalid-argument", "no descriptor, or no region").into());

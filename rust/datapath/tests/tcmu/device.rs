@@ -158,10 +158,19 @@ impl Machine {
             mapping: Mapping::map(self.kernel.memory().as_fd(), self.kernel.length()).unwrap(),
             doorbell,
             records: Records::open(&self.directory.path().join("records")).unwrap(),
-            once: vec![COMPARE_AND_WRITE],
+            once: [(COMPARE_AND_WRITE, false)].into(),
             lun: LUN,
         };
         self.workers.attach_ring(device, Arc::clone(&self.target), NexusId(self.nexus)).unwrap()
+    }
+
+    /// Serves the device, and waits until what comes next was not in the ring before.
+    pub fn attach_settled(&mut self) -> RingHandle {
+        let ring = self.attach();
+        while !ring.is_settled() {
+            std::thread::yield_now();
+        }
+        ring
     }
 
     pub fn nexus(&self) -> NexusId {
@@ -194,6 +203,17 @@ impl Machine {
         }
         assert_eq!(outcomes.len(), count);
         outcomes
+    }
+
+    /// Waits until some have been answered; how many.
+    pub fn some_answers(&mut self) -> usize {
+        loop {
+            let count = self.kernel.take_answers().len();
+            if count > 0 {
+                return count;
+            }
+            self.doorbell.recv(&mut [0; 4]).expect("no answer came");
+        }
     }
 
     pub fn stop_workers(&self) {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod commands;
 mod device;
 mod hostile;
@@ -10,6 +11,7 @@ mod kernel;
 mod model;
 #[cfg(feature = "simulation")]
 mod once;
+mod records;
 mod restart;
 mod ring;
 mod served;

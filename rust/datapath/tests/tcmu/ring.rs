@@ -48,6 +48,28 @@ fn answers_out_of_order_take_the_oldest_entry() {
 }
 
 #[test]
+fn answers_wait_for_an_older_command_with_a_ticket_that_does_not_give_way() {
+    for (gives_way, at_once) in [(false, false), (true, true)] {
+        let (mut kernel, mut ring) = pair(CAP_OOOC, 4096);
+        for _ in 0..3 {
+            kernel.queue(&TEST_UNIT_READY, Buffer::None).unwrap();
+        }
+        let identifiers = kernel.outstanding();
+        let mut tasks = tasks(&mut ring);
+        ring.note_ticket(&tasks[0], 7, gives_way).unwrap();
+        ring.note_ticket(&tasks[1], 8, false).unwrap();
+        // Two tickets do not change places.
+        ring.complete(tasks.remove(1), &GOOD).unwrap();
+        assert!(answered(&mut kernel).is_empty());
+        ring.complete(tasks.remove(1), &GOOD).unwrap();
+        let before = if at_once { vec![identifiers[2], identifiers[1]] } else { vec![] };
+        assert_eq!(answered(&mut kernel), before);
+        ring.complete(tasks.remove(0), &GOOD).unwrap();
+        assert_eq!(before.len() + answered(&mut kernel).len(), 3);
+    }
+}
+
+#[test]
 fn without_the_capability_answers_wait_for_their_turn() {
     let (mut kernel, mut ring) = pair(0, 4096);
     for _ in 0..3 {

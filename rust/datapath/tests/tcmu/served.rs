@@ -32,7 +32,7 @@ fn what_was_written_is_read() {
             [Kernel::new(ALL, 8 << 10, 256), Kernel::with_pages(CAP_OOOC, 8 << 10, 32, 4096)]
         {
             let mut machine = Machine::new(kernel, driver);
-            let ring = machine.attach();
+            let ring = machine.attach_settled();
             for round in 0..40u8 {
                 let depth = 1 + round % 9;
                 for lba in 0..depth {
@@ -61,7 +61,7 @@ fn what_was_written_is_read() {
 fn an_answer_overtakes_those_that_wait_for_the_command_set() {
     for driver in drivers() {
         let mut machine = machine(driver);
-        let ring = machine.attach();
+        let ring = machine.attach_settled();
         let slow = machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
         let (request, reply) = machine.script.next_command();
         assert_eq!((request.lun, request.nexus, request.repeated), (LUN, machine.nexus(), false));
@@ -80,7 +80,7 @@ fn an_answer_overtakes_those_that_wait_for_the_command_set() {
 #[test]
 fn data_out_reaches_the_command_set_and_stays_as_it_was() {
     let mut machine = quick();
-    let _ring = machine.attach();
+    let _ring = machine.attach_settled();
     let data: Vec<u8> = (0..10_000u32).map(|byte| byte as u8).collect();
     let mut cdb = [0; 10];
     cdb[0] = 0x3B;
@@ -95,7 +95,7 @@ fn data_out_reaches_the_command_set_and_stays_as_it_was() {
 #[test]
 fn a_command_set_that_fails_is_answered_for() {
     let mut machine = quick();
-    let _ring = machine.attach();
+    let _ring = machine.attach_settled();
     machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
     drop(machine.script.next_command());
     let outcome = machine.answers(1).remove(0);
@@ -107,7 +107,7 @@ fn a_command_set_that_fails_is_answered_for() {
 fn a_stop_waits_for_what_runs_and_leaves_the_rest() {
     for driver in drivers() {
         let mut machine = machine(driver);
-        let ring = machine.attach();
+        let ring = machine.attach_settled();
         let running = machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
         let (_, reply) = machine.script.next_command();
         ring.stop();
@@ -138,7 +138,7 @@ fn a_stop_waits_for_what_runs_and_leaves_the_rest() {
 #[test]
 fn the_end_of_the_workers_stops_a_ring() {
     let mut machine = quick();
-    let ring = machine.attach();
+    let ring = machine.attach_settled();
     machine.queue(&read(0, 1), Buffer::In(512)).unwrap();
     machine.answers(1);
     machine.stop_workers();
@@ -161,29 +161,33 @@ fn commands_that_were_aborted_meanwhile_are_not_carried_out() {
     assert_eq!((counts.aborted, counts.functions, counts.found), (1, 1, 2));
 }
 
-/// The command set hears of a reset when the commands have ended that it names.
+/// The command set hears of a reset when the commands have ended that it names, and of what is behind
+/// it after that.
 #[test]
 fn a_reset_of_the_unit_waits_for_its_commands() {
     let mut machine = quick();
-    let _ring = machine.attach();
+    let _ring = machine.attach_settled();
     let named = machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
     let (_, reply) = machine.script.next_command();
     machine.notify(5, &[named]);
-    // A command behind the notification has been carried out: so it has been seen.
-    machine.queue(&read(0, 1), Buffer::In(512)).unwrap();
-    machine.answers(1);
-    machine.script.wait(|asked| Some(assert!(asked.functions.is_empty())));
+    machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
+    assert!(machine.script.wait(|asked| Some(asked.functions.is_empty())));
     reply.send(Completion::default()).unwrap();
-    let function = machine.script.wait(|asked| asked.functions.pop());
-    assert_eq!(function, (machine.nexus(), LUN, TaskManagementFunction::LogicalUnitReset));
+    let (_, reply) = machine.script.next_command();
+    // By then it has heard of the reset.
+    let function = machine.script.wait(|asked| Some(asked.functions.pop()));
+    let reset = TaskManagementFunction::LogicalUnitReset;
+    assert_eq!(function, Some((machine.nexus(), LUN, reset)));
     assert_eq!(machine.answers(1)[0].identifier, named);
+    reply.send(Completion::default()).unwrap();
+    machine.answers(1);
 }
 
 /// An order from another session: the ring's commands go on, and whoever waits for them does.
 #[test]
 fn who_ends_the_units_tasks_waits_for_the_rings() {
     let mut machine = quick();
-    let _ring = machine.attach();
+    let _ring = machine.attach_settled();
     machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
     let (_, reply) = machine.script.next_command();
     let (token, ended) = end_token();
@@ -207,7 +211,7 @@ fn who_ends_the_units_tasks_waits_for_the_rings() {
 #[test]
 fn more_commands_than_can_be_recorded_wait() {
     let mut machine = Machine::new(Kernel::new(ALL, 32 << 10, 8), Driver::Polling);
-    let _ring = machine.attach();
+    let _ring = machine.attach_settled();
     let mut cdb = [0; 16];
     cdb[0] = COMPARE_AND_WRITE;
     for _ in 0..70 {
@@ -226,7 +230,7 @@ fn more_commands_than_can_be_recorded_wait() {
 fn a_transfer_that_is_too_long_is_answered() {
     let kernel = Kernel::with_pages(ALL, 16 << 10, 5, 4 << 20);
     let mut machine = Machine::new(kernel, Driver::Polling);
-    let _ring = machine.attach();
+    let _ring = machine.attach_settled();
     machine.queue(&[0x2A, 0, 0, 0, 0, 0, 0, 0x90, 0, 0], Buffer::Out(vec![1; 18 << 20])).unwrap();
     let (request, reply) = machine.script.next_command();
     assert_eq!(request.data_out.len(), 16 << 20);
@@ -239,7 +243,7 @@ fn a_transfer_that_is_too_long_is_answered() {
 fn a_broken_ring_ends_and_its_commands_end_silently() {
     for driver in drivers() {
         let mut machine = machine(driver);
-        let ring = machine.attach();
+        let ring = machine.attach_settled();
         machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
         let (_, reply) = machine.script.next_command();
         let tail = machine.kernel.tail();
@@ -257,7 +261,7 @@ fn a_broken_ring_ends_and_its_commands_end_silently() {
         assert!(ring.end_reason().unwrap().to_string().contains("broken"));
 
         machine.kernel.reset();
-        let again = machine.attach();
+        let again = machine.attach_settled();
         machine.queue(&read(0, 1), Buffer::In(512)).unwrap();
         assert_eq!(machine.answers(1)[0].status, 0);
         again.stop();
@@ -278,8 +282,10 @@ fn a_mailbox_that_is_not_ours_ends_the_ring_at_once() {
 #[test]
 fn the_same_pages_cannot_be_written_while_they_are_lent() {
     let mut machine = quick();
-    let ring = machine.attach();
-    machine.queue(&[0x3B, 0, 0, 0, 0, 0, 0, 0, 0, 0], Buffer::Out(vec![7; 4096])).unwrap();
+    let ring = machine.attach_settled();
+    // Out of range, so the command set gets it.
+    let far = [0x2A, 0, 0xFF, 0, 0, 0, 0, 0, 8, 0];
+    machine.queue(&far, Buffer::Out(vec![7; 4096])).unwrap();
     let (request, reply) = machine.script.next_command();
     let first = machine.kernel.entry(0);
     let start: [u8; 8] = machine.kernel.get(first + IOVECS);
@@ -291,4 +297,28 @@ fn the_same_pages_cannot_be_written_while_they_are_lent() {
     reply.send(Completion::default()).unwrap();
     assert_eq!(ring.wait_ended(), EndReason::Broken(RingError::Data { at }));
     assert_eq!(request.data_out[..], [7; 4096]);
+}
+
+/// A function that waits for commands which have not begun must not keep a ring from stopping.
+#[test]
+fn a_ring_stops_with_a_reset_under_way() {
+    let mut machine = Machine::new(Kernel::new(ALL, 32 << 10, 8), Driver::Polling);
+    let ring = machine.attach_settled();
+    let mut cdb = [0; 16];
+    cdb[0] = COMPARE_AND_WRITE;
+    let queued: Vec<_> = (0..66).map(|_| machine.queue(&cdb, Buffer::None).unwrap()).collect();
+    machine.script.wait(|asked| (asked.commands.len() == 64).then_some(()));
+    machine.notify(5, &queued);
+    while ring.counts().functions == 0 {
+        std::thread::yield_now();
+    }
+    ring.stop();
+    for _ in 0..64 {
+        machine.script.next_command().1.send(Completion::default()).unwrap();
+    }
+    assert_eq!(ring.wait_ended(), EndReason::Stopped);
+    // Those that waited may have been answered before the stop was seen.
+    let answered = machine.kernel.take_answers().len();
+    assert!(answered >= 64);
+    assert_eq!(answered + machine.kernel.outstanding().len(), 66);
 }

@@ -17,7 +17,7 @@
 //! | cannot be: see [`Refusal`] | ABORTED COMMAND, command or data phase error |
 //! | cannot be recorded, as its file cannot be written | BUSY |
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -59,6 +59,8 @@ pub struct Job {
     ticket: Option<u64>,
     /// What it takes of the ring's limit of data.
     data_bytes: u64,
+    /// It is a WRITE: what lies in its buffer is not touched.
+    is_write: bool,
     /// Its Data-Out, where it was copied.
     gathered: Option<Bytes>,
     tokens: Vec<EndToken>,
@@ -74,6 +76,19 @@ impl Job {
     pub fn hold(&mut self, token: EndToken) {
         self.tokens.push(token);
     }
+}
+
+/// The operation codes of commands that must not be carried out twice, and whether one may take long.
+pub type OnceCodes = HashMap<u8, bool>;
+
+/// Whether a command must not be carried out twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Once {
+    No,
+    /// It must not, and the answers of others can wait for it.
+    Quick,
+    /// It must not, and may take long.
+    Long,
 }
 
 /// A command that has not begun.
@@ -92,8 +107,8 @@ struct Waiting {
 pub struct Dispatcher {
     ring: Ring,
     records: Records,
-    /// The operation codes of commands that must not be carried out twice.
-    once: [bool; 256],
+    /// By operation code.
+    once: [Once; 256],
     nexus: NexusId,
     lun: u64,
     counters: Arc<RingCounters>,
@@ -111,12 +126,16 @@ impl Dispatcher {
     pub fn new(
         ring: Ring,
         records: Records,
-        once: &[u8],
+        once: &OnceCodes,
         nexus: NexusId,
         lun: u64,
         counters: Arc<RingCounters>,
     ) -> Self {
-        let once = std::array::from_fn(|code| once.contains(&(code as u8)));
+        let once = std::array::from_fn(|code| match once.get(&(code as u8)) {
+            None => Once::No,
+            Some(false) => Once::Quick,
+            Some(true) => Once::Long,
+        });
         Self {
             ring,
             records,
@@ -178,6 +197,11 @@ impl Dispatcher {
         Ok(Fetched::Command)
     }
 
+    /// Lets go of the commands that wait; they stay in the ring, for the next handler.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Has the commands that wait and were aborted keep a token until they are answered.
     pub fn hold_aborted(&mut self, function: &TaskManagement, token: &EndToken) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_aborted) {
@@ -215,7 +239,7 @@ impl Dispatcher {
         completion: Option<Completion>,
         buffers: &BufferPool,
     ) -> Result<(), RingError> {
-        let Job { task, ticket, data_bytes, gathered, tokens } = job;
+        let Job { task, ticket, data_bytes, is_write, gathered, tokens } = job;
         self.running -= 1;
         self.running_bytes -= data_bytes;
         let completion = completion.unwrap_or_else(|| {
@@ -228,7 +252,8 @@ impl Dispatcher {
             let outcome = RecordedOutcome { status, sense: sense.to_vec() };
             self.note_failure(|records| records.end(ticket, outcome));
         }
-        let has_data_in = data_out_wanted_bytes == 0 && (status == GOOD || !data_in.is_empty());
+        let has_data_in =
+            !is_write && data_out_wanted_bytes == 0 && (status == GOOD || !data_in.is_empty());
         let data = has_data_in.then_some(&data_in[..]);
         self.answer(task, &Answer { status, sense: &sense, data_in: data })?;
         drop(tokens);
@@ -243,13 +268,13 @@ impl Dispatcher {
         let fits = self.running < COMMANDS_PER_RING_MAX && data_bytes <= DATA_BYTES_PER_RING_MAX;
         let is_its_turn = self.found == 0;
         let can_be_recorded =
-            next.recorded.is_some() || !self.is_once(next) || self.records.has_room();
+            next.recorded.is_some() || self.once(next) == Once::No || self.records.has_room();
         (alone || is_its_turn && fits) && can_be_recorded
     }
 
-    fn is_once(&self, next: &Waiting) -> bool {
+    fn once(&self, next: &Waiting) -> Once {
         let code = next.request.as_ref().map(|cdb| cdb[0]);
-        code.is_ok_and(|code| self.once[usize::from(code)])
+        code.map_or(Once::No, |code| self.once[usize::from(code)])
     }
 
     fn begin_or_answer(
@@ -257,11 +282,12 @@ impl Dispatcher {
         next: Waiting,
         buffers: &BufferPool,
     ) -> Result<Option<(Job, Request)>, RingError> {
-        let is_once = self.is_once(&next);
+        let once = self.once(&next);
+        let gives_way = once == Once::Long;
         let Waiting { task, request, recorded, is_aborted, tokens } = next;
         // Kept by the command, so that the slot is freed when it is answered.
         if let Some((ticket, _)) = recorded {
-            self.ring.note_ticket(&task, ticket)?;
+            self.ring.note_ticket(&task, ticket, gives_way)?;
         }
         let cdb = match (request, &recorded) {
             (_, Some((_, Some(outcome)))) => {
@@ -284,10 +310,10 @@ impl Dispatcher {
         };
         let repeated = recorded.is_some();
         let mut ticket = recorded.map(|(ticket, _)| ticket);
-        if is_once && ticket.is_none() {
+        if once != Once::No && ticket.is_none() {
             match self.records.begin(task.identifier()) {
                 Ok(new) => {
-                    self.ring.note_ticket(&task, new)?;
+                    self.ring.note_ticket(&task, new, gives_way)?;
                     ticket = Some(new);
                 }
                 Err(_) => {
@@ -298,7 +324,7 @@ impl Dispatcher {
             }
         }
         self.counters.begun(repeated);
-        let length = data_bytes(&task);
+        let (length, is_write) = (data_bytes(&task), is_write(cdb[0]));
         let (data_out, gathered) = self.data_out(&task, &cdb, length, buffers);
         self.running += 1;
         self.running_bytes += length as u64;
@@ -311,10 +337,13 @@ impl Dispatcher {
             data_in_room_bytes: u32::try_from(task.data_bytes()).unwrap_or(u32::MAX),
             repeated,
         };
-        Ok(Some((Job { task, ticket, data_bytes: length as u64, gathered, tokens }, request)))
+        let data_bytes = length as u64;
+        Ok(Some((Job { task, ticket, data_bytes, is_write, gathered, tokens }, request)))
     }
 
-    /// The Data-Out of a command that may have some, and the copy of it if it had to be copied.
+    /// The Data-Out of a command that may have some, and the copy of it if it had to be copied. Only
+    /// a WRITE's is lent: of others it is not known here whether their buffer is Data-In, which is
+    /// written when they have ended.
     fn data_out(
         &self,
         task: &Task,
@@ -325,7 +354,9 @@ impl Dispatcher {
         if length == 0 || is_read(cdb[0]) {
             return (Bytes::new(), None);
         }
-        if let Some(lent) = self.ring.lend(task, length) {
+        if is_write(cdb[0])
+            && let Some(lent) = self.ring.lend(task, length)
+        {
             return (lent, None);
         }
         let mut data: BytesMut = buffers.take(length);
@@ -381,6 +412,11 @@ fn data_bytes(task: &Task) -> usize {
 /// matters to nobody.
 fn is_read(operation_code: u8) -> bool {
     matches!(operation_code, 0x08 | 0x28 | 0xA8 | 0x88)
+}
+
+/// WRITE (6), (10), (12) and (16): their buffer is Data-Out.
+fn is_write(operation_code: u8) -> bool {
+    matches!(operation_code, 0x0A | 0x2A | 0xAA | 0x8A)
 }
 
 const fn aborted_command(code: u8) -> [u8; 18] {

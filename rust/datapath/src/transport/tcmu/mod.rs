@@ -42,6 +42,10 @@
 //! So [`Ring::attach`] finds each unanswered command once: with its request, to be carried out (again),
 //! or as [`Refusal::RequestGone`], to be answered BUSY, whereupon the initiator sends it again. Either
 //! may have been carried out before. Which commands the initiator gave up long ago cannot be told.
+//!
+//! A command that must not be carried out twice has a ticket ([`records`]) and keeps its request until
+//! it is answered: the answers of younger ones wait. One that may take long does not have them wait;
+//! without its request it cannot be begun again, and a handler that finds it so says that it failed.
 
 pub mod counters;
 pub mod dispatch;

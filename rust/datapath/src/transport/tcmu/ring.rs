@@ -110,6 +110,8 @@ struct Slot {
     header: IdentifierFlags,
     /// The ticket of the command.
     ticket: Option<u64>,
+    /// Whether it gives way with its ticket.
+    gives_way: bool,
     /// The answer, where it has to wait for those of older commands.
     held: Option<Held>,
 }
@@ -224,13 +226,19 @@ impl Ring {
     }
 
     /// Notes a ticket in a command's entry, and that it has one: from then on until it is answered a
-    /// handler that attaches finds it with the command. Nothing happens where the ring was reset
-    /// since it came.
-    pub fn note_ticket(&mut self, task: &Task, ticket: u64) -> Result<(), RingError> {
+    /// handler that attaches finds it with the command. Where it gives way the answers of younger
+    /// commands do not wait for its own, at the price of its request. Nothing happens where the ring
+    /// was reset since it came.
+    pub fn note_ticket(
+        &mut self,
+        task: &Task,
+        ticket: u64,
+        gives_way: bool,
+    ) -> Result<(), RingError> {
         self.check_cursors()?;
         if let Some(index) = self.slot_of(task) {
             let slot = &mut self.slots[index];
-            slot.ticket = Some(ticket);
+            (slot.ticket, slot.gives_way) = (Some(ticket), gives_way);
             entry::write_ticket(&self.region, self.mailbox.offset(slot.place), ticket);
         }
         Ok(())
@@ -277,8 +285,11 @@ impl Ring {
     /// Whether the answer of this slot's command can be given now: it is in the oldest entry, or may
     /// put that entry's command into its own, where it would be without its request.
     fn may_take_oldest_entry(&self, index: usize) -> bool {
-        let exchange = self.mailbox.capabilities.out_of_order && self.slots[0].ticket.is_none();
-        index == 0 || exchange
+        let oldest = &self.slots[0];
+        // An entry has room for one ticket, which stays with the command that does not move.
+        let gives_way =
+            oldest.ticket.is_none() || oldest.gives_way && self.slots[index].ticket.is_none();
+        index == 0 || self.mailbox.capabilities.out_of_order && gives_way
     }
 
     /// cmd_head, where both cursors are as the invariants say. A reset by the kernel shows in one of
@@ -316,7 +327,14 @@ impl Ring {
         self.set_waiting(identifier, Waiting { slot, serial: self.serial });
         self.move_next(length);
         let (place, after) = (at, self.next);
-        self.slots.push_back(Slot { place, after, header, ticket: None, held: None });
+        self.slots.push_back(Slot {
+            place,
+            after,
+            header,
+            ticket: None,
+            gives_way: false,
+            held: None,
+        });
         let task = |data| Task { identifier, serial: self.serial, data, tickets, is_found };
         Ok(match request {
             Ok((cdb, data)) => Entry::Command(task(data), cdb),
@@ -356,19 +374,24 @@ impl Ring {
     }
 
     /// Puts the command of this slot into the oldest entry; the command that has it gets this one's.
-    /// A ticket is there first: from the moment on that the oldest entry has the command's identifier
-    /// it has the ticket too. Before, it has it with another identifier, where it is nobody's.
+    /// A ticket is there first: from the moment on that an entry has the identifier of a command with
+    /// a ticket it has the ticket too. Before, it has it with another identifier, where it is nobody's.
     fn take_oldest_entry(&mut self, index: usize) {
         if index == 0 {
             return;
         }
         let (oldest, identifier) = (self.slots[0].header, self.slots[index].header.identifier);
+        let (former_ticket, gives_way) = (self.slots[0].ticket, self.slots[0].gives_way);
         let oldest_offset = self.mailbox.offset(self.slots[0].place);
         let younger = &mut self.slots[index];
         let offset = self.mailbox.offset(younger.place);
-        let ticket = younger.ticket.take();
+        let ticket = std::mem::replace(&mut younger.ticket, former_ticket);
+        younger.gives_way = gives_way;
         if let Some(ticket) = ticket {
             entry::write_ticket(&self.region, oldest_offset, ticket);
+        }
+        if let Some(ticket) = former_ticket {
+            entry::write_ticket(&self.region, offset, ticket);
         }
         let former = younger.header.word();
         self.region.store_u32(offset + FORMER_IDENTIFIER_FLAGS, former, Ordering::Relaxed);

@@ -26,7 +26,7 @@ use crate::scsi::slow_path::TaskManagementFunction;
 use crate::scsi::{Completion, NexusId, Request, Target};
 use crate::transport::running::Commands;
 
-use super::dispatch::{Dispatcher, Fetched, Job};
+use super::dispatch::{Dispatcher, Fetched, Job, OnceCodes};
 use super::entry::TaskManagement;
 use super::handle::{EndReason, RingHandle};
 use super::mailbox::RingError;
@@ -48,8 +48,8 @@ pub struct RingDevice {
     pub doorbell: OwnedFd,
     /// The record file of its ring.
     pub records: Records,
-    /// The operation codes of commands that must not be carried out twice.
-    pub once: Vec<u8>,
+    /// Which commands must not be carried out twice.
+    pub once: OnceCodes,
     /// The unit that its commands are for.
     pub lun: u64,
 }
@@ -142,6 +142,7 @@ async fn serve<D: BlockIo>(
         // A former handler may have died between its last answer and telling of it.
         wake: true,
         is_settled: false,
+        is_broken: false,
         end: None,
     };
     std::future::poll_fn(|context| served.poll(context)).await
@@ -158,6 +159,8 @@ struct Served<'a, D, F, S> {
     /// The kernel is to be woken.
     wake: bool,
     is_settled: bool,
+    /// The ring is not to be touched any more.
+    is_broken: bool,
     end: Option<EndReason>,
 }
 
@@ -192,6 +195,8 @@ where
     /// Nothing more is begun; running commands go on to their ends.
     fn finish(&mut self, reason: EndReason) {
         self.end.get_or_insert(reason);
+        // Whoever waits for their ends would wait for ever.
+        self.dispatcher.forget_waiting();
     }
 
     /// What has happened to the ring; a broken one is not touched any more.
@@ -199,14 +204,11 @@ where
         match outcome {
             Ok(value) => Some(value),
             Err(error) => {
-                self.end = Some(EndReason::Broken(error));
+                self.finish(EndReason::Broken(error));
+                self.is_broken = true;
                 None
             }
         }
-    }
-
-    fn is_broken(&self) -> bool {
-        matches!(self.end, Some(EndReason::Broken(_)))
     }
 
     fn take_orders(&mut self) -> bool {
@@ -239,7 +241,7 @@ where
     }
 
     fn answer(&mut self, job: Job, completion: Option<Completion>) {
-        if !self.is_broken() {
+        if !self.is_broken {
             let answered = self.dispatcher.finish(job, completion, &self.shared.buffers);
             self.check(answered);
         }
@@ -272,8 +274,10 @@ where
         moved
     }
 
+    /// What is behind a reset waits until the unit is reset: the kernel answers the reset when it has
+    /// the answers of the commands that were before it, and does not wait for us.
     fn fetch(&mut self) -> bool {
-        if self.end.is_some() {
+        if self.end.is_some() || self.is_settled && !self.functions.is_empty() {
             return false;
         }
         let fetched = self.dispatcher.fetch();
