@@ -2,7 +2,8 @@
 # This scenario will type a session into the stock targetcli, restart the machine, and restore it.
 #
 # Debian's targetcli, unchanged, finds our handler over D-Bus. What it says is printed as it comes. The
-# machine's /etc/target is on the disk that a restart leaves, and so is the daemon's state.
+# machine's /etc/target and what saveconfig writes are on the disk that a restart leaves, and so
+# is the daemon's state.
 # Time limit: 900 s
 . "$(dirname "$0")/../lab.sh"
 
@@ -23,8 +24,10 @@ handler_is_announced() {
 start() {
     machine
     kept_state
-    mkdir -p "$STATE/target/pr"
+    # Debian's rtslib has a directory of its own for what saveconfig writes; other versions the first.
+    mkdir -p "$STATE/target/pr" "$STATE/saved" /etc/rtslib-fb-target
     mount --bind "$STATE/target" /etc/target
+    mount --bind "$STATE/saved" /etc/rtslib-fb-target
     system_bus
     daemon_start
     until_true 60 "the bus does not know our handler" handler_is_announced
@@ -48,13 +51,14 @@ first_boot() {
 cd /backstores/user:scsi_snap
 help create
 create name=disk0 size=64M cfgstring=tank/vol
-info
+disk0/ info
 cd /iscsi
 create $target
 cd $target/tpg1
 set attribute authentication=0 generate_node_acls=1 demo_mode_write_protect=0 cache_dynamic_acls=1
 luns/ create /backstores/user:scsi_snap/disk0
-ls /
+cd /
+ls
 saveconfig
 exit
 TYPED
@@ -80,6 +84,7 @@ TYPED
     typed <<TYPED
 /backstores/user:scsi_snap create name=disk1 size=64M cfgstring=tank/vol@written
 /iscsi/$target/tpg1/luns create /backstores/user:scsi_snap/disk1
+cd /
 saveconfig
 exit
 TYPED

@@ -63,7 +63,7 @@ loopback fileio fileio_7/file
 step "each is written once, and reads back"
 for name in scsi_snap tcmu-runner fileio; do
     dd if=/dev/urandom of=/tmp/some bs=1M count=8 status=none
-    dd if=/dev/zero of="${disk_of[$name]}" bs=1M oflag=direct status=none
+    dd if=/dev/zero of="${disk_of[$name]}" bs=1M count=$((SIZE >> 20)) oflag=direct status=none
     dd if=/tmp/some of="${disk_of[$name]}" bs=1M oflag=direct status=none
     dd if="${disk_of[$name]}" bs=1M count=8 iflag=direct status=none | cmp - /tmp/some
     echo none >"/sys/block/$(basename "${disk_of[$name]}")/queue/scheduler"
