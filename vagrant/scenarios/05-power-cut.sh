@@ -80,6 +80,8 @@ second_boot() {
     fact "$(now) records flushed before the cut, each there; $(wc -l <"$points") snapshots"
 
     step "the members alone, with an empty state directory"
+    # The kernel would keep it, and the new state directory knows of none.
+    snap target delete "$target"
     daemon_stop
     STATE=/var/lib/scsi-snap-empty
     mkdir "$STATE"
