@@ -64,7 +64,7 @@ class Device:
             REGION_BYTES,
             self._other_end.fileno(),
             self._records,
-            [0x89],
+            {0x89: False},
         )
 
     def put(self, cdb: bytes, length: int, data: bytes = b"") -> None:
