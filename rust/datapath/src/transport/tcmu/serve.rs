@@ -141,6 +141,7 @@ async fn serve<D: BlockIo>(
         functions: FuturesUnordered::new(),
         // A former handler may have died between its last answer and telling of it.
         wake: true,
+        has_answered: false,
         is_settled: false,
         is_broken: false,
         end: None,
@@ -158,6 +159,8 @@ struct Served<'a, D, F, S> {
     functions: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// The kernel is to be woken.
     wake: bool,
+    /// It was woken since others were let run.
+    has_answered: bool,
     is_settled: bool,
     /// The ring is not to be touched any more.
     is_broken: bool,
@@ -184,12 +187,22 @@ where
             {
                 return Poll::Ready(reason);
             }
-            if !moved && !self.poll_doorbell(context) {
+            if !moved && !self.let_others_run() && !self.poll_doorbell(context) {
                 return Poll::Pending;
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Before this thread sleeps, whoever has commands to put into the ring may do so: once after each
+    /// batch of answers. So commands that come together are carried out together, and cost one sleep.
+    fn let_others_run(&mut self) -> bool {
+        let has_answered = std::mem::take(&mut self.has_answered);
+        if has_answered {
+            std::thread::yield_now();
+        }
+        has_answered
     }
 
     /// Nothing more is begun; running commands go on to their ends.
@@ -338,7 +351,7 @@ where
             Err(error) => self.finish(EndReason::Doorbell(error.kind())),
             Ok(_) => {}
         }
-        self.wake = false;
+        (self.wake, self.has_answered) = (false, true);
     }
 
     /// Whether the kernel has put something in since it was last asked. If not, the task is woken
