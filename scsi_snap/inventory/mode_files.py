@@ -5,8 +5,7 @@
 The record is that of docs/formats/mode-parameters.md.
 
 What was kept before the machine was booted is nothing any more: power was off, and every initiator
-has seen its end. A record is replaced whole, and durable when `save` returns (see
-`state_directory`).
+has seen its end.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID
 
-from scsi_snap.errors import IoFailed
+from scsi_snap.inventory.record_files import RecordFile
 from scsi_snap.inventory.state_directory import StateDirectory
-from scsi_snap.scsi.record_store import StoreFailed
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -32,19 +30,15 @@ def boot() -> str:
         return ""
 
 
-class ModeFile:
-    """A `RecordStore` for one logical unit, of one boot."""
+class ModeFile(RecordFile):
+    """Of one logical unit, in one boot."""
 
     def __init__(self, directory: StateDirectory, boot_id: str, unit: UUID) -> None:
-        self._directory = directory
+        super().__init__(directory, f"modes-{unit}", _FILE_BYTES_MAX)
         self._boot_line = boot_id.encode("ascii") + b"\n"
-        self._name = f"modes-{unit}"
 
     def load(self) -> bytes:
-        try:
-            content = self._directory.read(self._name, _FILE_BYTES_MAX) or b""
-        except IoFailed as error:
-            raise StoreFailed(error.message) from error
+        content = super().load()
         boot_line, newline, record = content.partition(b"\n")
         if _is_uuid(boot_line):
             return record if boot_line + newline == self._boot_line else b""
@@ -52,16 +46,7 @@ class ModeFile:
         return content
 
     def save(self, data: bytes) -> None:
-        try:
-            self._directory.replace(self._name, self._boot_line + data)
-        except IoFailed as error:
-            raise StoreFailed(error.message) from error
-
-    def remove(self) -> None:
-        try:
-            self._directory.remove(self._name)
-        except IoFailed as error:
-            raise StoreFailed(error.message) from error
+        super().save(self._boot_line + data)
 
 
 def damage(unit: UUID, backing: str, reason: str) -> str:

@@ -4,8 +4,8 @@
 # Three disks through the kernel's loopback fabric, each over a file in memory: ours (raid0 over one
 # member), tcmu-runner's (its qcow handler, which serves a plain file as what it is), and fileio, which
 # never leaves the kernel. Short rounds of fio take turns, A B C A B C, so that what else the host does
-# hits all alike; a figure is the median of the rounds' ratios. docs/benchmarks.md has the table. A figure below the
-# aim is told and no failure: how fast an emulated machine is, is nobody's promise.
+# hits all alike; a figure is the median of the rounds' ratios. docs/benchmarks.md has the table. A
+# figure below the aim is told and is no failure: how fast an emulated machine is, nobody promises.
 # Time limit: 1200 s
 . "$(dirname "$0")/../lab.sh"
 
