@@ -35,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("--only", metavar="N[,N]", help="these scenarios, by number")
     parser.add_argument("--quick", action="store_true", help="what takes long, shortened")
+    parser.add_argument("--processors", type=int, default=1, metavar="N", help="of the guest")
     parser.add_argument("--keep", action="store_true", help="keep logs and disks of what passed")
     parser.add_argument("--list", action="store_true", help="what each scenario will do")
     parser.add_argument("--shell", action="store_true", help="a shell in a guest, and nothing else")
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         for one in chosen:
             print(f"{one.number:2}  {one.purpose}")
         return 0
-    laboratory = _laboratory(options.quick)
+    laboratory = _laboratory(options.quick, options.processors)
     if options.shell:
         return _shell(laboratory)
     outcomes = []
@@ -71,7 +72,7 @@ def _chosen(only: str | None) -> list[Scenario]:
     return [one for one in known if one.number in wanted]
 
 
-def _laboratory(quick: bool) -> Laboratory:
+def _laboratory(quick: bool, processors: int) -> Laboratory:
     machine = MACHINES.get(kernel.architecture(), ("qemu-system",))
     for program in (machine[0], *PROGRAMS):
         if shutil.which(program) is None:
@@ -87,7 +88,7 @@ def _laboratory(quick: bool) -> Laboratory:
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:7.1f}  {line}", flush=True)
 
-    return Laboratory(fetched, archive, DIRECTORY, quick, say)
+    return Laboratory(fetched, archive, DIRECTORY, quick, processors, say)
 
 
 def _shell(laboratory: Laboratory) -> int:

@@ -21,8 +21,7 @@ from tests.lab.kernel import Kernel, LabError, architecture
 TREE = Path(__file__).resolve().parents[2]
 SESSION = Path(__file__).with_name("session.sh")
 MEMORY = "3G"
-# One processor: emulating two costs twice the host's time, and a scenario is no faster.
-MACHINES = {"amd64": ("qemu-system-x86_64", "-machine", "q35", "-cpu", "Nehalem", "-smp", "1")}
+MACHINES = {"amd64": ("qemu-system-x86_64", "-machine", "q35", "-cpu", "Nehalem")}
 # no_timer_check: a guest that gets little of the host's time would else find its timer broken.
 COMMAND_LINE = "console=ttyS0 panic=-1 loglevel=5 mitigations=off no_timer_check apparmor=0 audit=0"
 
@@ -46,6 +45,8 @@ class Guest:
     command: list[str]
     environment: Mapping[str, str]
     disks: list[Disk] = field(default_factory=list)
+    processors: int = 1
+    """Emulating two costs twice the host's time, and a scenario is no faster."""
     interactive: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
@@ -108,7 +109,8 @@ class Guest:
         machine = MACHINES.get(architecture())
         if machine is None:
             raise LabError(f"no machine is known for {architecture()}; they are in {__file__}")
-        options = [*machine, "-accel", "tcg,thread=multi,tb-size=512", "-m", MEMORY]
+        options = [*machine, "-smp", str(self.processors), "-m", MEMORY]
+        options += ["-accel", "tcg,thread=multi,tb-size=512"]
         options += ["-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"]
         options += ["-kernel", str(self.kernel.image), "-initrd", str(self.initramfs)]
         options += ["-append", COMMAND_LINE, "-serial", f"file:{self.directory / 'console.log'}"]

@@ -81,6 +81,7 @@ class Laboratory:
     initramfs: Path
     directory: Path
     quick: bool
+    processors: int
     say: Callable[[str], None]
 
     def run(self, scenario: Scenario) -> Outcome:
@@ -118,7 +119,9 @@ class Laboratory:
     ) -> Guest:
         """A machine for one scenario, not booted yet."""
         directory = self.directory / name
-        return Guest(self.kernel, self.initramfs, directory, command, environment, disks)
+        return Guest(
+            self.kernel, self.initramfs, directory, command, environment, disks, self.processors
+        )
 
     def _one_boot(self, guest: Guest, outcome: Outcome, deadline: float) -> int | None:
         """The script's exit status, or None where it wants another boot."""
