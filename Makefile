@@ -20,6 +20,9 @@ export CARGO_BUILD_JOBS := $(JOBS)
 export PYO3_BUILD_EXTENSION_MODULE := 1
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where tests find a stock targetcli, by itself: one of its requirements has to be compiled.
+TARGETCLI := $(abspath $(VENV)/targetcli)
+export SCSI_SNAP_TARGETCLI := $(TARGETCLI)
 
 BUILD_PACKAGES := python3-venv gcc libc6-dev
 TOOL_PACKAGES  := libiscsi-bin qemu-utils qemu-block-extra e2fsprogs
@@ -123,6 +126,7 @@ $(NATIVE): $(VENV)/ready $(RUST_SOURCES) | toolchain
 # The package itself, editable, with all that tests and checks need. The module is there by then.
 $(VENV)/installed: setup.cfg pyproject.toml | $(NATIVE)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(TARGETCLI) targetcli
 	@touch $@ $(NATIVE)
 
 # cargo-fuzz and atheris, beside the other tools.
