@@ -10,9 +10,8 @@ from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.target_book import Backed, TargetBook, lun_view
 from scsi_snap.errors import Exists, InvalidArgument, LimitReached, NotFound
 from scsi_snap.inventory import names
-from scsi_snap.inventory.assembly import backings_in
-from scsi_snap.inventory.names import BackingName, SnapshotName
-from scsi_snap.inventory.pools import PoolHandle
+from scsi_snap.inventory.assembly import backings_in, lun_record
+from scsi_snap.inventory.names import BackingName
 from scsi_snap.inventory.records import LunRecord, TargetRecord, Via
 
 LunOutcome = Created[views.Lun] | Changed[views.Lun] | Unchanged[views.Lun]
@@ -47,7 +46,7 @@ class LunVerbs(TargetBook):
             target = self._find(name)
             for initiator in wanted:
                 ways.check_name(target.via, initiator)
-            record = _lun_record(handle, lun, backing, wanted, read_only)
+            record = lun_record(handle, lun, backing, wanted, read_only)
             same = _check_place(target, record)
             new = [one for one in wanted if same is None or one not in same.initiators]
             if same is not None and not new:
@@ -102,20 +101,6 @@ class LunVerbs(TargetBook):
 
     def _lun(self, target: TargetRecord, lun: LunRecord, there: Backed) -> views.Lun:
         return lun_view(target, lun, there, shown=self._exporter.obstacle(target.via) is None)
-
-
-def _lun_record(
-    handle: PoolHandle,
-    lun: int,
-    backing: BackingName,
-    initiators: tuple[str, ...],
-    read_only: bool,
-) -> LunRecord:
-    volume = handle.volume(backing.volume)
-    snapshot_id = ""
-    if isinstance(backing, SnapshotName):
-        snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
-    return LunRecord(lun, str(backing), handle.id, volume.id, snapshot_id, initiators, read_only)
 
 
 def _check_place(target: TargetRecord, wanted: LunRecord) -> LunRecord | None:

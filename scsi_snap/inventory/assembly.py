@@ -130,13 +130,9 @@ class Assembly:
 
     def with_unit(self, backing: BackingName, use: Callable[[Unit], None]) -> None:
         """`FindUnit`: the pool is locked meanwhile."""
-        snapshot_id = ""
         with self.pools.locked([backing.pool]) as handles:
             handle = handles[backing.pool]
-            volume = handle.volume(backing.volume)
-            if isinstance(backing, SnapshotName):
-                snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
-            record = LunRecord(0, str(backing), handle.id, volume.id, snapshot_id)
+            record = lun_record(handle, 0, backing)
             unit = self.unit(handle, backings_in(handle), record)
             assert unit is not None, "the pool's lock is held since the backing was looked up"
             use(unit)
@@ -277,6 +273,21 @@ class Backing:
         if self.snapshot is None:
             return personalities.of_volume(self.volume)
         return personalities.of_snapshot(self.volume, self.snapshot)
+
+
+def lun_record(
+    handle: PoolHandle,
+    lun: int,
+    backing: BackingName,
+    initiators: tuple[str, ...] = (),
+    read_only: bool = False,
+) -> LunRecord:
+    """Of what is in the pool, whose lock is held, under that name. Raises `NotFound`."""
+    volume = handle.volume(backing.volume)
+    snapshot_id = ""
+    if isinstance(backing, SnapshotName):
+        snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
+    return LunRecord(lun, str(backing), handle.id, volume.id, snapshot_id, initiators, read_only)
 
 
 Backings = Mapping[tuple[str, str], Backing]

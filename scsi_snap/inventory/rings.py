@@ -205,7 +205,8 @@ class Rings:
         self._scan(quietly=False)
 
     def expects_answer(self, event: Event) -> bool:
-        """A removed device has been taken out of /sys by now: what is known of it tells."""
+        """Asked before the event is acted on. A device that is served is known, wherever the kernel
+        is with it."""
         with self._lock:
             ring = self._rings.get(event.uio)
         device = ring.device if ring is not None else self._tree.device(event.uio)
@@ -220,7 +221,8 @@ class Rings:
         for ring in rings:
             if self._gone(ring):
                 self._end(ring)
-        served = {ring.device.uio for ring in rings if not self._gone(ring)}
+        with self._lock:
+            served = set(self._rings)
         for device in (one for one in devices if one.uio not in served):
             self._found(device, quietly=quietly)
 
