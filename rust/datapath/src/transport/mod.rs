@@ -4,6 +4,7 @@
 //! A login is done above; what comes here is a connected socket, what was negotiated and the bytes
 //! that came after the login.
 
+mod ending;
 pub mod iscsi;
 mod running;
 pub mod tcmu;

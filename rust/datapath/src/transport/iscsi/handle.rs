@@ -1,7 +1,7 @@
 //! A running session, as whoever handed the connection over sees it.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::scsi::NexusId;
 use crate::scsi::nexus::{Mailbox, Order};
 
+use super::super::ending::Ending;
 use super::counters::{SessionCounters, SessionCounts};
 use super::session::Violation;
 
@@ -45,15 +46,14 @@ struct Shared {
     nexus: NexusId,
     mailbox: Arc<Mailbox>,
     counters: Arc<SessionCounters>,
-    end: Mutex<Option<EndReason>>,
-    ended: Condvar,
+    end: Ending<EndReason>,
     ended_async: Notify,
 }
 
 impl SessionHandle {
     pub(super) fn new(nexus: NexusId) -> Self {
-        let (mailbox, counters, end, ended, ended_async) = Default::default();
-        Self { shared: Arc::new(Shared { nexus, mailbox, counters, end, ended, ended_async }) }
+        let (mailbox, counters, end, ended_async) = Default::default();
+        Self { shared: Arc::new(Shared { nexus, mailbox, counters, end, ended_async }) }
     }
 
     pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
@@ -65,8 +65,7 @@ impl SessionHandle {
     }
 
     pub(super) fn set_ended(&self, reason: EndReason) {
-        *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        self.shared.ended.notify_all();
+        self.shared.end.set(reason);
         self.shared.ended_async.notify_waiters();
     }
 
@@ -84,24 +83,13 @@ impl SessionHandle {
     /// Why the session ended; `None` while it runs. Once it says why, every command of the session
     /// has ended and the command set knows that the nexus is lost.
     pub fn end_reason(&self) -> Option<EndReason> {
-        *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.end.reason()
     }
 
     /// Blocks until the session has ended, or `timeout` (`None`: none) has passed. Says whether it
     /// has. Never to be called on a worker's thread, nor by the command that the session waits for.
     pub fn wait_ended(&self, timeout: Option<Duration>) -> bool {
-        let end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = |end: &mut Option<EndReason>| end.is_none();
-        let end = match timeout {
-            None => {
-                self.shared.ended.wait_while(end, running).unwrap_or_else(PoisonError::into_inner)
-            }
-            Some(timeout) => {
-                let waited = self.shared.ended.wait_timeout_while(end, timeout, running);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
-        end.is_some()
+        self.shared.end.wait(timeout).is_some()
     }
 
     /// Resolves when the session has ended.

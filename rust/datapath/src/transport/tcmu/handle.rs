@@ -1,14 +1,15 @@
 //! A ring that is served, as whoever attached it sees it.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use thiserror::Error;
 
 use crate::scsi::NexusId;
 use crate::scsi::nexus::{Mailbox, Order};
 
+use super::super::ending::Ending;
 use super::counters::{RingCounters, RingCounts};
 use super::mailbox::RingError;
 
@@ -38,14 +39,13 @@ struct Shared {
     mailbox: Arc<Mailbox>,
     counters: Arc<RingCounters>,
     settled: AtomicBool,
-    end: Mutex<Option<EndReason>>,
-    ended: Condvar,
+    end: Ending<EndReason>,
 }
 
 impl RingHandle {
     pub(super) fn new(nexus: NexusId) -> Self {
-        let (mailbox, counters, settled, end, ended) = Default::default();
-        Self { shared: Arc::new(Shared { nexus, mailbox, counters, settled, end, ended }) }
+        let (mailbox, counters, settled, end) = Default::default();
+        Self { shared: Arc::new(Shared { nexus, mailbox, counters, settled, end }) }
     }
 
     pub(super) fn nexus(&self) -> NexusId {
@@ -65,8 +65,7 @@ impl RingHandle {
     }
 
     pub(super) fn set_ended(&self, reason: EndReason) {
-        *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        self.shared.ended.notify_all();
+        self.shared.end.set(reason);
     }
 
     /// Begins to stop: nothing more is begun, what has begun is answered. Does not wait.
@@ -82,18 +81,12 @@ impl RingHandle {
     /// Why the ring is not served any more; `None` while it is. Once it says why, every command that
     /// had begun has ended and the command set knows that the nexus is lost.
     pub fn end_reason(&self) -> Option<EndReason> {
-        *self.shared.end.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.end.reason()
     }
 
     /// Blocks until the ring is not served any more. Never to be called on a worker's thread.
     pub fn wait_ended(&self) -> EndReason {
-        let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(reason) = *end {
-                return reason;
-            }
-            end = self.shared.ended.wait(end).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.shared.end.wait(None).expect("without a timeout it waits until the ring has ended")
     }
 
     /// What was done so far.
