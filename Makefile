@@ -26,6 +26,8 @@ export SCSI_SNAP_TARGETCLI := $(TARGETCLI)
 
 BUILD_PACKAGES := python3-venv gcc libc6-dev
 TOOL_PACKAGES  := libiscsi-bin qemu-utils qemu-block-extra e2fsprogs
+# libFuzzer is compiled with its searches.
+FUZZ_PACKAGES  := g++
 BENCH_PACKAGES := $(TOOL_PACKAGES) tgt nbdkit
 # Those of the guest's that the host lends it, as a machine of Vagrant's has them.
 LAB_PACKAGES   := qemu-system-x86 busybox-static $(shell cat vagrant/packages)
@@ -49,14 +51,16 @@ test-rust: $(VENV)/ready | toolchain ## tests of the data path alone
 test-python: $(INSTALLED) | tools ## pytest, with foreign initiators (PYTEST_OPTIONS="-k ...")
 	$(BIN)/pytest $(PYTEST_OPTIONS)
 
-check: $(INSTALLED) | toolchain ## format, lint, types, stubs, floors, generated pages
+check: $(INSTALLED) | toolchain fuzz-tools ## format, lint, types, stubs, floors, generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest scsi_snap._native
 	$(BIN)/lint-imports
 	cd rust && $(CARGO) fmt --all --check
+	cd rust/fuzz && $(CARGO) fmt --check
 	cd rust && $(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cd rust/fuzz && $(CARGO) clippy --locked --target-dir ../target -- -D warnings
 	$(BIN)/python scripts/generate_docs.py --check
 
 format: $(INSTALLED) | toolchain ## put every file in its format
@@ -70,7 +74,7 @@ docs: $(INSTALLED) ## write the pages that are made from tables in the code
 conformance: $(INSTALLED) | bench-tools ## libiscsi's suite on every kind of unit and on tgt: docs/conformance.md
 	$(BIN)/python -m tests.conformance.page
 
-fuzz: $(VENV)/fuzz | toolchain ## search what reads bytes from outside, FUZZ_SECONDS each (60)
+fuzz: $(VENV)/fuzz | toolchain fuzz-tools ## search what reads bytes from outside, FUZZ_SECONDS each (60)
 	PATH="$(abspath $(BIN)):$$PATH" scripts/fuzz.sh $(BIN)/python $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 lab: $(INSTALLED) | lab-tools ## scenarios in a real kernel, in a guest (LAB_OPTIONS="--only 1,3")
@@ -106,6 +110,9 @@ system:
 tools:
 	@scripts/ensure_packages.sh $(TOOL_PACKAGES)
 
+fuzz-tools:
+	@scripts/ensure_packages.sh $(FUZZ_PACKAGES)
+
 bench-tools:
 	@scripts/ensure_packages.sh $(BENCH_PACKAGES)
 
@@ -136,4 +143,4 @@ $(VENV)/fuzz: $(VENV)/installed
 	touch $@
 
 .PHONY: help demo test test-rust test-python check format docs conformance fuzz lab lab-quick bench bench-quick \
-	wheel clean toolchain system tools bench-tools lab-tools
+	wheel clean toolchain system tools fuzz-tools bench-tools lab-tools

@@ -59,9 +59,10 @@ fuzz_target!(|data: &[u8]| {
                 let data_in = (step[0] & 0x80 == 0).then_some(&data[..]);
                 let answer =
                     Answer { status: step[3], sense: &data[..data.len().min(252)], data_in };
-                // A quarter of the commands have tickets, which are given back with their answers.
+                // A quarter of the commands have tickets, which are given back with their answers;
+                // every other one of these gives way.
                 if step[0] & 0x60 == 0x60 {
-                    let _ = ring.note_ticket(&task, u64::from(number) + 1);
+                    let _ = ring.note_ticket(&task, u64::from(number) + 1, step[3] & 1 == 1);
                 }
                 let before = ring.unanswered_count();
                 let _ = ring.complete(task, &answer);
