@@ -51,6 +51,13 @@ impl BlockIo for UnitDevice {
         }
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        match self {
+            Self::Volume(volume) => volume.read_now(offset_bytes, buffer),
+            Self::Image(image) => image.read_now(offset_bytes, buffer),
+        }
+    }
+
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         match self {
             Self::Volume(volume) => volume.read_at(offset_bytes, buffer).await,

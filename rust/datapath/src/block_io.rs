@@ -37,6 +37,12 @@ pub trait BlockIo: Send + Sync + 'static {
     /// Fills `buffer`, whole, from `offset_bytes`. Nothing is said of the bytes after a failure.
     fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> impl Future<Output = ReadResult>;
 
+    /// Fills `buffer`, whole, from `offset_bytes` where that needs no waiting. Where it is false
+    /// nothing is said of the bytes, and [`BlockIo::read_at`] does it or says why not.
+    fn read_now(&self, _offset_bytes: u64, _buffer: &mut [u8]) -> bool {
+        false
+    }
+
     /// Writes all of `data` at `offset_bytes`.
     fn write_at(&self, offset_bytes: u64, data: Bytes)
     -> impl Future<Output = Result<(), IoError>>;

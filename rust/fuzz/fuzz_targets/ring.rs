@@ -65,7 +65,14 @@ fuzz_target!(|data: &[u8]| {
                     let _ = ring.note_ticket(&task, u64::from(number) + 1, step[3] & 1 == 1);
                 }
                 let before = ring.unanswered_count();
-                let _ = ring.complete(task, &answer);
+                let fill = |room: &mut [u8]| {
+                    room.fill(step[3]);
+                    Some(room.len())
+                };
+                let _ = match ring.fill(&task, usize::from(number), fill) {
+                    Ok(Some(length)) if step[0] & 0x10 != 0 => ring.complete_filled(task, length),
+                    _ => ring.complete(task, &answer),
+                };
                 assert!(ring.unanswered_count() <= before);
                 let tickets = std::iter::from_fn(|| ring.take_answered_ticket()).count();
                 assert!(tickets <= before - ring.unanswered_count());

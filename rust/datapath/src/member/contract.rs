@@ -111,8 +111,11 @@ async fn borders<B: BlockIo>(device: &B, random: &mut Random) {
 }
 
 async fn read<B: BlockIo>(device: &B, offset: u64, length: u64) -> BytesMut {
+    let mut now = vec![0xA5; length as usize];
+    let is_filled = device.read_now(offset, &mut now);
     let (outcome, buffer) = device.read_at(offset, BytesMut::zeroed(length as usize)).await;
     outcome.expect("read");
+    assert!(!is_filled || now == buffer, "what is read now is not what is read");
     assert_eq!(buffer.len() as u64, length, "the buffer came back with another length");
     buffer
 }

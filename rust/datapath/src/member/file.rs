@@ -213,6 +213,18 @@ impl BlockIo for FileMember {
         (outcome.map_err(|error| self.failed("read", &error)), buffer)
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = offset_bytes + done as u64;
+            match retry(|| self.read_inline(at, &mut buffer[done..])) {
+                Ok(step) if step > 0 => done += step,
+                _ => return false,
+            }
+        }
+        true
+    }
+
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
         let end = offset_bytes + data.len() as u64;
         assert!(end <= self.size_bytes, "a write past the end would make the file grow");

@@ -38,6 +38,12 @@ impl BlockIo for MemoryMember {
         (Ok(()), buffer)
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        let image = self.image.read().unwrap_or_else(PoisonError::into_inner);
+        image.read(offset_bytes, buffer);
+        true
+    }
+
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
         self.change(|image| image.write(offset_bytes, &data));
         Ok(())

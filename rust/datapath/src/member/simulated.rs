@@ -214,6 +214,16 @@ impl BlockIo for SimulatedMember {
         (Ok(()), buffer)
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        let mut state = self.lock();
+        let waits = state.delays.as_mut().is_some_and(|random| random.below(2) == 0);
+        if waits || self.power.is_off() {
+            return false;
+        }
+        state.current.read(offset_bytes, buffer);
+        true
+    }
+
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
         let length_bytes = data.len() as u64;
         self.change(Change { offset_bytes, length_bytes, data: Some(data) }).await

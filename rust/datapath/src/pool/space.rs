@@ -170,6 +170,24 @@ impl<M: Member> BlockIo for Space<M> {
         self.table.load().size_bytes
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        if self.usable().is_err() {
+            return false;
+        }
+        let table = self.table.load();
+        let mut rest = &mut *buffer;
+        let is_read = table.runs(offset_bytes, rest.len() as u64).all(|run| {
+            let part = rest.split_off_mut(..run.length_bytes as usize);
+            part.is_some_and(|part| self.pool.set().read_now(run.offset_bytes, part))
+        });
+        if self.usable().is_err() {
+            // What was read may be another space's by now, and the buffer somebody's who sees it.
+            buffer.fill(0);
+            return false;
+        }
+        is_read
+    }
+
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         if let Err(error) = self.usable() {
             return (Err(error), buffer);

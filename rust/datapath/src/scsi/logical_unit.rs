@@ -102,6 +102,20 @@ impl<D: BlockIo> LogicalUnit<D> {
         self.shared.counts()
     }
 
+    /// Executes a plain READ, into the first bytes of `room`, that succeeds without waiting: how many
+    /// bytes it has put there. `None` declines.
+    pub fn read_now(&self, request: &Request, room: &mut [u8]) -> Option<usize> {
+        let begin = Instant::now();
+        let transfer = self.transfer(request)?;
+        let is_plain = transfer.command.direction == Direction::Read && !transfer.command.fua;
+        let part = room.get_mut(..transfer.length_bytes).filter(|_| is_plain)?;
+        self.device.read_now(transfer.offset_bytes, part).then(|| {
+            let (bytes, took) = (part.len() as u64, begin.elapsed());
+            self.shared.counters.completed(request.nexus, Direction::Read, bytes, took);
+            part.len()
+        })
+    }
+
     /// Executes a plain READ or WRITE that succeeds; `None` declines. A WRITE that is declined may
     /// have been executed in part: executing it again gives the same bytes, or the sense data.
     pub async fn execute(&self, request: &Request, buffers: &BufferPool) -> Option<Completion> {
@@ -208,6 +222,11 @@ mod tests {
             1 << 20
         }
 
+        fn read_now(&self, _offset_bytes: u64, buffer: &mut [u8]) -> bool {
+            buffer.fill(7);
+            true
+        }
+
         async fn read_at(&self, _offset_bytes: u64, buffer: BytesMut) -> ReadResult {
             (Ok(()), buffer)
         }
@@ -289,6 +308,35 @@ mod tests {
         unit.gate().set_pending(None, true);
         drop(held);
         assert!(waiting.now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn only_a_plain_read_is_carried_out_at_once() {
+        let (unit, _tell) = slow_unit();
+        let with = |at: usize, byte: u8| {
+            let Cdb::Fixed(mut cdb) = read().cdb else { unreachable!() };
+            cdb[at] = byte;
+            request(cdb)
+        };
+        let mut room = [0; 1024];
+        let declined = [
+            write(),
+            with(0, 0x25), // READ CAPACITY (10)
+            with(1, 0x08), // FUA
+            with(4, 0x08), // the block behind the last
+            with(8, 2),    // two blocks, and room for one
+            Request { attribute: TaskAttribute::Aca, ..read() },
+        ];
+        for request in declined {
+            assert_eq!(unit.read_now(&request, &mut room), None, "{request:?}");
+        }
+        assert_eq!(unit.read_now(&read(), &mut room[..511]), None);
+        unit.gate().set_pending(None, true);
+        assert_eq!(unit.read_now(&read(), &mut room), None);
+        assert_eq!((room, unit.counts().reads), ([0; 1024], 0));
+        unit.gate().set_pending(None, false);
+        assert_eq!(unit.read_now(&read(), &mut room), Some(512));
+        assert_eq!((room[511], room[512], unit.counts().reads), (7, 0, 1));
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl<D: BlockIo> Target<D> {
         meant.map(|(lun, _)| *lun).collect()
     }
 
+    /// Executes a READ that needs no waiting, into `room`; see [`LogicalUnit::read_now`].
+    pub fn read_now(&self, request: &Request, room: &mut [u8]) -> Option<usize> {
+        self.unit(request.lun)?.read_now(request, room)
+    }
+
     /// Executes a command. `None` where the command set failed to answer.
     pub async fn execute(&self, request: Request, buffers: &BufferPool) -> Option<Completion> {
         if let Some(unit) = self.unit(request.lun)

@@ -338,6 +338,10 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Engine<O, S, L> {
         self.origin.size_bytes()
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.origin.read_now(offset_bytes, buffer) && self.fail_if_closed().is_ok()
+    }
+
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         let (outcome, buffer) = self.origin.read_at(offset_bytes, buffer).await;
         // Looked at afterwards: the space of a deleted volume may be another's by now.

@@ -65,6 +65,10 @@ impl<O: BlockIo> Origin<O> {
         self.size_bytes.fetch_max(size_bytes, Ordering::AcqRel);
     }
 
+    pub fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.device.read_now(offset_bytes, buffer)
+    }
+
     pub async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         self.device.read_at(offset_bytes, buffer).await
     }

@@ -78,12 +78,17 @@ impl<M: Member> StripeSet<M> {
         at: u64,
         buffer: BytesMut,
     ) -> (Result<(), Fault>, BytesMut) {
-        let role = self.geometry.data_member(stripe, column);
-        if self.failed() >> role & 1 == 0 {
+        if let Some(role) = self.strip_to_read(stripe, column) {
             return self.member_read(role, at, buffer).await;
         }
         let _turn = self.lock_stripe(stripe).await;
-        self.compute_missing(role, at, buffer).await
+        self.compute_missing(self.geometry.data_member(stripe, column), at, buffer).await
+    }
+
+    /// The member that has a strip of data, unless it has failed.
+    pub(super) fn strip_to_read(&self, stripe: u64, column: usize) -> Option<usize> {
+        let role = self.geometry.data_member(stripe, column);
+        (self.failed() >> role & 1 == 0).then_some(role)
     }
 
     /// What `role` would hold: the exclusive or of all others. With the stripe locked.

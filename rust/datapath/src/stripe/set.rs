@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
 use super::gate::Gate;
+use super::geometry::Piece;
 use super::intents::Intents;
 use super::journal::Journal;
 use super::label::Label;
@@ -120,6 +121,28 @@ impl<M: Member> StripeSet<M> {
         let at = self.layout.data_address + offset_bytes;
         let (outcome, buffer) = self.member(role).read_at(at, buffer).await;
         (outcome.map_err(self.fault(role, false)), buffer)
+    }
+
+    fn member_read_now(&self, role: usize, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.member(role).read_now(self.layout.data_address + offset_bytes, buffer)
+    }
+
+    /// Reads a run piece by piece, each from the member that `role_of` says.
+    fn read_pieces_now(
+        &self,
+        offset_bytes: u64,
+        buffer: &mut [u8],
+        role_of: impl Fn(Piece) -> Option<usize>,
+    ) -> bool {
+        let mut pieces = self.geometry.pieces(offset_bytes, buffer.len() as u64);
+        let mut rest = buffer;
+        pieces.all(|piece| {
+            let part = rest.split_off_mut(..piece.length_bytes as usize);
+            let at = self.geometry.member_offset(piece);
+            role_of(piece)
+                .zip(part)
+                .is_some_and(|(role, part)| self.member_read_now(role, at, part))
+        })
     }
 
     /// Writes to a member's data area.
@@ -323,6 +346,25 @@ impl<M: Member> StripeSet<M> {
 impl<M: Member> BlockIo for StripeSet<M> {
     fn size_bytes(&self) -> u64 {
         self.geometry.data_bytes(self.layout.data_bytes)
+    }
+
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        if self.usable().is_err() {
+            return false;
+        }
+        if self.geometry.level == Level::Raid5 {
+            let role = |piece: Piece| self.strip_to_read(piece.stripe, piece.column);
+            return self.read_pieces_now(offset_bytes, buffer, role);
+        }
+        match self.single_run(offset_bytes, buffer.len() as u64) {
+            Some((column, at)) => {
+                let role = self.copy_to_read(column, at);
+                role.is_some_and(|role| self.member_read_now(role, at, buffer))
+            }
+            None => self.read_pieces_now(offset_bytes, buffer, |piece| {
+                self.copy_to_read(piece.column, self.geometry.member_offset(piece))
+            }),
+        }
     }
 
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {

@@ -70,7 +70,7 @@ impl<M: Member> StripeSet<M> {
     }
 
     /// Where a range is one run of one column.
-    fn single_run(&self, offset_bytes: u64, length_bytes: u64) -> Option<(usize, u64)> {
+    pub(super) fn single_run(&self, offset_bytes: u64, length_bytes: u64) -> Option<(usize, u64)> {
         if self.geometry.columns() == 1 {
             return Some((0, offset_bytes));
         }
@@ -85,16 +85,21 @@ impl<M: Member> StripeSet<M> {
         at: u64,
         buffer: BytesMut,
     ) -> (Result<(), Fault>, BytesMut) {
-        let copies: Range<usize> = self.geometry.copies(column);
-        if copies.len() == 1 {
-            return self.member_read(copies.start, at, buffer).await;
-        }
-        let live = self.live_copies(column).count();
-        let turn = (at >> READ_BALANCE_SHIFT) as usize % live.max(1);
-        match self.live_copies(column).nth(turn) {
+        match self.copy_to_read(column, at) {
             Some(role) => self.member_read(role, at, buffer).await,
             None => (Err(no_copy_left(column)), buffer),
         }
+    }
+
+    /// Which of a column's copies a read goes to, if one is left. Not for raid5, which has none.
+    pub(super) fn copy_to_read(&self, column: usize, at: u64) -> Option<usize> {
+        let copies: Range<usize> = self.geometry.copies(column);
+        if copies.len() == 1 {
+            return Some(copies.start);
+        }
+        let live = self.live_copies(column).count();
+        let turn = (at >> READ_BALANCE_SHIFT) as usize % live.max(1);
+        self.live_copies(column).nth(turn)
     }
 
     async fn column_write(&self, column: usize, at: u64, data: Bytes) -> Result<(), Fault> {

@@ -68,6 +68,10 @@ impl<M: Member> BlockIo for Volume<M> {
         self.engine.size_bytes()
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.engine.read_now(offset_bytes, buffer)
+    }
+
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         self.engine.read_at(offset_bytes, buffer).await
     }

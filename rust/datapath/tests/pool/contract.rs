@@ -1,7 +1,7 @@
 //! The stripe set of every level, and spaces on it, keep the contract of `BlockIo`.
 
 use datapath::block_io::{BlockIo, Growable};
-use datapath::member::{Power, contract};
+use datapath::member::{MemoryMember, Power, contract};
 use datapath::pool::Pool;
 use datapath::stripe::Level;
 
@@ -57,6 +57,49 @@ fn spaces_keep_the_contract_over_scattered_extents() {
             contract::check_discards(&*space, 6, 12).await;
             let other = read(&*pool.space(between).unwrap(), 0, granule).await;
             assert!(other.iter().all(|byte| *byte == 0), "{level}: a neighbour was written");
+        });
+    }
+}
+
+/// Without waiting: all of a complete set; of a degraded one what need not be computed; nothing of a
+/// space that was deleted.
+#[test]
+fn what_need_not_be_waited_for_is_read_now() {
+    const PIECE: u64 = 4 << 10;
+    const PIECES: u64 = 256;
+    for (level, count) in shapes() {
+        run(4, async move {
+            let members = (0..count).map(|index| MemoryMember::new(&format!("m{index}"), 64 << 20));
+            let pool = create(members.collect(), level).await;
+            let id = pool.create_space(pool.status().granule_bytes).await.unwrap();
+            let space = pool.space(id).unwrap();
+            for piece in 0..PIECES {
+                write(&*space, piece * PIECE, piece as u8, PIECE).await;
+            }
+            let pieces_read_now = || {
+                let mut found = vec![0; (PIECE * PIECES) as usize];
+                let is_read_now = |(piece, found): (usize, &mut [u8])| {
+                    let is_read = space.read_now(piece as u64 * PIECE, found);
+                    assert!(!is_read || found.iter().all(|byte| *byte == piece as u8), "{level}");
+                    is_read
+                };
+                found
+                    .chunks_mut(PIECE as usize)
+                    .enumerate()
+                    .map(is_read_now)
+                    .filter(|is| *is)
+                    .count()
+            };
+            let all = PIECES as usize;
+            assert_eq!(pieces_read_now(), all, "{level}");
+            if level.is_redundant() {
+                pool.fail_member("m0").await.unwrap();
+                let found = pieces_read_now();
+                assert!(found > all / 2, "{level}");
+                assert_eq!(found < all, level == Level::Raid5, "{level}");
+            }
+            pool.delete_space(id).await.unwrap();
+            assert_eq!(pieces_read_now(), 0, "{level}");
         });
     }
 }

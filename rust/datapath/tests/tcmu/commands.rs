@@ -1,7 +1,7 @@
 //! One command at a time: what comes out of its entry, and what its answer becomes.
 
 use datapath::scsi::Cdb;
-use datapath::transport::tcmu::{Answer, Entry, Refusal, Ring, Task, layout::*};
+use datapath::transport::tcmu::{Answer, Entry, Refusal, Ring, RingError, Task, layout::*};
 
 use crate::kernel::*;
 
@@ -96,6 +96,46 @@ fn data_in_is_scattered_and_never_shows_what_was_there() {
             }
         }
     }
+}
+
+/// Data-In that is put right where it belongs: what the initiator gets with READ_LEN, and without.
+#[test]
+fn data_in_is_filled_in_place() {
+    for (flags, behind) in [(ALL, 0), (CAP_OOOC, 140)] {
+        let mut kernel = Kernel::with_pages(flags, 4096, 8, 4096);
+        let mut ring = Ring::attach(kernel.map()).unwrap();
+        kernel.queue(&READ, Buffer::In(200)).unwrap();
+        let (task, _) = command(&mut ring);
+        assert_eq!(ring.fill(&task, 200, |_| None), Ok(None));
+        let filled = ring.fill(&task, 200, |room| {
+            assert_eq!(room.len(), 200);
+            room[..60].fill(9);
+            Some(60)
+        });
+        assert_eq!(filled, Ok(Some(60)));
+        ring.complete_filled(task, 60).unwrap();
+        let [outcome] = &kernel.take_answers()[..] else { panic!() };
+        let wanted = [vec![9; 60], vec![0; behind]].concat();
+        assert_eq!((outcome.status, &outcome.data_in), (0, &wanted));
+    }
+}
+
+#[test]
+fn what_is_in_pieces_or_gone_is_not_filled() {
+    let (mut kernel, mut ring) = pair(ALL);
+    kernel.queue(&READ, Buffer::In(200)).unwrap();
+    kernel.queue(&READ, Buffer::In(PAGE_BYTES)).unwrap();
+    let (pieces, _) = command(&mut ring);
+    let (whole, _) = command(&mut ring);
+    assert_eq!(ring.fill(&pieces, 200, |_| panic!("they lie apart")), Ok(None));
+    assert_eq!(ring.fill(&pieces, PAGE_BYTES, |room| Some(room.len())), Ok(Some(PAGE_BYTES)));
+    kernel.reset();
+    let fill = |_: &mut [u8]| panic!("its pages may be others' by now");
+    assert_eq!(ring.fill(&whole, PAGE_BYTES, fill), Err(RingError::Head(0)));
+    ring.reset().unwrap();
+    assert_eq!(ring.fill(&whole, PAGE_BYTES, fill), Ok(None));
+    ring.complete_filled(whole, PAGE_BYTES).unwrap();
+    assert!(kernel.take_answers().is_empty());
 }
 
 #[test]

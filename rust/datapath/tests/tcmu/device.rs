@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -27,23 +28,35 @@ pub const DEVICE_BYTES: usize = 1 << 20;
 pub const LUN: u64 = 7 << 48;
 pub const COMPARE_AND_WRITE: u8 = 0x89;
 
-pub struct Memory(Mutex<Vec<u8>>);
+/// A device that is read at once, or only after waiting.
+pub struct Memory {
+    bytes: Mutex<Vec<u8>>,
+    pub waits: AtomicBool,
+    pub waited: AtomicUsize,
+}
 
 impl BlockIo for Memory {
     fn size_bytes(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
+        self.bytes.lock().unwrap().len() as u64
+    }
+
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        let start = offset_bytes as usize;
+        buffer.copy_from_slice(&self.bytes.lock().unwrap()[start..start + buffer.len()]);
+        !self.waits.load(Ordering::Relaxed)
     }
 
     async fn read_at(&self, offset_bytes: u64, mut buffer: BytesMut) -> ReadResult {
+        self.waited.fetch_add(1, Ordering::Relaxed);
         let start = offset_bytes as usize;
         let length = buffer.len();
-        buffer.copy_from_slice(&self.0.lock().unwrap()[start..start + length]);
+        buffer.copy_from_slice(&self.bytes.lock().unwrap()[start..start + length]);
         (Ok(()), buffer)
     }
 
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
         let start = offset_bytes as usize;
-        self.0.lock().unwrap()[start..start + data.len()].copy_from_slice(&data);
+        self.bytes.lock().unwrap()[start..start + data.len()].copy_from_slice(&data);
         Ok(())
     }
 
@@ -141,7 +154,9 @@ impl Machine {
     pub fn new(kernel: Kernel, driver: Driver) -> Self {
         let script = Arc::new(Script::default());
         let target = Arc::new(Target::new(Arc::<Sessions>::default(), script.clone()));
-        let memory = Memory(Mutex::new(vec![0; DEVICE_BYTES]));
+        let bytes = Mutex::new(vec![0; DEVICE_BYTES]);
+        let (waits, waited) = Default::default();
+        let memory = Memory { bytes, waits, waited };
         target.map(LUN, Arc::new(LogicalUnit::new(UnitNumber(1), memory, 512, false)));
         let (doorbell, other_end) = UnixDatagram::pair().unwrap();
         doorbell.set_read_timeout(Some(LONG)).unwrap();

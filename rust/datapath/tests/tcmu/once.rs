@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use datapath::scsi::buffers::BufferPool;
-use datapath::scsi::{Completion, NexusId};
+use datapath::scsi::{Completion, NexusId, Request};
 use datapath::simulation::death;
-use datapath::transport::tcmu::dispatch::{Fetched, Job};
+use datapath::transport::tcmu::dispatch::{Fetched, Job, Next};
 use datapath::transport::tcmu::{Dispatcher, Records, Ring, layout::*};
 
 use crate::kernel::*;
@@ -19,6 +19,7 @@ use crate::kernel::*;
 const ONCE: u8 = 0x89;
 const LONG: u8 = 0x83;
 const ANY_NUMBER: u8 = 0x2A;
+const READ: u8 = 0x28;
 /// Long enough to lie over the place of the ticket.
 const SENSE: [u8; 64] = [0x5C; 64];
 
@@ -26,6 +27,8 @@ const SENSE: [u8; 64] = [0x5C; 64];
 enum Kind {
     /// May be carried out again.
     Plain,
+    /// The same; carried out at once.
+    Read,
     Once,
     /// Ends with sense data.
     OnceFailing,
@@ -33,7 +36,7 @@ enum Kind {
     OnceLong,
 }
 
-const KINDS: [Kind; 4] = [Kind::Plain, Kind::Once, Kind::OnceFailing, Kind::OnceLong];
+const KINDS: [Kind; 5] = [Kind::Plain, Kind::Read, Kind::Once, Kind::OnceFailing, Kind::OnceLong];
 
 /// A kernel, a medium, a record file: what outlives the handler.
 struct World<'a> {
@@ -60,13 +63,18 @@ impl<'a> World<'a> {
         let index = self.kinds.len();
         let code = match kind {
             Kind::Plain => ANY_NUMBER,
+            Kind::Read => READ,
             Kind::Once | Kind::OnceFailing => ONCE,
             Kind::OnceLong => LONG,
         };
         // The first bytes of a CDB lie where an answer leaves the ticket.
         let cdb = [code, 0, 0, 0, 0, index as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let cdb = &cdb[..if kind == Kind::Plain { 10 } else { 16 }];
-        let identifier = self.kernel.queue(cdb, Buffer::None).unwrap();
+        let (length, buffer) = match kind {
+            Kind::Plain => (10, Buffer::None),
+            Kind::Read => (10, Buffer::In(PAGE_BYTES)),
+            Kind::Once | Kind::OnceFailing | Kind::OnceLong => (16, Buffer::None),
+        };
+        let identifier = self.kernel.queue(&cdb[..length], buffer).unwrap();
         assert!(self.names.insert(identifier, index).is_none());
         self.kinds.push(kind);
         self.carried_out.borrow_mut().push(0);
@@ -85,8 +93,19 @@ impl<'a> World<'a> {
         let (mut come, mut choices) = (Some(come), choices.iter());
         loop {
             while !matches!(dispatcher.fetch().unwrap(), Fetched::Nothing) {}
-            while let Some((job, request)) = dispatcher.begin_next(&buffers).unwrap() {
-                running.push((job, usize::from(request.cdb[5]), request.repeated));
+            loop {
+                let read_now = |request: &Request, room: &mut [u8]| {
+                    self.carried_out.borrow_mut()[usize::from(request.cdb[5])] += 1;
+                    room.fill(request.cdb[5]);
+                    Some(room.len())
+                };
+                match dispatcher.begin_next(&buffers, read_now).unwrap() {
+                    Next::Begun(job, request) => {
+                        running.push((job, usize::from(request.cdb[5]), request.repeated));
+                    }
+                    Next::Answered => {}
+                    Next::Nothing => break,
+                }
             }
             if running.is_empty() {
                 assert!(dispatcher.is_settled());
@@ -124,8 +143,9 @@ impl<'a> World<'a> {
             let carried_out = self.carried_out.borrow()[index];
             match (self.kinds[index], outcome.status) {
                 (Kind::Plain, 0) => assert!(carried_out >= 1),
+                (Kind::Read, 0) => assert_eq!(outcome.data_in, [index as u8; PAGE_BYTES]),
                 // It comes again.
-                (Kind::Plain, 8) => {}
+                (Kind::Plain | Kind::Read, 8) => {}
                 (Kind::Once | Kind::OnceLong, 0) => assert_eq!(carried_out, 1),
                 // It has begun, and nobody knows how it ended.
                 (Kind::OnceLong, 2) => {

@@ -1,5 +1,7 @@
 //! Rings served on the workers' own threads, over real memory and a real socket.
 
+use std::sync::atomic::Ordering;
+
 use datapath::scsi::nexus::end_token;
 use datapath::scsi::slow_path::TaskManagementFunction;
 use datapath::scsi::{Completion, NexusId};
@@ -33,7 +35,9 @@ fn what_was_written_is_read() {
         {
             let mut machine = Machine::new(kernel, driver);
             let ring = machine.attach_settled();
+            let unit = machine.target.unit(LUN).unwrap();
             for round in 0..40u8 {
+                unit.device().waits.store(round % 2 == 0, Ordering::Relaxed);
                 let depth = 1 + round % 9;
                 for lba in 0..depth {
                     let data = block(round ^ lba);
@@ -55,6 +59,25 @@ fn what_was_written_is_read() {
             assert_eq!(ring.counts().unanswered, 0);
         }
     }
+}
+
+/// Then it is read right into its buffer, and counts as any other.
+#[test]
+fn a_read_that_need_not_wait_does_not() {
+    let mut machine = quick();
+    machine.attach_settled();
+    let unit = machine.target.unit(LUN).unwrap();
+    machine.queue(&write(3, 1), Buffer::Out(block(5))).unwrap();
+    assert_eq!(machine.answers(1)[0].status, 0);
+    for (waits, waited) in [(false, 0), (true, 1)] {
+        unit.device().waits.store(waits, Ordering::Relaxed);
+        machine.queue(&read(3, 1), Buffer::In(4096)).unwrap();
+        let [outcome] = &machine.answers(1)[..] else { panic!() };
+        assert_eq!((outcome.status, &outcome.data_in), (0, &block(5)));
+        assert_eq!(unit.device().waited.load(Ordering::Relaxed), waited);
+    }
+    let counts = unit.counts();
+    assert_eq!((counts.reads, counts.read_bytes, counts.declined), (2, 1024, 0));
 }
 
 #[test]

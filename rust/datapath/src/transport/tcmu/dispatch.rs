@@ -52,6 +52,18 @@ pub enum Fetched {
     Nothing,
 }
 
+/// What has become of the next command.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it arrives")]
+pub enum Next {
+    /// It has begun.
+    Begun(Job, Request),
+    /// It is answered.
+    Answered,
+    /// There is none, or no room for it.
+    Nothing,
+}
+
 /// A command that has begun.
 #[derive(Debug)]
 pub struct Job {
@@ -211,25 +223,23 @@ impl Dispatcher {
         }
     }
 
-    /// Begins the next command, after answering those before it that are not to be carried out.
-    /// `None` where there is none, or no room for it.
+    /// Begins the next command, or answers it: where it is not to be carried out, or `read_now` carries
+    /// it out at once. That puts the Data-In of a READ where it belongs, and says how long it is.
     pub fn begin_next(
         &mut self,
         buffers: &BufferPool,
-    ) -> Result<Option<(Job, Request)>, RingError> {
-        if !self.records_are_tidy {
-            return Ok(None);
+        read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
+    ) -> Result<Next, RingError> {
+        let may_be_next = |next: &&Waiting| {
+            next.request.is_err() || next.is_answerable() || self.has_room_for(next)
+        };
+        if !self.records_are_tidy || self.waiting.front().filter(may_be_next).is_none() {
+            return Ok(Next::Nothing);
         }
-        while let Some(next) = self.waiting.front() {
-            if next.request.is_ok() && !next.is_answerable() && !self.has_room_for(next) {
-                return Ok(None);
-            }
-            let Some(next) = self.waiting.pop_front() else { return Ok(None) };
-            if let Some(begun) = self.begin_or_answer(next, buffers)? {
-                return Ok(Some(begun));
-            }
+        match self.waiting.pop_front() {
+            Some(next) => self.begin_or_answer(next, buffers, read_now),
+            None => Ok(Next::Nothing),
         }
-        Ok(None)
     }
 
     /// Answers a command that has ended; `None` where the command set failed to answer it.
@@ -281,7 +291,8 @@ impl Dispatcher {
         &mut self,
         next: Waiting,
         buffers: &BufferPool,
-    ) -> Result<Option<(Job, Request)>, RingError> {
+        read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
+    ) -> Result<Next, RingError> {
         let once = self.once(&next);
         let gives_way = once == Once::Long;
         let Waiting { task, request, recorded, is_aborted, tokens } = next;
@@ -294,17 +305,17 @@ impl Dispatcher {
                 self.counters.answered_from_record();
                 let RecordedOutcome { status, sense } = outcome;
                 self.answer(task, &Answer { status: *status, sense, data_in: None })?;
-                return Ok(None);
+                return Ok(Next::Answered);
             }
             (Err(refusal), recorded) => {
                 self.counters.refused();
                 self.answer(task, &answer_to(refusal, recorded.is_some()))?;
-                return Ok(None);
+                return Ok(Next::Answered);
             }
             (Ok(_), _) if is_aborted => {
                 self.counters.aborted();
                 self.answer(task, &Answer { status: TASK_ABORTED, sense: &[], data_in: None })?;
-                return Ok(None);
+                return Ok(Next::Answered);
             }
             (Ok(cdb), _) => cdb,
         };
@@ -319,15 +330,13 @@ impl Dispatcher {
                 Err(_) => {
                     self.counters.record_failed();
                     self.answer(task, &Answer { status: BUSY, sense: &[], data_in: None })?;
-                    return Ok(None);
+                    return Ok(Next::Answered);
                 }
             }
         }
         self.counters.begun(repeated);
         let (length, is_write) = (data_bytes(&task), is_write(cdb[0]));
         let (data_out, gathered) = self.data_out(&task, &cdb, length, buffers);
-        self.running += 1;
-        self.running_bytes += length as u64;
         let request = Request {
             nexus: self.nexus,
             lun: self.lun,
@@ -337,8 +346,19 @@ impl Dispatcher {
             data_in_room_bytes: u32::try_from(task.data_bytes()).unwrap_or(u32::MAX),
             repeated,
         };
+        if is_read(request.cdb[0])
+            && let Some(filled) = self.ring.fill(&task, length, |room| read_now(&request, room))?
+        {
+            let is_found = task.is_found();
+            self.ring.complete_filled(task, filled)?;
+            self.note_answered(is_found);
+            return Ok(Next::Answered);
+        }
+        self.running += 1;
+        self.running_bytes += length as u64;
         let data_bytes = length as u64;
-        Ok(Some((Job { task, ticket, data_bytes, is_write, gathered, tokens }, request)))
+        let job = Job { task, ticket, data_bytes, is_write, gathered, tokens };
+        Ok(Next::Begun(job, request))
     }
 
     /// The Data-Out of a command that may have some, and the copy of it if it had to be copied. Only
@@ -367,15 +387,20 @@ impl Dispatcher {
     }
 
     fn answer(&mut self, task: Task, answer: &Answer<'_>) -> Result<(), RingError> {
-        if task.is_found() {
+        let is_found = task.is_found();
+        self.ring.complete(task, answer)?;
+        self.note_answered(is_found);
+        Ok(())
+    }
+
+    fn note_answered(&mut self, was_found: bool) {
+        if was_found {
             self.found -= 1;
         }
-        self.ring.complete(task, answer)?;
         self.counters.unanswered(self.ring.unanswered_count());
         while let Some(ticket) = self.ring.take_answered_ticket() {
             self.note_failure(|records| records.free(ticket));
         }
-        Ok(())
     }
 
     /// All that lay in the ring has been looked at: what has a slot and is not among it was answered.

@@ -5,9 +5,9 @@
 //!
 //! - the kernel does not touch the pages of a command that is not answered, and the answer waits for
 //!   the command's end;
-//! - this process writes the data area only with the Data-In of a command, and asks [`Mapping::is_lent`]
-//!   before it does. So a ring that names the same pages in two commands, which the kernel's never
-//!   does, is found out.
+//! - this process writes the data area only with the Data-In of a command, on the thread that lends,
+//!   and asks [`Mapping::is_lent`] before it does. So a ring that names the same pages in two
+//!   commands, which the kernel's never does, is found out.
 //!
 //! The mapping lives as long as anything that is lent.
 

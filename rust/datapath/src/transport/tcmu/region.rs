@@ -2,11 +2,12 @@
 //!
 //! Words are loaded and stored by atomic operations; runs of bytes are copied from and to buffers of
 //! our own, and only where the protocol says that they are ours at that time. No reference to its
-//! bytes is ever made but for those that are lent ([`super::mapping`]). Each access is checked: an offset outside is a broken invariant, since whoever
-//! reads an offset from the region checks it first.
+//! bytes outlives a call but for those that are lent ([`super::mapping`]). Each access is checked: an
+//! offset outside is a broken invariant, since whoever reads an offset from the region checks it first.
 
 use std::ops::Range;
 use std::ptr::{self, NonNull};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -101,6 +102,18 @@ impl Region {
         let into = self.at(offset, from.len());
         // SAFETY: as in `copy_out`; who writes has asked whether the bytes are lent.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
+    }
+
+    /// Has the bytes themselves filled. They are the Data-In of a command that is not answered, and not
+    /// lent.
+    pub(super) fn fill<T>(&self, range: &Range<usize>, fill: impl FnOnce(&mut [u8]) -> T) -> T {
+        #[cfg(feature = "simulation")]
+        crate::simulation::death::before_store();
+        let start = self.at(range.start, range.len());
+        // SAFETY: `at` has checked the range. The kernel does not touch the buffer of a command that
+        // is not answered; of this process only the thread that has the region does, as nothing of it
+        // is lent.
+        fill(unsafe { slice::from_raw_parts_mut(start, range.len()) })
     }
 
     /// Writes zeros.

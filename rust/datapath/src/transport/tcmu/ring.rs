@@ -25,7 +25,7 @@ use crate::scsi::Cdb;
 /// What the kernel has put into the ring.
 #[derive(Debug)]
 pub enum Entry {
-    /// A command, to be answered by [`Ring::complete`].
+    /// A command, to be answered by [`Ring::complete`] or [`Ring::complete_filled`].
     Command(Task, Cdb),
     /// A command that cannot be carried out, to be answered all the same.
     Refused(Task, Refusal),
@@ -33,7 +33,7 @@ pub enum Entry {
     TaskManagement(TaskManagement),
 }
 
-/// A command that waits for its answer. It is answered once: [`Ring::complete`] consumes it.
+/// A command that waits for its answer. It is answered once: the answer consumes it.
 #[derive(Debug)]
 pub struct Task {
     identifier: u16,
@@ -225,6 +225,21 @@ impl Ring {
         self.region.lend(task.data.one_piece(length).filter(|piece| !piece.is_empty())?)
     }
 
+    /// Has `fill` put Data-In right into the first `length` bytes of a command's buffer, and returns
+    /// what it returns. `None` also where those are not in one piece, or some of the buffer is lent,
+    /// or the ring was reset since the command came.
+    pub fn fill(
+        &self,
+        task: &Task,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Result<Option<usize>, RingError> {
+        self.check_cursors()?;
+        let room = task.data.one_piece(length).filter(|_| task.data.lent(&self.region).is_none());
+        let room = room.filter(|_| self.slot_of(task).is_some());
+        Ok(room.and_then(|room| self.region.fill(&room, fill)))
+    }
+
     /// Notes a ticket in a command's entry, and that it has one: from then on until it is answered a
     /// handler that attaches finds it with the command. Where it gives way the answers of younger
     /// commands do not wait for its own, at the price of its request. Nothing happens where the ring
@@ -252,10 +267,25 @@ impl Ring {
             Some(data) => self.put_data_in(&task.data, data)?,
             None => 0,
         };
-        let held = Held {
-            flags: if read_length > 0 { READ_LEN } else { 0 },
-            bytes: entry::answer_bytes(answer.status, read_length, answer.sense),
-        };
+        let bytes = entry::answer_bytes(answer.status, read_length, answer.sense);
+        self.give_back_or_hold(index, read_length, bytes)
+    }
+
+    /// Answers a command GOOD whose buffer [`Ring::fill`] has put `length` bytes into.
+    pub fn complete_filled(&mut self, task: Task, length: usize) -> Result<(), RingError> {
+        self.check_cursors()?;
+        let Some(index) = self.slot_of(&task) else { return Ok(()) };
+        let read_length = self.tell_length(&task.data, length);
+        self.give_back_or_hold(index, read_length, entry::answer_bytes(0, read_length, &[]))
+    }
+
+    fn give_back_or_hold(
+        &mut self,
+        index: usize,
+        read_length: u32,
+        bytes: [u8; ANSWER_BYTES],
+    ) -> Result<(), RingError> {
+        let held = Held { flags: if read_length > 0 { READ_LEN } else { 0 }, bytes };
         if !self.may_take_oldest_entry(index) {
             self.slots[index].held = Some(held);
             self.held_count += 1;
@@ -364,11 +394,17 @@ impl Ring {
             return Err(RingError::Data { at });
         }
         let length = buffer.scatter(&self.region, data);
+        Ok(self.tell_length(buffer, length))
+    }
+
+    /// What the kernel is told of the length of Data-In; where it takes it to be all of the buffer,
+    /// the rest is zeroed.
+    fn tell_length(&self, buffer: &Segments, length: usize) -> u32 {
         match u32::try_from(length) {
-            Ok(told) if told > 0 && self.mailbox.capabilities.read_length => Ok(told),
+            Ok(told) if told > 0 && self.mailbox.capabilities.read_length => told,
             _ => {
                 buffer.zero_behind(&self.region, length);
-                Ok(0)
+                0
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::scsi::slow_path::TaskManagementFunction;
 use crate::scsi::{Completion, NexusId, Request, Target};
 use crate::transport::running::Commands;
 
-use super::dispatch::{Dispatcher, Fetched, Job, OnceCodes};
+use super::dispatch::{Dispatcher, Fetched, Job, Next, OnceCodes};
 use super::entry::TaskManagement;
 use super::handle::{EndReason, RingHandle};
 use super::mailbox::RingError;
@@ -141,7 +141,6 @@ async fn serve<D: BlockIo>(
         functions: FuturesUnordered::new(),
         // A former handler may have died between its last answer and telling of it.
         wake: true,
-        has_answered: false,
         is_settled: false,
         is_broken: false,
         end: None,
@@ -159,8 +158,6 @@ struct Served<'a, D, F, S> {
     functions: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// The kernel is to be woken.
     wake: bool,
-    /// It was woken since others were let run.
-    has_answered: bool,
     is_settled: bool,
     /// The ring is not to be touched any more.
     is_broken: bool,
@@ -187,22 +184,12 @@ where
             {
                 return Poll::Ready(reason);
             }
-            if !moved && !self.let_others_run() && !self.poll_doorbell(context) {
+            if !moved && !self.poll_doorbell(context) {
                 return Poll::Pending;
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Before this thread sleeps, whoever has commands to put into the ring may do so: once after each
-    /// batch of answers. So commands that come together are carried out together, and cost one sleep.
-    fn let_others_run(&mut self) -> bool {
-        let has_answered = std::mem::take(&mut self.has_answered);
-        if has_answered {
-            std::thread::yield_now();
-        }
-        has_answered
     }
 
     /// Nothing more is begun; running commands go on to their ends.
@@ -308,12 +295,19 @@ where
         if self.end.is_some() {
             return false;
         }
-        let next = self.dispatcher.begin_next(&self.shared.buffers);
-        let Some(Some((job, request))) = self.check(next) else { return false };
-        if let Some((job, completion)) = self.commands.begin(job, request, context) {
-            self.answer(job, completion);
+        let Shared { target, buffers, .. } = &*self.shared;
+        let next =
+            self.dispatcher.begin_next(buffers, |request, room| target.read_now(request, room));
+        match self.check(next) {
+            Some(Next::Begun(job, request)) => {
+                if let Some((job, completion)) = self.commands.begin(job, request, context) {
+                    self.answer(job, completion);
+                }
+                true
+            }
+            Some(Next::Answered) => true,
+            Some(Next::Nothing) | None => false,
         }
-        true
     }
 
     /// The commands that are named go on to their answers; then the unit is reset, where that is asked
@@ -351,7 +345,7 @@ where
             Err(error) => self.finish(EndReason::Doorbell(error.kind())),
             Ok(_) => {}
         }
-        (self.wake, self.has_answered) = (false, true);
+        self.wake = false;
     }
 
     /// Whether the kernel has put something in since it was last asked. If not, the task is woken
