@@ -14,10 +14,14 @@ What must hold before a device is enabled is written then, as the kernel takes s
 - `hw_max_sectors`: 8 MiB, what the command set says in VPD page B0h for one transfer.
 - `max_data_area_mb` 256: 32 of the largest commands, or four initiators with 64 commands of 1 MiB
   each. Memory is taken as it is needed, but given back only when all devices together have 2 GiB.
+- `data_pages_per_blk` for 256 KiB, so that the buffer of a command of up to that is in one
+  piece, and needs no copy. A shorter one takes no more memory for it, but of the 1024 blocks that
+  there are each command has its own. Kernels before 5.13 pass over the word.
 """
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,6 +36,7 @@ from scsi_snap.lio.uio import SUBTYPES
 
 _TRANSFER_BYTES_MAX = 8 << 20
 _DATA_AREA_MIB = 256
+_DATA_BLOCK_PAGES = (256 << 10) // mmap.PAGESIZE
 _PLUGIN = "user"
 
 
@@ -78,7 +83,8 @@ class RtslibTarget:
                 wwn=backstore.serial,
                 hw_max_sectors=_TRANSFER_BYTES_MAX // backstore.block_bytes,
                 control=(
-                    f"hw_block_size={backstore.block_bytes},max_data_area_mb={_DATA_AREA_MIB}"
+                    f"hw_block_size={backstore.block_bytes},max_data_area_mb={_DATA_AREA_MIB},"
+                    f"data_pages_per_blk={_DATA_BLOCK_PAGES}"
                 ),
                 index=self._free_index(),
             )
