@@ -47,6 +47,9 @@ class Guest:
     disks: list[Disk] = field(default_factory=list)
     processors: int = 1
     """Emulating two costs twice the host's time, and a scenario is no faster."""
+    counts_instructions: bool = False
+    """Its time is how many instructions it has executed: two nanoseconds each, whatever the host
+    does beside. For one processor."""
     interactive: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
@@ -110,7 +113,9 @@ class Guest:
         if machine is None:
             raise LabError(f"no machine is known for {architecture()}; they are in {__file__}")
         options = [*machine, "-smp", str(self.processors), "-m", MEMORY]
-        options += ["-accel", "tcg,thread=multi,tb-size=512"]
+        threads = "single" if self.counts_instructions else "multi"
+        options += ["-accel", f"tcg,thread={threads},tb-size=512"]
+        options += ["-icount", "shift=1"] if self.counts_instructions else []
         options += ["-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"]
         options += ["-kernel", str(self.kernel.image), "-initrd", str(self.initramfs)]
         options += ["-append", COMMAND_LINE, "-serial", f"file:{self.directory / 'console.log'}"]

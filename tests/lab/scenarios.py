@@ -8,7 +8,9 @@ scenario will ...". It passes by ending with 0. Lines that it prints for the run
     ::power-cut         the machine is ended at once and booted again, LAB_BOOT counted up
     ::restart           the same, for a restart that the script has prepared
 
-`# Time limit: SECONDS` among the first lines is for all of its boots, on a slow host.
+Among the first lines `# Time limit: SECONDS` is for all of its boots, on a slow host, and
+`# Clock: counts instructions` for one that measures: what it finds does not depend on the host
+then. It has LAB_COUNTED in its environment where that is so: with one processor.
 """
 
 import re
@@ -38,6 +40,7 @@ class Scenario:
     path: Path
     purpose: str
     limit_s: int
+    counts_instructions: bool
 
     @property
     def name(self) -> str:
@@ -64,13 +67,14 @@ def found() -> list[Scenario]:
 
 
 def _read(path: Path) -> Scenario:
-    head = path.read_text().splitlines()[:12]
+    head = path.read_text().splitlines()[:16]
     purpose = re.match(r"# (This scenario will .+)", head[1])
     if purpose is None:
         raise LabError(f"{path}: its second line does not begin with '# This scenario will '")
     limits = [int(said[1]) for line in head if (said := re.match(r"# Time limit: (\d+) s", line))]
     limit_s = limits[0] if limits else DEFAULT_SECONDS
-    return Scenario(int(path.name[:2]), path, purpose[1], limit_s)
+    counts = "# Clock: counts instructions" in head
+    return Scenario(int(path.name[:2]), path, purpose[1], limit_s, counts)
 
 
 @dataclass
@@ -102,8 +106,14 @@ class Laboratory:
     def _boots(self, scenario: Scenario, outcome: Outcome, began: float) -> int:
         disks = fresh_disks(self.directory / scenario.name)
         for boot in range(1, BOOTS_MAX + 1):
-            environment = {"LAB_BOOT": str(boot), "LAB_QUICK": "1" if self.quick else ""}
+            counted = scenario.counts_instructions and self.processors == 1
+            environment = {
+                "LAB_BOOT": str(boot),
+                "LAB_QUICK": "1" if self.quick else "",
+                "LAB_COUNTED": "1" if counted else "",
+            }
             guest = self.guest(scenario.name, [str(scenario.path)], environment, disks)
+            guest.counts_instructions = counted
             deadline = began + scenario.limit_s
             try:
                 status = self._one_boot(guest, outcome, deadline)

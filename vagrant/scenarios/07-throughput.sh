@@ -3,15 +3,18 @@
 #
 # Three disks through the kernel's loopback fabric, each over a file in memory: ours (raid0 over one
 # member), tcmu-runner's (its qcow handler, which serves a plain file as what it is), and fileio, which
-# never leaves the kernel. Short rounds of fio take turns, A B C A B C, so that what else the host does
-# hits all alike; a figure is the median of the rounds' ratios. docs/benchmarks.md has the table. A
-# figure below the aim is told and is no failure: how fast an emulated machine is, nobody promises.
+# never leaves the kernel. Short rounds of fio take turns, A B C A B C, so that what else the machine does
+# hits all alike; a figure is the median of the rounds' ratios. docs/benchmarks.md has the table. Where
+# instructions are counted one round is all: others would find the same, to a hundredth. There the
+# scenario fails where a ratio is a tenth below the table's; otherwise it tells what it found.
 # Time limit: 1200 s
+# Clock: counts instructions
 . "$(dirname "$0")/../lab.sh"
 
 SIZE=$((128 << 20))
 rounds=${LAB_QUICK:+3}
-rounds=${rounds:-5}
+rounds=${LAB_COUNTED:-${rounds:-5}}
+seconds=${LAB_COUNTED:-3}
 memory=/run/throughput
 core=/sys/kernel/config/target/core
 
@@ -73,7 +76,7 @@ done
 # measured NAME RW BS DEPTH: KiB a second.
 measured() {
     fio --name=m --filename="${disk_of[$1]}" --direct=1 --ioengine=libaio --rw="$2" --bs="$3" --iodepth="$4" \
-        --time_based --ramp_time=1 --runtime=3 --size=$SIZE --output-format=terse --eta=never |
+        --time_based --ramp_time=200ms --runtime="$seconds" --size=$SIZE --output-format=terse --eta=never |
         awk -F';' '{ print $7 + $48 }'
 }
 
@@ -109,12 +112,13 @@ awk -F';' '
             runner = median(against_runner, last[what])
             fileio = median(against_fileio, last[what])
             printf "%s: %.0f KiB/s, %.2f x tcmu-runner, %.2f x fileio\n", what, median(ours, last[what]), runner, fileio
-            if (runner < 1.5 || fileio < 0.7) low = 1
+            is_long = what ~ /^256/
+            if (runner < (is_long ? 1.35 : 1.1) || fileio < (is_long ? 0.6 : 0.55)) low = 1
         }
         exit low
     }' "$LOGS/measured" >"$LOGS/ratios" || low=1
 while read -r line; do fact "$line"; done <"$LOGS/ratios"
-[ -z "${low:-}" ] || fact "below the aim of 1.5 x tcmu-runner and 0.7 x fileio"
+[ -z "${LAB_COUNTED:-}" ] || [ -z "${low:-}" ] || fail "slower than it was: see docs/benchmarks.md"
 nothing_stuck
 kill $runner
 daemon_stop
