@@ -112,8 +112,8 @@ class Laboratory:
                 "LAB_QUICK": "1" if self.quick else "",
                 "LAB_COUNTED": "1" if counted else "",
             }
-            guest = self.guest(scenario.name, [str(scenario.path)], environment, disks)
-            guest.counts_instructions = counted
+            command = [str(scenario.path)]
+            guest = self.guest(scenario.name, command, environment, disks, counted)
             deadline = began + scenario.limit_s
             try:
                 status = self._one_boot(guest, outcome, deadline)
@@ -125,12 +125,24 @@ class Laboratory:
         raise LabError(f"{scenario.name} asks for more than {BOOTS_MAX} boots")
 
     def guest(
-        self, name: str, command: list[str], environment: dict[str, str], disks: list[Disk]
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        disks: list[Disk],
+        counts_instructions: bool = False,
     ) -> Guest:
         """A machine for one scenario, not booted yet."""
         directory = self.directory / name
         return Guest(
-            self.kernel, self.initramfs, directory, command, environment, disks, self.processors
+            self.kernel,
+            self.initramfs,
+            directory,
+            command,
+            environment,
+            disks,
+            self.processors,
+            counts_instructions,
         )
 
     def _one_boot(self, guest: Guest, outcome: Outcome, deadline: float) -> int | None:

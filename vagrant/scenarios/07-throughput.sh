@@ -12,9 +12,9 @@
 . "$(dirname "$0")/../lab.sh"
 
 SIZE=$((128 << 20))
-rounds=${LAB_QUICK:+3}
-rounds=${LAB_COUNTED:-${rounds:-5}}
-seconds=${LAB_COUNTED:-3}
+rounds=5 seconds=3
+[ -z "${LAB_QUICK:-}" ] || rounds=3
+[ -z "${LAB_COUNTED:-}" ] || rounds=1 seconds=1
 memory=/run/throughput
 core=/sys/kernel/config/target/core
 
