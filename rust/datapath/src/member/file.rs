@@ -14,8 +14,8 @@
 //!   is punched and filled again.
 //! - What is mapped is what `SEEK_DATA` says; a block device, or a file system without it, is mapped.
 
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::driver::op;
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, flock, seek};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwrite};
 
 use super::Member;
 use super::file_open::{self, Opened};
@@ -83,17 +85,11 @@ impl FileMember {
 
     /// What can be read without waiting; 0 where nothing can.
     fn read_inline(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let flags = if self.in_memory { 0 } else { libc::RWF_NOWAIT };
-        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        // SAFETY: the descriptor is open while `self` lives, and `part` covers the whole of
-        // `buffer`, which nobody else sees during the call.
-        let read = unsafe {
-            libc::preadv2(self.file.as_raw_fd(), &raw const part, 1, offset_bytes as i64, flags)
-        };
-        usize::try_from(read).or_else(|_| match io::Error::last_os_error() {
-            error if self.in_memory => Err(error),
-            _ => Ok(0),
-        })
+        if self.in_memory {
+            return Ok(pread(&self.file, buffer, offset_bytes)?);
+        }
+        let parts = &mut [IoSliceMut::new(buffer)];
+        Ok(preadv2(&self.file, parts, offset_bytes, ReadWriteFlags::NOWAIT).unwrap_or(0))
     }
 
     async fn read(&self, offset_bytes: u64, buffer: BytesMut) -> (io::Result<()>, BytesMut) {
@@ -125,7 +121,7 @@ impl FileMember {
         let mut at = offset_bytes;
         while !data.is_empty() {
             let step = if self.in_memory {
-                self.write_inline(at, &data)
+                pwrite(&self.file, &data, at).map_err(io::Error::from)
             } else {
                 let write = op::WriteAt::new(self.file.clone(), at, data.clone());
                 compio::runtime::submit(write).await.0
@@ -141,15 +137,6 @@ impl FileMember {
             }
         }
         Ok(())
-    }
-
-    fn write_inline(&self, offset_bytes: u64, data: &[u8]) -> io::Result<usize> {
-        let file = self.file.as_raw_fd();
-        // SAFETY: the descriptor is open while `self` lives, and the pointer and length are those
-        // of `data`.
-        let written =
-            unsafe { libc::pwrite(file, data.as_ptr().cast(), data.len(), offset_bytes as i64) };
-        usize::try_from(written).map_err(|_| io::Error::last_os_error())
     }
 
     async fn sync(&self) -> io::Result<()> {
@@ -181,13 +168,18 @@ impl FileMember {
     }
 
     /// Zeroes by the first of `ways` that the file knows, each a row of modes; else by writing.
-    async fn zero(&self, offset: u64, length: u64, ways: [&'static [i32]; 2]) -> io::Result<()> {
+    async fn zero(
+        &self,
+        offset: u64,
+        length: u64,
+        ways: [&'static [FallocateFlags]; 2],
+    ) -> io::Result<()> {
         for way in ways {
             let all = move |file: &OwnedFd| {
-                way.iter().try_for_each(|mode| allocate(file, *mode, offset, length))
+                Ok(way.iter().try_for_each(|mode| fallocate(file, *mode, offset, length))?)
             };
             match self.blocking(all).await {
-                Err(error) if is_unsupported(&error) => {}
+                Err(error) if Errno::from_io_error(&error).is_some_and(is_unsupported) => {}
                 outcome => return outcome,
             }
         }
@@ -242,13 +234,13 @@ impl BlockIo for FileMember {
     }
 
     async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        let ways: [&[i32]; 2] = [&[PUNCH_HOLE], &[ZERO_RANGE]];
+        let ways: [&[FallocateFlags]; 2] = [&[PUNCH_HOLE], &[ZERO_RANGE]];
         let outcome = self.zero(offset_bytes, length_bytes, ways).await;
         outcome.map_err(|error| self.failed("discard", &error))
     }
 
     async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        let ways: [&[i32]; 2] = [&[ZERO_RANGE], &[PUNCH_HOLE, ALLOCATE]];
+        let ways: [&[FallocateFlags]; 2] = [&[ZERO_RANGE], &[PUNCH_HOLE, ALLOCATE]];
         let outcome = self.zero(offset_bytes, length_bytes, ways).await;
         outcome.map_err(|error| self.failed("write zeroes", &error))
     }
@@ -279,54 +271,37 @@ impl Member for FileMember {
         if !self.regular {
             return Ok(());
         }
-        let outcome =
-            self.blocking(move |file| allocate(file, ALLOCATE, offset_bytes, length_bytes)).await;
-        outcome.map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => IoError::NoSpace,
+        let all = move |file: &OwnedFd| Ok(fallocate(file, ALLOCATE, offset_bytes, length_bytes)?);
+        self.blocking(all).await.map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::NOSPC | Errno::DQUOT) => IoError::NoSpace,
             _ => self.failed("take space in advance", &error),
         })
     }
 
     fn release(&self) {
-        // SAFETY: the descriptor is open while `self` lives; the call touches no memory of ours.
-        let _held_until_dropped = unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+        let _held_until_dropped = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-const PUNCH_HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-const ZERO_RANGE: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
-
-const ALLOCATE: i32 = libc::FALLOC_FL_KEEP_SIZE;
-
-fn allocate(file: &OwnedFd, mode: i32, offset_bytes: u64, length_bytes: u64) -> io::Result<()> {
-    let (offset, length) = (offset_bytes as i64, length_bytes as i64);
-    // SAFETY: the descriptor is open while `file` is borrowed; the call touches no memory of ours.
-    let outcome = unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
+const PUNCH_HOLE: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
+const ZERO_RANGE: FallocateFlags = FallocateFlags::ZERO_RANGE.union(FallocateFlags::KEEP_SIZE);
+const ALLOCATE: FallocateFlags = FallocateFlags::KEEP_SIZE;
 
 /// Whether the first sector of a range holds data, and for how many bytes that goes on.
 fn file_run(file: &OwnedFd, offset_bytes: u64, length_bytes: u64) -> io::Result<(bool, u64)> {
     let end = offset_bytes + length_bytes;
-    let data = match seek(file, offset_bytes, libc::SEEK_DATA) {
+    let data = match seek(file, SeekFrom::Data(offset_bytes)) {
         Ok(data) => data,
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => seek(file, 0, libc::SEEK_END)?,
-        Err(error) if is_unsupported(&error) => return Ok((true, length_bytes)),
-        Err(error) => return Err(error),
+        Err(Errno::NXIO) => seek(file, SeekFrom::End(0))?,
+        Err(error) if is_unsupported(error) => return Ok((true, length_bytes)),
+        Err(error) => return Err(error.into()),
     };
     let hole_bytes = data.clamp(offset_bytes, end) - offset_bytes;
     if hole_bytes >= SECTOR_BYTES {
         return Ok((false, hole_bytes / SECTOR_BYTES * SECTOR_BYTES));
     }
-    let hole = seek(file, offset_bytes, libc::SEEK_HOLE)?.clamp(offset_bytes + 1, end);
+    let hole = seek(file, SeekFrom::Hole(offset_bytes))?.clamp(offset_bytes + 1, end);
     Ok((true, (hole - offset_bytes).next_multiple_of(SECTOR_BYTES)))
-}
-
-fn seek(file: &OwnedFd, offset_bytes: u64, whence: i32) -> io::Result<u64> {
-    // SAFETY: the descriptor is open while `file` is borrowed; the call touches no memory of ours,
-    // and nobody uses the descriptor's own position.
-    let found = unsafe { libc::lseek(file.as_raw_fd(), offset_bytes as i64, whence) };
-    u64::try_from(found).map_err(|_| io::Error::last_os_error())
 }
 
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
@@ -338,9 +313,8 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn is_unsupported(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    [libc::EOPNOTSUPP, libc::ENOSYS, libc::ENODEV, libc::EINVAL].map(Some).contains(&code)
+fn is_unsupported(error: Errno) -> bool {
+    [Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV, Errno::INVAL].contains(&error)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
-use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::{FsWord, fstatfs};
 
 use crate::error::PoolError;
 use crate::limits::{SECTOR_BYTES, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
@@ -96,20 +96,13 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn is_in_memory(file: &File) -> io::Result<bool> {
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    const TMPFS_MAGIC: FsWord = 0x0102_1994;
+    const RAMFS_MAGIC: FsWord = 0x8584_58f6;
     // A block device's node lies on devtmpfs, which says nothing about the device.
     if !file.metadata()?.is_file() {
         return Ok(false);
     }
-    let mut status = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the descriptor is open, and `status` has room for what the call writes.
-    let outcome = unsafe { libc::fstatfs(file.as_raw_fd(), status.as_mut_ptr()) };
-    if outcome != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so it has filled `status`.
-    let kind = unsafe { status.assume_init() }.f_type;
-    Ok([libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
+    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&fstatfs(file)?.f_type))
 }
 
 fn refused(path: &Path, reason: impl ToString) -> PoolError {
