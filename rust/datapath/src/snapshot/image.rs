@@ -58,6 +58,29 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
         (Ok(()), done)
     }
 
+    fn fill_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        let (mut offset, mut rest) = (offset_bytes, buffer);
+        while !rest.is_empty() {
+            let (place, length) = self.next_run(offset, rest.len() as u64);
+            let Some(piece) = rest.split_off_mut(..length as usize) else { return false };
+            let is_read = match place {
+                Some(place) => {
+                    let within = offset % self.engine.chunk.bytes();
+                    self.engine.store.read_copy_now(place, within, piece)
+                }
+                None => {
+                    self.engine.origin.read_now(offset, piece)
+                        && self.next_run(offset, length) == (None, length)
+                }
+            };
+            if !is_read {
+                return false;
+            }
+            offset += length;
+        }
+        true
+    }
+
     /// The rest of one preserved chunk, or everything up to the next preserved one.
     fn next_run(&self, offset_bytes: u64, length_bytes: u64) -> (Option<Place>, u64) {
         let chunk = self.engine.chunk;
@@ -146,6 +169,13 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Image<O, S, L> {
         let (outcome, buffer) = self.read(offset_bytes, buffer).await;
         // A snapshot that ended meanwhile may have lost its slots to other data.
         (outcome.and(self.fail_if_ended()), buffer)
+    }
+
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.fail_if_ended().is_ok()
+            && self.point.range.contains(offset_bytes, buffer.len() as u64)
+            && self.fill_now(offset_bytes, buffer)
+            && self.fail_if_ended().is_ok()
     }
 
     async fn write_at(&self, _offset_bytes: u64, _data: Bytes) -> Result<(), IoError> {

@@ -131,6 +131,10 @@ impl<M: Member> BlockIo for SnapshotImage<M> {
         self.size_bytes
     }
 
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.image.read_now(offset_bytes, buffer)
+    }
+
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         self.image.read_at(offset_bytes, buffer).await
     }

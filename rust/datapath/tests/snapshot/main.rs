@@ -12,6 +12,7 @@ mod exclusive;
 mod full_store;
 mod held_writes;
 mod points;
+mod read_now;
 mod resize;
 mod simulation;
 mod support;

@@ -57,6 +57,9 @@ impl<B: BlockIo> BlockIo for GrowingSpace<B> {
     async fn read_at(&self, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         self.device.read_at(offset_bytes, buffer).await
     }
+    fn read_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
+        self.device.read_now(offset_bytes, buffer)
+    }
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
         assert!(offset_bytes + data.len() as u64 <= self.size_bytes(), "a write past the end");
         self.device.write_at(offset_bytes, data).await
@@ -326,6 +329,16 @@ pub async fn read_stamps<B: BlockIo>(
     let buffer = BytesMut::zeroed((sectors * SECTOR) as usize);
     let (outcome, bytes) = device.read_at(first_sector * SECTOR, buffer).await;
     outcome.map(|()| stamps_of(&bytes))
+}
+
+/// The same, as far as that needs no waiting.
+pub fn read_stamps_now<B: BlockIo>(
+    device: &B,
+    first_sector: u64,
+    sectors: u64,
+) -> Option<Vec<u64>> {
+    let mut bytes = vec![0; (sectors * SECTOR) as usize];
+    device.read_now(first_sector * SECTOR, &mut bytes).then(|| stamps_of(&bytes))
 }
 
 /// Whether each sector of a range of a device is mapped.
