@@ -3,7 +3,7 @@
 //! A target here is what one set of initiators sees: its LUNs are its own, its units may be shown by
 //! others too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use super::sessions::Sessions;
 use super::slow_path::{FunctionAnswer, SlowPath, TaskManagementFunction};
 
 /// Logical units by the eight LUN bytes.
-pub type LunMap<D> = HashMap<u64, Arc<LogicalUnit<D>>>;
+pub type LunMap<D> = BTreeMap<u64, Arc<LogicalUnit<D>>>;
 
 /// A target: its LUN map, its sessions, and the command set above. The map may change while
 /// sessions run; a command goes on with the unit it found.
@@ -81,7 +81,7 @@ impl<D: BlockIo> Target<D> {
 
     /// Executes a READ that needs no waiting, into `room`; see [`LogicalUnit::read_now`].
     pub fn read_now(&self, request: &Request, room: &mut [u8]) -> Option<usize> {
-        self.unit(request.lun)?.read_now(request, room)
+        self.units.load().get(&request.lun)?.read_now(request, room)
     }
 
     /// Executes a command. `None` where the command set failed to answer.

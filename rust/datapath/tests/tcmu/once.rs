@@ -11,7 +11,7 @@ use bytes::Bytes;
 use datapath::scsi::buffers::BufferPool;
 use datapath::scsi::{Completion, NexusId, Request};
 use datapath::simulation::death;
-use datapath::transport::tcmu::dispatch::{Fetched, Job, Next};
+use datapath::transport::tcmu::dispatch::{Job, Step};
 use datapath::transport::tcmu::{Dispatcher, Records, Ring, layout::*};
 
 use crate::kernel::*;
@@ -92,19 +92,19 @@ impl<'a> World<'a> {
         let mut running: Vec<(Job, usize, bool)> = Vec::new();
         let (mut come, mut choices) = (Some(come), choices.iter());
         loop {
-            while !matches!(dispatcher.fetch().unwrap(), Fetched::Nothing) {}
             loop {
                 let read_now = |request: &Request, room: &mut [u8]| {
                     self.carried_out.borrow_mut()[usize::from(request.cdb[5])] += 1;
                     room.fill(request.cdb[5]);
                     Some(room.len())
                 };
-                match dispatcher.begin_next(&buffers, read_now).unwrap() {
-                    Next::Begun(job, request) => {
+                match dispatcher.step(true, &buffers, read_now).unwrap() {
+                    Step::Begun(job, request) => {
                         running.push((job, usize::from(request.cdb[5]), request.repeated));
                     }
-                    Next::Answered => {}
-                    Next::Nothing => break,
+                    Step::Answered | Step::Waits => {}
+                    Step::Nothing => break,
+                    Step::Function(function) => panic!("{function:?} was not sent"),
                 }
             }
             if running.is_empty() {

@@ -1,5 +1,5 @@
 //! Which command of a ring is carried out when, and what each is answered. No waiting is done here,
-//! and no device is known: [`super::serve`] carries out what [`Dispatcher::begin_next`] gives.
+//! and no device is known: [`super::serve`] carries out what [`Dispatcher::step`] gives.
 //!
 //! Commands begin in the ring's order, as far as there is room for them, and end in any. Those that lay
 //! in the ring when it was attached are carried out one after another before any other begins: their
@@ -31,36 +31,28 @@ use crate::scsi::nexus::EndToken;
 use crate::scsi::{Cdb, Completion, NexusId, Request, TaskAttribute};
 
 use super::counters::RingCounters;
-use super::entry::{Refusal, TaskManagement};
+use super::entry::{GOOD, Refusal, TaskManagement};
 use super::mailbox::RingError;
 use super::records::{RecordedOutcome, Records};
 use super::ring::{Answer, Entry, Ring, Task};
 
-const GOOD: u8 = 0x00;
 const CHECK_CONDITION: u8 = 0x02;
 const BUSY: u8 = 0x08;
 const TASK_ABORTED: u8 = 0x40;
 
-/// What a look at the ring has brought.
-#[derive(Debug)]
-pub enum Fetched {
-    /// A command, which waits now.
-    Command,
-    /// A task management function, of which the commands that wait have taken note.
-    Function(TaskManagement),
-    /// Nothing, or nothing that there is room for.
-    Nothing,
-}
-
-/// What has become of the next command.
+/// What one step has brought.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it arrives")]
-pub enum Next {
-    /// It has begun.
+pub enum Step {
+    /// A command has begun.
     Begun(Job, Request),
-    /// It is answered.
+    /// A command is answered.
     Answered,
-    /// There is none, or no room for it.
+    /// A command has come out of the ring, and waits for its turn.
+    Waits,
+    /// A task management function has come, of which the commands that wait have taken note.
+    Function(TaskManagement),
+    /// Nothing has come, or nothing that there is room for.
     Nothing,
 }
 
@@ -177,26 +169,64 @@ impl Dispatcher {
         self.ring.take_wake()
     }
 
-    /// Looks at the next entry of the ring.
-    pub fn fetch(&mut self) -> Result<Fetched, RingError> {
-        if !self.ring.has_found() && !self.records_are_tidy {
-            self.tidy_records();
-        }
-        let is_full = self.waiting.len() >= COMMANDS_WAITING_PER_RING_MAX;
-        if is_full && !self.ring.has_found() {
-            return Ok(Fetched::Nothing);
-        }
-        let (task, request) = match self.ring.next_entry()? {
-            None => return Ok(Fetched::Nothing),
+    /// Takes the next entry out of the ring, where it `may_fetch`, and begins the command whose turn
+    /// it is, or answers it: where it is not to be carried out, or `read_now` carries it out at once.
+    /// That puts the Data-In of a READ where it belongs, and says how long it is.
+    pub fn step(
+        &mut self,
+        may_fetch: bool,
+        buffers: &BufferPool,
+        read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
+    ) -> Result<Step, RingError> {
+        let entry = if may_fetch && self.may_fetch() { self.ring.next_entry()? } else { None };
+        let (task, request) = match entry {
+            None => return self.begin_waiting(Step::Nothing, buffers, read_now),
+            Some(Entry::Command(task, cdb)) => (task, Ok(cdb)),
+            Some(Entry::Refused(task, refusal)) => (task, Err(refusal)),
             Some(Entry::TaskManagement(function)) => {
                 for waiting in &mut self.waiting {
                     waiting.is_aborted |= function.identifiers.contains(&waiting.task.identifier());
                 }
-                return Ok(Fetched::Function(function));
+                return Ok(Step::Function(function));
             }
-            Some(Entry::Command(task, cdb)) => (task, Ok(cdb)),
-            Some(Entry::Refused(task, refusal)) => (task, Err(refusal)),
         };
+        let come = self.look_up(task, request);
+        if self.waiting.is_empty() && self.is_its_turn(&come) {
+            return self.begin_or_answer(come, buffers, read_now);
+        }
+        self.waiting.push_back(come);
+        self.begin_waiting(Step::Waits, buffers, read_now)
+    }
+
+    /// Begins or answers the first of those that wait, or gives `otherwise` where its turn has not come.
+    fn begin_waiting(
+        &mut self,
+        otherwise: Step,
+        buffers: &BufferPool,
+        read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
+    ) -> Result<Step, RingError> {
+        match self.waiting.pop_front() {
+            Some(next) if self.is_its_turn(&next) => self.begin_or_answer(next, buffers, read_now),
+            Some(next) => {
+                self.waiting.push_front(next);
+                Ok(otherwise)
+            }
+            None => Ok(otherwise),
+        }
+    }
+
+    fn may_fetch(&mut self) -> bool {
+        if self.ring.has_found() {
+            return true;
+        }
+        if !self.records_are_tidy {
+            self.tidy_records();
+        }
+        self.waiting.len() < COMMANDS_WAITING_PER_RING_MAX
+    }
+
+    /// A command that has come out of the ring, with what is recorded of it.
+    fn look_up(&mut self, task: Task, request: Result<Cdb, Refusal>) -> Waiting {
         let mut recorded = None;
         if task.is_found() {
             self.found += 1;
@@ -205,8 +235,12 @@ impl Dispatcher {
         }
         self.counters.unanswered(self.ring.unanswered_count());
         let (is_aborted, tokens) = Default::default();
-        self.waiting.push_back(Waiting { task, request, recorded, is_aborted, tokens });
-        Ok(Fetched::Command)
+        Waiting { task, request, recorded, is_aborted, tokens }
+    }
+
+    fn is_its_turn(&self, next: &Waiting) -> bool {
+        let needs_no_room = next.request.is_err() || next.is_answerable();
+        self.records_are_tidy && (needs_no_room || self.has_room_for(next))
     }
 
     /// Lets go of the commands that wait; they stay in the ring, for the next handler.
@@ -220,25 +254,6 @@ impl Dispatcher {
             if function.identifiers.contains(&waiting.task.identifier()) {
                 waiting.tokens.push(token.clone());
             }
-        }
-    }
-
-    /// Begins the next command, or answers it: where it is not to be carried out, or `read_now` carries
-    /// it out at once. That puts the Data-In of a READ where it belongs, and says how long it is.
-    pub fn begin_next(
-        &mut self,
-        buffers: &BufferPool,
-        read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
-    ) -> Result<Next, RingError> {
-        let may_be_next = |next: &&Waiting| {
-            next.request.is_err() || next.is_answerable() || self.has_room_for(next)
-        };
-        if !self.records_are_tidy || self.waiting.front().filter(may_be_next).is_none() {
-            return Ok(Next::Nothing);
-        }
-        match self.waiting.pop_front() {
-            Some(next) => self.begin_or_answer(next, buffers, read_now),
-            None => Ok(Next::Nothing),
         }
     }
 
@@ -292,7 +307,7 @@ impl Dispatcher {
         next: Waiting,
         buffers: &BufferPool,
         read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
-    ) -> Result<Next, RingError> {
+    ) -> Result<Step, RingError> {
         let once = self.once(&next);
         let gives_way = once == Once::Long;
         let Waiting { task, request, recorded, is_aborted, tokens } = next;
@@ -305,17 +320,17 @@ impl Dispatcher {
                 self.counters.answered_from_record();
                 let RecordedOutcome { status, sense } = outcome;
                 self.answer(task, &Answer { status: *status, sense, data_in: None })?;
-                return Ok(Next::Answered);
+                return Ok(Step::Answered);
             }
             (Err(refusal), recorded) => {
                 self.counters.refused();
                 self.answer(task, &answer_to(refusal, recorded.is_some()))?;
-                return Ok(Next::Answered);
+                return Ok(Step::Answered);
             }
             (Ok(_), _) if is_aborted => {
                 self.counters.aborted();
                 self.answer(task, &Answer { status: TASK_ABORTED, sense: &[], data_in: None })?;
-                return Ok(Next::Answered);
+                return Ok(Step::Answered);
             }
             (Ok(cdb), _) => cdb,
         };
@@ -330,7 +345,7 @@ impl Dispatcher {
                 Err(_) => {
                     self.counters.record_failed();
                     self.answer(task, &Answer { status: BUSY, sense: &[], data_in: None })?;
-                    return Ok(Next::Answered);
+                    return Ok(Step::Answered);
                 }
             }
         }
@@ -352,13 +367,13 @@ impl Dispatcher {
             let is_found = task.is_found();
             self.ring.complete_filled(task, filled)?;
             self.note_answered(is_found);
-            return Ok(Next::Answered);
+            return Ok(Step::Answered);
         }
         self.running += 1;
         self.running_bytes += length as u64;
         let data_bytes = length as u64;
         let job = Job { task, ticket, data_bytes, is_write, gathered, tokens };
-        Ok(Next::Begun(job, request))
+        Ok(Step::Begun(job, request))
     }
 
     /// The Data-Out of a command that may have some, and the copy of it if it had to be copied. Only

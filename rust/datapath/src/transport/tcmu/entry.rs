@@ -217,24 +217,28 @@ fn read_cdb(region: &Region, offset: usize, place: Range<usize>) -> Result<Cdb, 
     if !place.contains(&start) {
         return Err(Refusal::Cdb);
     }
-    let mut bytes = [0; CDB_BYTES_MAX];
-    let room = (place.end - start).min(CDB_BYTES_MAX);
-    region.copy_out(start, &mut bytes[..room]);
+    let (mut bytes, room) = ([0; 16], place.end - start);
+    match room {
+        ..16 => region.copy_out(start, &mut bytes[..room]),
+        _ => region.copy_out(start, &mut bytes),
+    }
     let length = cdb_bytes(&bytes);
-    if length > room {
+    if length > room.min(CDB_BYTES_MAX) {
         return Err(Refusal::Cdb);
+    }
+    if length > bytes.len() {
+        let mut long = vec![0; length];
+        region.copy_out(start, &mut long);
+        return Ok(Cdb::Long(long.into()));
     }
     // What is behind the CDB is not of it.
     bytes[length..].fill(0);
-    Ok(match length {
-        ..=16 => Cdb::Fixed(std::array::from_fn(|index| bytes[index])),
-        _ => Cdb::Long(bytes[..length].into()),
-    })
+    Ok(Cdb::Fixed(bytes))
 }
 
 /// How many bytes of a CDB the kernel passes on: by its group code, with ten for the vendor-specific
 /// groups 6 and 7, or by the additional length of the variable-length format.
-fn cdb_bytes(cdb: &[u8; CDB_BYTES_MAX]) -> usize {
+fn cdb_bytes(cdb: &[u8; 16]) -> usize {
     const VARIABLE_LENGTH: u8 = 0x7F;
     const BY_GROUP: [usize; 8] = [6, 10, 10, 12, 16, 12, 10, 10];
     match cdb[0] {
@@ -296,33 +300,42 @@ pub(super) fn write_ticket(region: &Region, offset: usize, ticket: u64) {
     fence(Ordering::Release);
 }
 
+pub(super) const GOOD: u8 = 0x00;
+
+/// An answer as it lies in an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Response<'a> {
+    pub(super) status: u8,
+    /// How long the Data-In is; zero where the kernel is not told.
+    pub(super) read_length: u32,
+    /// What is behind [`SENSE_BYTES`] does not come through.
+    pub(super) sense: &'a [u8],
+}
+
 /// Writes an answer over the request, after all that was stored before; first of all, where the
-/// command has one, its ticket to where the answer leaves it.
-pub(super) fn write_answer(
+/// command has one, its ticket to where the answer leaves it. With the status GOOD the kernel does not
+/// look for sense data, and none is written.
+pub(super) fn write_response(
     region: &Region,
     offset: usize,
     ticket: Option<u64>,
-    answer: &[u8; ANSWER_BYTES],
+    response: Response<'_>,
 ) {
     fence(Ordering::Release);
     if let Some(ticket) = ticket {
         region.store_u64(offset + ANSWERED_TICKET, ticket);
         fence(Ordering::Release);
     }
-    for (index, word) in answer.chunks_exact(8).enumerate() {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(word);
-        region.store_u64(offset + ANSWER + index * 8, u64::from_ne_bytes(bytes));
+    let Response { status, read_length, sense } = response;
+    let [a, b, c, d] = read_length.to_ne_bytes();
+    region.store_u64(offset + ANSWER, u64::from_ne_bytes([status, 0, 0, 0, a, b, c, d]));
+    if status == GOOD {
+        return;
     }
-}
-
-/// Status, length of Data-In and sense data as they lie in an entry. Sense data is cut to what
-/// there is room for.
-pub(super) fn answer_bytes(status: u8, read_length: u32, sense: &[u8]) -> [u8; ANSWER_BYTES] {
-    let mut bytes = [0; ANSWER_BYTES];
-    bytes[0] = status;
-    bytes[4..8].copy_from_slice(&read_length.to_ne_bytes());
+    let mut bytes = [0; SENSE_BYTES];
     let length = sense.len().min(SENSE_BYTES);
-    bytes[8..8 + length].copy_from_slice(&sense[..length]);
-    bytes
+    bytes[..length].copy_from_slice(&sense[..length]);
+    for (index, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        region.store_u64(offset + SENSE + index * 8, u64::from_ne_bytes(*word));
+    }
 }

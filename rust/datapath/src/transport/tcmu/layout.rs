@@ -66,12 +66,14 @@ pub const IOVECS: usize = 48;
 /// The size of an iovec.
 pub const IOVEC_BYTES: usize = 16;
 
-/// Answer: from `scsi_status` (u8) on; `read_len` (u32) lies 4 bytes, the sense data 8 bytes further.
+/// Answer: from `scsi_status` (u8) on; `read_len` (u32) lies 4 bytes further.
 pub const ANSWER: usize = 8;
+/// Answer: the sense data.
+pub const SENSE: usize = 16;
 /// The longest sense data that an answer holds (TCMU_SENSE_BUFFERSIZE).
 pub const SENSE_BYTES: usize = 96;
 /// Status, length and sense data.
-pub const ANSWER_BYTES: usize = 8 + SENSE_BYTES;
+pub const ANSWER_BYTES: usize = SENSE - ANSWER + SENSE_BYTES;
 
 /// Behind the answer: the ticket (u64) of the command that is answered here. What of the request
 /// lies there is not needed any more by then.

@@ -62,12 +62,14 @@ impl Region {
         self.length
     }
 
+    #[inline]
     pub(super) fn load_u32(&self, offset: usize, order: Ordering) -> u32 {
         // SAFETY: `word` has checked place and alignment; the memory is valid by contract of `new`,
         // and the atomic reference lives for this access only.
         unsafe { AtomicU32::from_ptr(self.word(offset)) }.load(order)
     }
 
+    #[inline]
     pub(super) fn store_u32(&self, offset: usize, value: u32, order: Ordering) {
         #[cfg(feature = "simulation")]
         crate::simulation::death::before_store();
@@ -75,11 +77,13 @@ impl Region {
         unsafe { AtomicU32::from_ptr(self.word(offset)) }.store(value, order);
     }
 
+    #[inline]
     pub(super) fn load_u64(&self, offset: usize) -> u64 {
         // SAFETY: as in `load_u32`.
         unsafe { AtomicU64::from_ptr(self.word(offset)) }.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn store_u64(&self, offset: usize, value: u64) {
         #[cfg(feature = "simulation")]
         crate::simulation::death::before_store();
@@ -125,12 +129,14 @@ impl Region {
         unsafe { ptr::write_bytes(into, 0, length) }
     }
 
+    #[inline]
     fn word<T>(&self, offset: usize) -> *mut T {
         let word = self.at(offset, size_of::<T>()).cast::<T>();
         assert!(word.is_aligned());
         word
     }
 
+    #[inline]
     fn at(&self, offset: usize, length: usize) -> *mut u8 {
         assert!(offset <= self.length && length <= self.length - offset);
         // SAFETY: the offset is within the region, or at its end.

@@ -16,7 +16,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::entry::{self, Header, IdentifierFlags, Refusal, Segments, TaskManagement};
+use super::entry::{
+    self, GOOD, Header, IdentifierFlags, Refusal, Response, Segments, TaskManagement,
+};
 use super::layout::*;
 use super::mailbox::{Capabilities, Mailbox, RingError};
 use super::region::Region;
@@ -86,6 +88,8 @@ pub struct Ring {
     mailbox: Mailbox,
     tail: u32,
     next: u32,
+    /// cmd_head, as it was last found; not before `next`.
+    head: u32,
     /// How much of what lay in the ring at first is still before `next`.
     found_bytes: u32,
     slots: VecDeque<Slot>,
@@ -113,13 +117,15 @@ struct Slot {
     /// Whether it gives way with its ticket.
     gives_way: bool,
     /// The answer, where it has to wait for those of older commands.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
 }
 
+/// A [`Response`] that is kept.
 #[derive(Debug)]
 struct Held {
-    flags: u8,
-    bytes: [u8; ANSWER_BYTES],
+    status: u8,
+    read_length: u32,
+    sense: Box<[u8]>,
 }
 
 /// Where the entry is that a command's identifier stands in, and which [`Task`] may answer it.
@@ -138,6 +144,7 @@ impl Ring {
             mailbox,
             tail,
             next: tail,
+            head: tail,
             found_bytes: bytes,
             slots: VecDeque::new(),
             first: 0,
@@ -154,7 +161,8 @@ impl Ring {
     /// forgotten, and [`Ring::complete`] does nothing for them. An error changes nothing.
     pub fn reset(&mut self) -> Result<(), RingError> {
         let Survey { mailbox, tail, bytes } = survey(&self.region)?;
-        (self.mailbox, self.tail, self.next, self.found_bytes) = (mailbox, tail, tail, bytes);
+        (self.mailbox, self.found_bytes) = (mailbox, bytes);
+        (self.tail, self.next, self.head) = (tail, tail, tail);
         self.first += self.slots.len() as u64;
         self.slots.clear();
         self.waiting.clear();
@@ -229,7 +237,7 @@ impl Ring {
     /// what it returns. `None` also where those are not in one piece, or some of the buffer is lent,
     /// or the ring was reset since the command came.
     pub fn fill(
-        &self,
+        &mut self,
         task: &Task,
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> Option<usize>,
@@ -267,8 +275,8 @@ impl Ring {
             Some(data) => self.put_data_in(&task.data, data)?,
             None => 0,
         };
-        let bytes = entry::answer_bytes(answer.status, read_length, answer.sense);
-        self.give_back_or_hold(index, read_length, bytes)
+        let (status, sense) = (answer.status, answer.sense);
+        self.give_back_or_hold(index, Response { status, read_length, sense })
     }
 
     /// Answers a command GOOD whose buffer [`Ring::fill`] has put `length` bytes into.
@@ -276,23 +284,19 @@ impl Ring {
         self.check_cursors()?;
         let Some(index) = self.slot_of(&task) else { return Ok(()) };
         let read_length = self.tell_length(&task.data, length);
-        self.give_back_or_hold(index, read_length, entry::answer_bytes(0, read_length, &[]))
+        self.give_back_or_hold(index, Response { status: GOOD, read_length, sense: &[] })
     }
 
-    fn give_back_or_hold(
-        &mut self,
-        index: usize,
-        read_length: u32,
-        bytes: [u8; ANSWER_BYTES],
-    ) -> Result<(), RingError> {
-        let held = Held { flags: if read_length > 0 { READ_LEN } else { 0 }, bytes };
+    fn give_back_or_hold(&mut self, index: usize, response: Response<'_>) -> Result<(), RingError> {
         if !self.may_take_oldest_entry(index) {
-            self.slots[index].held = Some(held);
+            let Response { status, read_length, sense } = response;
+            let held = Held { status, read_length, sense: sense.into() };
+            self.slots[index].held = Some(Box::new(held));
             self.held_count += 1;
             return Ok(());
         }
         self.take_oldest_entry(index);
-        self.give_back(held)?;
+        self.give_back(response)?;
         self.give_back_held()
     }
 
@@ -304,10 +308,12 @@ impl Ring {
             if !self.may_take_oldest_entry(index) {
                 break;
             }
-            let answer = self.slots[index].held.take().expect("it was there above");
+            let held = self.slots[index].held.take().expect("it was there above");
             self.held_count -= 1;
             self.take_oldest_entry(index);
-            self.give_back(answer)?;
+            let Held { status, read_length, sense } = &*held;
+            let (status, read_length) = (*status, *read_length);
+            self.give_back(Response { status, read_length, sense })?;
         }
         Ok(())
     }
@@ -324,12 +330,17 @@ impl Ring {
 
     /// cmd_head, where both cursors are as the invariants say. A reset by the kernel shows in one of
     /// them at least, until as much as was taken has been put in again.
-    fn check_cursors(&self) -> Result<u32, RingError> {
+    fn check_cursors(&mut self) -> Result<u32, RingError> {
         self.mailbox.check_tail(&self.region, self.tail)?;
         let head = self.mailbox.head(&self.region)?;
-        let taken = self.mailbox.distance(self.tail, self.next);
-        let put = self.mailbox.distance(self.tail, head);
-        (taken <= put).then_some(head).ok_or(RingError::Head(head))
+        if head != self.head {
+            let taken = self.mailbox.distance(self.tail, self.next);
+            if taken > self.mailbox.distance(self.tail, head) {
+                return Err(RingError::Head(head));
+            }
+            self.head = head;
+        }
+        Ok(head)
     }
 
     /// The CMD entry of `length` bytes at `next`.
@@ -443,14 +454,15 @@ impl Ring {
     }
 
     /// Writes the answer of the command in the oldest entry, and gives the entry to the kernel.
-    fn give_back(&mut self, answer: Held) -> Result<(), RingError> {
+    fn give_back(&mut self, response: Response<'_>) -> Result<(), RingError> {
         let oldest = self.slots.pop_front().expect("the command has an entry");
         self.first += 1;
         self.waiting[usize::from(oldest.header.identifier)] = None;
         self.waiting_count -= 1;
         let offset = self.mailbox.offset(oldest.place);
-        oldest.header.flagged(REQUEST_GONE | answer.flags).write(&self.region, offset);
-        entry::write_answer(&self.region, offset, oldest.ticket, &answer.bytes);
+        let told = if response.read_length > 0 { READ_LEN } else { 0 };
+        oldest.header.flagged(REQUEST_GONE | told).write(&self.region, offset);
+        entry::write_response(&self.region, offset, oldest.ticket, response);
         self.move_tail(oldest.after)?;
         self.answered_tickets.extend(oldest.ticket);
         Ok(())

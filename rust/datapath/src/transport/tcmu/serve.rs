@@ -7,8 +7,7 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +16,8 @@ use std::task::{Context, Poll};
 use compio::runtime::fd::PollFd;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, read, write};
 
 use crate::block_io::BlockIo;
 use crate::limits::COMMANDS_PER_RING_TURN;
@@ -26,7 +27,7 @@ use crate::scsi::slow_path::TaskManagementFunction;
 use crate::scsi::{Completion, NexusId, Request, Target};
 use crate::transport::running::Commands;
 
-use super::dispatch::{Dispatcher, Fetched, Job, Next, OnceCodes};
+use super::dispatch::{Dispatcher, Job, OnceCodes, Step};
 use super::entry::TaskManagement;
 use super::handle::{EndReason, RingHandle};
 use super::mailbox::RingError;
@@ -261,8 +262,7 @@ where
     fn take_from_ring(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
         for _ in 0..COMMANDS_PER_RING_TURN {
-            let step = self.fetch() | self.begin_next(context);
-            if !step {
+            if !self.step(context) {
                 break;
             }
             moved = true;
@@ -276,38 +276,25 @@ where
 
     /// What is behind a reset waits until the unit is reset: the kernel answers the reset when it has
     /// the answers of the commands that were before it, and does not wait for us.
-    fn fetch(&mut self) -> bool {
-        if self.end.is_some() || self.is_settled && !self.functions.is_empty() {
-            return false;
-        }
-        let fetched = self.dispatcher.fetch();
-        match self.check(fetched) {
-            Some(Fetched::Command) => true,
-            Some(Fetched::Function(function)) => {
-                self.manage(function);
-                true
-            }
-            Some(Fetched::Nothing) | None => false,
-        }
-    }
-
-    fn begin_next(&mut self, context: &mut Context<'_>) -> bool {
+    fn step(&mut self, context: &mut Context<'_>) -> bool {
         if self.end.is_some() {
             return false;
         }
+        let may_fetch = !self.is_settled || self.functions.is_empty();
         let Shared { target, buffers, .. } = &*self.shared;
-        let next =
-            self.dispatcher.begin_next(buffers, |request, room| target.read_now(request, room));
-        match self.check(next) {
-            Some(Next::Begun(job, request)) => {
+        let read_now = |request: &Request, room: &mut [u8]| target.read_now(request, room);
+        let step = self.dispatcher.step(may_fetch, buffers, read_now);
+        match self.check(step) {
+            Some(Step::Begun(job, request)) => {
                 if let Some((job, completion)) = self.commands.begin(job, request, context) {
                     self.answer(job, completion);
                 }
-                true
             }
-            Some(Next::Answered) => true,
-            Some(Next::Nothing) | None => false,
+            Some(Step::Function(function)) => self.manage(function),
+            Some(Step::Answered | Step::Waits) => {}
+            Some(Step::Nothing) | None => return false,
         }
+        true
     }
 
     /// The commands that are named go on to their answers; then the unit is reset, where that is asked
@@ -338,12 +325,11 @@ where
         if !self.wake {
             return;
         }
-        match (&*self.doorbell).write(&0u32.to_ne_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+        match write(&*self.doorbell, &[0; DOORBELL_BYTES]) {
+            Err(Errno::INTR) => return,
             // Who has not read so many wake-ups will look at the ring when it reads one.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(_) | Err(Errno::WOULDBLOCK) => {}
             Err(error) => self.finish(EndReason::Doorbell(error.kind())),
-            Ok(_) => {}
         }
         self.wake = false;
     }
@@ -362,13 +348,10 @@ where
                 return true;
             }
         }
-        match (&*self.doorbell).read(&mut [0; DOORBELL_BYTES]) {
+        match read(&*self.doorbell, &mut [0; DOORBELL_BYTES]) {
             Ok(0) => self.finish(EndReason::Doorbell(io::ErrorKind::UnexpectedEof)),
-            Ok(_) => {}
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                kind => self.finish(EndReason::Doorbell(kind)),
-            },
+            Ok(_) | Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(error) => self.finish(EndReason::Doorbell(error.kind())),
         }
         true
     }
@@ -380,11 +363,5 @@ fn resets_unit(function: u8) -> bool {
 }
 
 fn set_nonblocking(descriptor: &OwnedFd) -> io::Result<()> {
-    // SAFETY: the descriptor is open; these calls take and give flags only.
-    let done = unsafe {
-        let flags = libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFL);
-        flags >= 0
-            && libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) >= 0
-    };
-    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(fcntl_setfl(descriptor, fcntl_getfl(descriptor)? | OFlags::NONBLOCK)?)
 }
