@@ -25,7 +25,7 @@ use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::driver::op;
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, flock, seek};
-use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwrite};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwrite, retry_on_intr};
 
 use super::Member;
 use super::file_open::{self, Opened};
@@ -84,9 +84,9 @@ impl FileMember {
     }
 
     /// What can be read without waiting; 0 where nothing can.
-    fn read_inline(&self, offset_bytes: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_inline(&self, offset_bytes: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         if self.in_memory {
-            return Ok(pread(&self.file, buffer, offset_bytes)?);
+            return retry_on_intr(|| pread(&self.file, &mut *buffer, offset_bytes));
         }
         let parts = &mut [IoSliceMut::new(buffer)];
         Ok(preadv2(&self.file, parts, offset_bytes, ReadWriteFlags::NOWAIT).unwrap_or(0))
@@ -96,8 +96,7 @@ impl FileMember {
         let (mut buffer, mut done) = (buffer, 0);
         while done < buffer.len() {
             let at = offset_bytes + done as u64;
-            let inline = retry(|| self.read_inline(at, &mut buffer[done..]));
-            let step = match inline {
+            let step = match self.read_inline(at, &mut buffer[done..]) {
                 Ok(0) if !self.in_memory => {
                     let part = done..buffer.len();
                     let read = op::ReadAt::new(self.file.clone(), at, buffer.slice(part));
@@ -105,7 +104,7 @@ impl FileMember {
                     buffer = read.into_inner().into_inner();
                     step
                 }
-                inline => inline,
+                inline => inline.map_err(io::Error::from),
             };
             match step {
                 Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
@@ -155,14 +154,14 @@ impl FileMember {
     /// Makes a call that may wait for a device: in another thread, except in memory.
     async fn blocking<T: Send + 'static>(
         &self,
-        call: impl Fn(&OwnedFd) -> io::Result<T> + Send + 'static,
+        call: impl Fn(&OwnedFd) -> Result<T, Errno> + Send + 'static,
     ) -> io::Result<T> {
         if self.in_memory {
-            return retry(|| call(&self.file));
+            return Ok(retry_on_intr(|| call(&self.file))?);
         }
         let file = self.file.clone();
-        match compio::runtime::spawn_blocking(move || retry(|| call(&file))).await {
-            Ok(outcome) => outcome,
+        match compio::runtime::spawn_blocking(move || retry_on_intr(|| call(&file))).await {
+            Ok(outcome) => Ok(outcome?),
             Err(_) => Err(io::Error::other("the call was lost with its thread")),
         }
     }
@@ -176,7 +175,7 @@ impl FileMember {
     ) -> io::Result<()> {
         for way in ways {
             let all = move |file: &OwnedFd| {
-                Ok(way.iter().try_for_each(|mode| fallocate(file, *mode, offset, length))?)
+                way.iter().try_for_each(|mode| fallocate(file, *mode, offset, length))
             };
             match self.blocking(all).await {
                 Err(error) if Errno::from_io_error(&error).is_some_and(is_unsupported) => {}
@@ -209,7 +208,7 @@ impl BlockIo for FileMember {
         let mut done = 0;
         while done < buffer.len() {
             let at = offset_bytes + done as u64;
-            match retry(|| self.read_inline(at, &mut buffer[done..])) {
+            match self.read_inline(at, &mut buffer[done..]) {
                 Ok(step) if step > 0 => done += step,
                 _ => return false,
             }
@@ -271,7 +270,7 @@ impl Member for FileMember {
         if !self.regular {
             return Ok(());
         }
-        let all = move |file: &OwnedFd| Ok(fallocate(file, ALLOCATE, offset_bytes, length_bytes)?);
+        let all = move |file: &OwnedFd| fallocate(file, ALLOCATE, offset_bytes, length_bytes);
         self.blocking(all).await.map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::NOSPC | Errno::DQUOT) => IoError::NoSpace,
             _ => self.failed("take space in advance", &error),
@@ -288,13 +287,13 @@ const ZERO_RANGE: FallocateFlags = FallocateFlags::ZERO_RANGE.union(FallocateFla
 const ALLOCATE: FallocateFlags = FallocateFlags::KEEP_SIZE;
 
 /// Whether the first sector of a range holds data, and for how many bytes that goes on.
-fn file_run(file: &OwnedFd, offset_bytes: u64, length_bytes: u64) -> io::Result<(bool, u64)> {
+fn file_run(file: &OwnedFd, offset_bytes: u64, length_bytes: u64) -> Result<(bool, u64), Errno> {
     let end = offset_bytes + length_bytes;
     let data = match seek(file, SeekFrom::Data(offset_bytes)) {
         Ok(data) => data,
         Err(Errno::NXIO) => seek(file, SeekFrom::End(0))?,
         Err(error) if is_unsupported(error) => return Ok((true, length_bytes)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     let hole_bytes = data.clamp(offset_bytes, end) - offset_bytes;
     if hole_bytes >= SECTOR_BYTES {
@@ -302,15 +301,6 @@ fn file_run(file: &OwnedFd, offset_bytes: u64, length_bytes: u64) -> io::Result<
     }
     let hole = seek(file, SeekFrom::Hole(offset_bytes))?.clamp(offset_bytes + 1, end);
     Ok((true, (hole - offset_bytes).next_multiple_of(SECTOR_BYTES)))
-}
-
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
 }
 
 fn is_unsupported(error: Errno) -> bool {

@@ -30,15 +30,7 @@ impl BlockIo for Recorder {
         self.arrived.lock().unwrap().push(stamps_of(&data)[0]);
         self.device.write_at(offset_bytes, data).await
     }
-    async fn flush(&self) -> Result<(), IoError> {
-        self.device.flush().await
-    }
-    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.discard(offset_bytes, length_bytes).await
-    }
-    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.write_zeroes(offset_bytes, length_bytes).await
-    }
+    passes_on_the_rest!();
 }
 
 const WRITES: u64 = 40;

@@ -70,15 +70,7 @@ impl BlockIo for Stepwise {
         self.pass(Stop::AfterWrite).await;
         written
     }
-    async fn flush(&self) -> Result<(), IoError> {
-        self.device.flush().await
-    }
-    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.discard(offset_bytes, length_bytes).await
-    }
-    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.write_zeroes(offset_bytes, length_bytes).await
-    }
+    passes_on_the_rest!();
 }
 
 /// An engine whose chunks all hold stamp 1, with a first snapshot of it.

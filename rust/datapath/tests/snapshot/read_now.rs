@@ -39,15 +39,7 @@ impl BlockIo for Overtaken {
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
         self.device.write_at(offset_bytes, data).await
     }
-    async fn flush(&self) -> Result<(), IoError> {
-        self.device.flush().await
-    }
-    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.discard(offset_bytes, length_bytes).await
-    }
-    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.write_zeroes(offset_bytes, length_bytes).await
-    }
+    passes_on_the_rest!();
 }
 
 /// The sectors of chunks that each hold one of these stamps.

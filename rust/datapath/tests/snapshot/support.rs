@@ -50,6 +50,22 @@ pub struct GrowingSpace<B> {
     pub limit_bytes: u64,
 }
 
+/// Of a device that is another's, `self.device`, but for its reads and writes: what else it must do.
+macro_rules! passes_on_the_rest {
+    () => {
+        async fn flush(&self) -> Result<(), IoError> {
+            self.device.flush().await
+        }
+        async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+            self.device.discard(offset_bytes, length_bytes).await
+        }
+        async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
+            self.device.write_zeroes(offset_bytes, length_bytes).await
+        }
+    };
+}
+pub(crate) use passes_on_the_rest;
+
 impl<B: BlockIo> BlockIo for GrowingSpace<B> {
     fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Ordering::SeqCst)
@@ -64,15 +80,7 @@ impl<B: BlockIo> BlockIo for GrowingSpace<B> {
         assert!(offset_bytes + data.len() as u64 <= self.size_bytes(), "a write past the end");
         self.device.write_at(offset_bytes, data).await
     }
-    async fn flush(&self) -> Result<(), IoError> {
-        self.device.flush().await
-    }
-    async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.discard(offset_bytes, length_bytes).await
-    }
-    async fn write_zeroes(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
-        self.device.write_zeroes(offset_bytes, length_bytes).await
-    }
+    passes_on_the_rest!();
     async fn mapped_run(
         &self,
         offset_bytes: u64,

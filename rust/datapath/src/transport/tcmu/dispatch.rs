@@ -178,11 +178,10 @@ impl Dispatcher {
         buffers: &BufferPool,
         read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
     ) -> Result<Step, RingError> {
-        let entry = if may_fetch && self.may_fetch() { self.ring.next_entry()? } else { None };
-        let (task, request) = match entry {
-            None => return self.begin_waiting(Step::Nothing, buffers, read_now),
-            Some(Entry::Command(task, cdb)) => (task, Ok(cdb)),
-            Some(Entry::Refused(task, refusal)) => (task, Err(refusal)),
+        let come = match if may_fetch { self.fetch()? } else { None } {
+            None => None,
+            Some(Entry::Command(task, cdb)) => Some(self.look_up(task, Ok(cdb))),
+            Some(Entry::Refused(task, refusal)) => Some(self.look_up(task, Err(refusal))),
             Some(Entry::TaskManagement(function)) => {
                 for waiting in &mut self.waiting {
                     waiting.is_aborted |= function.identifiers.contains(&waiting.task.identifier());
@@ -190,39 +189,39 @@ impl Dispatcher {
                 return Ok(Step::Function(function));
             }
         };
-        let come = self.look_up(task, request);
-        if self.waiting.is_empty() && self.is_its_turn(&come) {
-            return self.begin_or_answer(come, buffers, read_now);
-        }
-        self.waiting.push_back(come);
-        self.begin_waiting(Step::Waits, buffers, read_now)
-    }
-
-    /// Begins or answers the first of those that wait, or gives `otherwise` where its turn has not come.
-    fn begin_waiting(
-        &mut self,
-        otherwise: Step,
-        buffers: &BufferPool,
-        read_now: impl FnOnce(&Request, &mut [u8]) -> Option<usize>,
-    ) -> Result<Step, RingError> {
-        match self.waiting.pop_front() {
-            Some(next) if self.is_its_turn(&next) => self.begin_or_answer(next, buffers, read_now),
-            Some(next) => {
-                self.waiting.push_front(next);
-                Ok(otherwise)
-            }
+        let otherwise = if come.is_some() { Step::Waits } else { Step::Nothing };
+        match self.take_turn(come) {
+            Some(next) => self.begin_or_answer(next, buffers, read_now),
             None => Ok(otherwise),
         }
     }
 
-    fn may_fetch(&mut self) -> bool {
-        if self.ring.has_found() {
-            return true;
+    fn fetch(&mut self) -> Result<Option<Entry>, RingError> {
+        if !self.ring.has_found() {
+            if !self.records_are_tidy {
+                self.tidy_records();
+            }
+            if self.waiting.len() >= COMMANDS_WAITING_PER_RING_MAX {
+                return Ok(None);
+            }
         }
-        if !self.records_are_tidy {
-            self.tidy_records();
+        self.ring.next_entry()
+    }
+
+    /// The command whose turn it is, with the one that has come, if one has, behind those that wait.
+    fn take_turn(&mut self, come: Option<Waiting>) -> Option<Waiting> {
+        if self.waiting.is_empty() {
+            return match come {
+                Some(come) if !self.is_its_turn(&come) => {
+                    self.waiting.push_back(come);
+                    None
+                }
+                come => come,
+            };
         }
-        self.waiting.len() < COMMANDS_WAITING_PER_RING_MAX
+        self.waiting.extend(come);
+        let next = self.waiting.front()?;
+        if self.is_its_turn(next) { self.waiting.pop_front() } else { None }
     }
 
     /// A command that has come out of the ring, with what is recorded of it.

@@ -311,9 +311,8 @@ impl Ring {
             let held = self.slots[index].held.take().expect("it was there above");
             self.held_count -= 1;
             self.take_oldest_entry(index);
-            let Held { status, read_length, sense } = &*held;
-            let (status, read_length) = (*status, *read_length);
-            self.give_back(Response { status, read_length, sense })?;
+            let Held { status, read_length, sense } = *held;
+            self.give_back(Response { status, read_length, sense: &sense })?;
         }
         Ok(())
     }
