@@ -5,7 +5,7 @@
 # member), tcmu-runner's (its qcow handler, which serves a plain file as what it is), and fileio, which
 # never leaves the kernel. Short rounds of fio take turns, A B C A B C, so that what else the machine does
 # hits all alike; a figure is the median of the rounds' ratios. docs/benchmarks.md has the table. Where
-# instructions are counted one round is all: others would find the same, to a hundredth. There the
+# instructions are counted one round is all: others would find the same, to some hundredths. There the
 # scenario fails where a ratio is a tenth below the table's; otherwise it tells what it found.
 # Time limit: 1200 s
 # Clock: counts instructions
