@@ -13,6 +13,7 @@
         Damaged             damaged             what is on disk is damaged
         IoFailed            io-error            a read, write or flush failed
         ReadOnly            read-only           the device may not be written
+        NotPermitted        not-permitted       the operating system forbids it to this user
         SnapshotInvalid     snapshot-invalid    the snapshot was given up
         OutsideSnapshot     outside-snapshot    the range is not part of the snapshot
         Closed              closed              the device was closed or deleted
@@ -98,6 +99,10 @@ class IoFailed(ScsiSnapError):
 
 class ReadOnly(ScsiSnapError):
     code = "read-only"
+
+
+class NotPermitted(ScsiSnapError):
+    code = "not-permitted"
 
 
 class SnapshotInvalid(ScsiSnapError):

@@ -35,6 +35,7 @@ from scsi_snap.errors import (
     Refused,
     ScsiSnapError,
 )
+from scsi_snap.os_errors import of_os_error
 
 _log = logging.getLogger("scsi_snap.api")
 
@@ -76,6 +77,7 @@ def make_app(service: Service) -> FastAPI:
     app.add_exception_handler(ScsiSnapError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_defect)
     return app
 
@@ -89,6 +91,14 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 def _on_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ScsiSnapError)
     return error_response(error)
+
+
+def _on_os_error(request: Request, error: Exception) -> JSONResponse:
+    """What no verb has given a sentence of its own."""
+    assert isinstance(error, OSError)
+    found = of_os_error(error)
+    _log.warning("%s %s: %s", request.method, request.url.path, found.message)
+    return error_response(found)
 
 
 def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:

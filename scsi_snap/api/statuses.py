@@ -21,6 +21,7 @@ HTTP_STATUS: dict[str, int] = {
     "damaged": 500,
     "io-error": 500,
     "read-only": 403,
+    "not-permitted": 403,
     "state-damaged": 500,
     "state-locked": 500,
     "daemon-unreachable": 503,

@@ -14,7 +14,8 @@ import click
 
 from scsi_snap.api.client import SOCKET_VARIABLE, Client, default_socket
 from scsi_snap.cli.exit_codes import EXIT_CODES
-from scsi_snap.errors import ScsiSnapError
+from scsi_snap.errors import IoFailed, ScsiSnapError
+from scsi_snap.os_errors import of_os_error, reason
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -50,8 +51,9 @@ def _errors_reported() -> Iterator[None]:
         # A closed pipe is click's to handle: whoever read has enough.
         if error.errno == errno.EPIPE:
             raise
-        _report(f"{error.strerror or error}", "the output could not be written")
-        raise click.exceptions.Exit(EXIT_CODES["io-error"]) from error
+        found = _of_output(error) if error.filename is None else of_os_error(error)
+        _report(found.message, found.hint)
+        raise click.exceptions.Exit(EXIT_CODES[found.code]) from error
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
@@ -60,6 +62,16 @@ def _errors_reported() -> Iterator[None]:
         command = error.ctx.command_path if error.ctx else "scsi-snap"
         _report(text[:1].lower() + text[1:], f"`{command} --help` shows how it is written")
         raise click.exceptions.Exit(error.exit_code) from error
+
+
+_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+
+
+def _of_output(error: OSError) -> ScsiSnapError:
+    """An error without a path: where it is one that write(2) gives, it is the output's."""
+    if error.errno in _WRITING:
+        return IoFailed(reason(error), "the output could not be written")
+    return of_os_error(error)
 
 
 def _report(message: str, hint: str) -> None:

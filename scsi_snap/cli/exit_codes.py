@@ -23,6 +23,7 @@ EXIT_CODES: dict[str, int] = {
     "pool-unavailable": 8,
     "closed": 8,
     "read-only": 8,
+    "not-permitted": 8,
     "outside-snapshot": 8,
     "damaged": 9,
     "snapshot-invalid": 9,

@@ -28,8 +28,11 @@ def fields(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def time(at_ms: int) -> str:
-    """UTC, to the second."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """UTC, to the second; a clock that was far off may have written a time that has no date."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ms}ms after 1970"
 
 
 def size(size_bytes: int | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from scsi_snap.errors import InternalError, InvalidArgument, error_of
 from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.os_errors import hint_in
 from scsi_snap.scsi.target import Target
 
 Point = tuple["NativePool", str, str, tuple[int, int] | None]
@@ -185,7 +186,7 @@ def translated(data_path: DataPath) -> Iterator[None]:
         yield
     except data_path.error as error:
         code = getattr(error, "code", InternalError.code)
-        raise error_of(code, str(error), _HINTS.get(code, "")) from error
+        raise error_of(code, str(error), hint_in(str(error)) or _HINTS.get(code, "")) from error
     except (UnicodeEncodeError, OverflowError) as error:
         # A number beyond 64 bits, or text that is not Unicode, which JSON can carry.
         raise InvalidArgument(f"an argument cannot be represented: {error}") from error

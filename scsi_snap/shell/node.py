@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from scsi_snap.api.client import Client
 from scsi_snap.cli import render
 from scsi_snap.errors import InvalidArgument, ScsiSnapError
+from scsi_snap.os_errors import of_os_error
 from scsi_snap.shell.library import ConfigNode, ExecutionError
 from scsi_snap.shell.state import State, View
 
@@ -48,6 +49,8 @@ def errors_shown() -> Iterator[None]:
         yield
     except ScsiSnapError as error:
         raise ExecutionError(in_words(error)) from error
+    except OSError as error:
+        raise ExecutionError(in_words(of_os_error(error))) from error
 
 
 def in_words(error: ScsiSnapError) -> str:

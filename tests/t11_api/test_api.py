@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import stat
 import threading
@@ -284,6 +286,44 @@ def test_a_defect_is_answered_and_not_explained(
     assert (status, answer["code"]) == (500, "internal-error")
     assert "inner detail" not in json.dumps(answer)
     assert client.get("pools") == []
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (errno.EACCES, 403, "not-permitted"),
+        (errno.ENOENT, 404, "not-found"),
+        (errno.ENAMETOOLONG, 400, "invalid-argument"),
+        (errno.ENOSPC, 507, "no-space"),
+        (errno.EMFILE, 409, "limit-reached"),
+        (errno.EROFS, 403, "read-only"),
+        (errno.EBUSY, 409, "busy"),
+        (errno.EBADMSG, 500, "io-error"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_no_defect(
+    controller: Controller,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    status: int,
+    code: str,
+) -> None:
+    """By whichever verb: the routes know nothing of it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "/srv/m1")
+
+    service = controller.service
+    for verbs in (service.pools, service.volumes, service.targets, service.portals):
+        monkeypatch.setattr(type(verbs), "all", refuse)
+    monkeypatch.setattr(type(service.pools), "create", refuse)
+    attempts: list[tuple[str, str, Any]] = [("POST", "/v1/pools", POOL)]
+    attempts += [("GET", f"/v1/{noun}", None) for noun in ("pools", "volumes", "targets")]
+    for method, path, body in attempts:
+        found, answer = ask(client, method, path, body)
+        assert (found, answer["code"]) == (status, code)
+        assert answer["message"] == f"/srv/m1: {os.strerror(number)}"
 
 
 def test_a_large_body_is_refused_unread(idle: Client) -> None:

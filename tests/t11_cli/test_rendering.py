@@ -22,6 +22,12 @@ def test_a_table_aligns_its_columns() -> None:
 
 def test_times_are_utc() -> None:
     assert render.time(0) == "1970-01-01 00:00:00Z"
+    assert render.time(253_402_300_799_999) == "9999-12-31 23:59:59Z"
+
+
+@pytest.mark.parametrize("at_ms", [253_402_300_800_000, 1 << 63, (1 << 64) - 1])
+def test_a_time_without_a_date_is_shown_all_the_same(at_ms: int) -> None:
+    assert str(at_ms) in render.time(at_ms)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_errors_about_the_way_say_what_to_do_next(
         ("portal create 127.0.0.1:3261 --via lio", "unsupported", NO_LIO, "--via portal"),
         ("discovery chap", "invalid-argument", "--user", "--help"),
         ("discovery chap --user a --secret short", "invalid-argument", "12 to 255", "--help"),
-        ("discovery chap --user a --secret-file /nowhere", "io-error", "No such file", ""),
+        ("discovery chap --user a --secret-file /nowhere", "not-found", "No such file", ""),
     ],
 )
 def test_errors_say_what_to_do_next(
