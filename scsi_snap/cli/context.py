@@ -14,16 +14,18 @@ import click
 
 from scsi_snap.api.client import SOCKET_VARIABLE, Client, default_socket
 from scsi_snap.cli.exit_codes import EXIT_CODES
-from scsi_snap.errors import IoFailed, ScsiSnapError
+from scsi_snap.errors import InvalidArgument, IoFailed, ScsiSnapError
 from scsi_snap.os_errors import of_os_error, reason
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _SOCKET = f"{__name__}.socket"
+_JSON = f"{__name__}.json"
 
 
 class ErrorReportingGroup(click.Group):
-    """The root: what a command raises becomes two lines on standard error and an exit code."""
+    """The root: what a command raises becomes two lines on standard error, or with --json one line
+    of JSON, and an exit code."""
 
     def make_context(
         self,
@@ -32,27 +34,31 @@ class ErrorReportingGroup(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        with _errors_reported():
-            return super().make_context(info_name, args, parent, **extra)
+        # Looked for by hand: of a command line that cannot be parsed no option is known.
+        as_json = "--json" in args
+        with _errors_reported(as_json):
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta[_JSON] = as_json
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _errors_reported():
+        with _errors_reported(ctx.meta[_JSON]):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _errors_reported() -> Iterator[None]:
+def _errors_reported(as_json: bool) -> Iterator[None]:
     try:
         yield
     except ScsiSnapError as error:
-        _report(error.message, error.hint)
+        _report(error, as_json)
         raise click.exceptions.Exit(EXIT_CODES[error.code]) from error
     except OSError as error:
         # A closed pipe is click's to handle: whoever read has enough.
         if error.errno == errno.EPIPE:
             raise
         found = _of_output(error) if error.filename is None else of_os_error(error)
-        _report(found.message, found.hint)
+        _report(found, as_json)
         raise click.exceptions.Exit(EXIT_CODES[found.code]) from error
     except click.exceptions.NoArgsIsHelpError:
         raise
@@ -60,7 +66,8 @@ def _errors_reported() -> Iterator[None]:
         # click's own, of a command line that cannot be parsed; its sentences begin with a capital.
         text = error.format_message().rstrip(".")
         command = error.ctx.command_path if error.ctx else "scsi-snap"
-        _report(text[:1].lower() + text[1:], f"`{command} --help` shows how it is written")
+        hint = f"`{command} --help` shows how it is written"
+        _report(InvalidArgument(text[:1].lower() + text[1:], hint), as_json)
         raise click.exceptions.Exit(error.exit_code) from error
 
 
@@ -74,10 +81,20 @@ def _of_output(error: OSError) -> ScsiSnapError:
     return of_os_error(error)
 
 
-def _report(message: str, hint: str) -> None:
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
+def report_error(error: ScsiSnapError, subject: str = "") -> None:
+    """On standard error, as the command line asks for; the command goes on. `subject`: which of
+    several things it is about."""
+    _report(error, click.get_current_context().meta[_JSON], subject)
+
+
+def _report(error: ScsiSnapError, as_json: bool, subject: str = "") -> None:
+    if as_json:
+        body = {"code": error.code, "message": error.message, "hint": error.hint}
+        click.echo(json.dumps(body | ({"subject": subject} if subject else {})), err=True)
+        return
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
 
 
 def _keep_socket(ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> None:

@@ -13,6 +13,7 @@ from scsi_snap.cli.context import (
     socket_option,
     via_option,
 )
+from scsi_snap.cli.removal import if_exists_option, remove_each
 
 
 @click.group()
@@ -68,7 +69,14 @@ def map_(
 
 @lun.command("unmap")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
-@click.argument("number", metavar="LUN", type=int, shell_complete=completion.luns)
+@click.argument(
+    "numbers",
+    metavar="LUN...",
+    type=int,
+    nargs=-1,
+    required=True,
+    shell_complete=completion.luns,
+)
 @click.option(
     "--initiator",
     "initiators",
@@ -76,11 +84,26 @@ def map_(
     shell_complete=completion.initiators,
     help="Only from this one, whose own it is; may be repeated.",
 )
+@if_exists_option
+@json_option
 @socket_option
-def unmap(target: str, number: int, initiators: tuple[str, ...]) -> None:
-    """Take a LUN away from whoever sees it; its volume or snapshot stays."""
-    client().delete("targets", target, "luns", number, initiator=list(initiators) or None)
-    click.echo(f"unmapped LUN {number} of {target}")
+def unmap(
+    target: str,
+    numbers: tuple[int, ...],
+    initiators: tuple[str, ...],
+    if_exists: bool,
+    as_json: bool,
+) -> None:
+    """Take LUNs away from whoever sees them; their volumes and snapshots stay."""
+    whose = list(initiators) or None
+    remove_each(
+        numbers,
+        lambda number: client().delete("targets", target, "luns", number, initiator=whose),
+        lambda number: f"LUN {number} of {target}",
+        "unmapped",
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 @lun.command("list")

@@ -15,6 +15,7 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
+from scsi_snap.cli.removal import if_exists_option, remove_each
 
 
 @click.group()
@@ -76,12 +77,20 @@ def import_(members: tuple[str, ...], name: str | None, as_json: bool) -> None:
 
 
 @pool.command("export")
-@click.argument("name", shell_complete=completion.pools)
+@click.argument("names", nargs=-1, required=True, shell_complete=completion.pools)
+@if_exists_option
+@json_option
 @socket_option
-def export(name: str) -> None:
-    """Close a pool and forget it; its members keep everything, for `pool import` elsewhere."""
-    client().post("pools", name, "export")
-    click.echo(f"exported pool {name}")
+def export(names: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
+    """Close pools and forget them; members keep everything, for `pool import` elsewhere."""
+    remove_each(
+        names,
+        lambda name: client().post("pools", name, "export"),
+        "pool {}".format,
+        "exported",
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 @pool.command("list")
@@ -131,19 +140,28 @@ def show(name: str, as_json: bool) -> None:
 
 
 @pool.command("destroy")
-@click.argument("name", shell_complete=completion.pools)
+@click.argument("names", nargs=-1, required=True, shell_complete=completion.pools)
+@if_exists_option
+@json_option
 @socket_option
-def destroy(name: str) -> None:
-    """Erase the labels of a pool that holds no volume."""
-    client().delete("pools", name)
-    click.echo(f"destroyed pool {name}")
+def destroy(names: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
+    """Erase the labels of pools that hold no volume."""
+    remove_each(
+        names,
+        lambda name: client().delete("pools", name),
+        "pool {}".format,
+        "destroyed",
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 @pool.command("fail-member")
 @click.argument("pool", shell_complete=completion.pools)
 @click.argument("member", shell_complete=completion.members)
+@json_option
 @socket_option
-def fail_member(pool: str, member: str) -> None:
+def fail_member(pool: str, member: str, as_json: bool) -> None:
     """Take a member out of the stripe set by hand.
 
     \b
@@ -151,7 +169,7 @@ def fail_member(pool: str, member: str) -> None:
     """
     member = absolute(member)
     answer = client().post("pools", pool, "fail-member", body={"member": member})
-    print_outcome(answer, f"pool {pool}: {member} is failed")
+    print_outcome(answer, f"pool {pool}: {member} is failed", as_json)
 
 
 def _row(one: Any) -> list[str]:

@@ -16,6 +16,7 @@ from scsi_snap.cli.context import (
     socket_option,
     via_option,
 )
+from scsi_snap.cli.removal import if_exists_option, remove_each
 
 
 @click.group()
@@ -68,12 +69,25 @@ def list_(as_json: bool) -> None:
 
 
 @portal.command("delete")
-@click.argument("address", metavar="ADDRESS:PORT", shell_complete=completion.portals)
+@click.argument(
+    "addresses",
+    metavar="ADDRESS:PORT...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.portals,
+)
+@if_exists_option
+@json_option
 @socket_option
-def delete(address: str) -> None:
-    """Listen there no more. Sessions go on; their initiators cannot come back that way."""
-    client().delete("portals", address)
-    click.echo(f"deleted portal {address}")
+def delete(addresses: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
+    """Stop listening there. Sessions go on; their initiators cannot come back that way."""
+    remove_each(
+        addresses,
+        lambda address: client().delete("portals", address),
+        "portal {}".format,
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 def _by(one: Any) -> str:
@@ -106,6 +120,7 @@ def show(as_json: bool) -> None:
 @discovery.command("chap")
 @secrets.chap_options()
 @click.option("--off", is_flag=True, help="Tell anybody who asks.")
+@json_option
 @socket_option
 def chap(
     user: str | None,
@@ -115,6 +130,7 @@ def chap(
     mutual_secret: str,
     mutual_secret_file: Path | None,
     off: bool,
+    as_json: bool,
 ) -> None:
     """Set what initiators must prove before they are told of targets, or turn it off.
 
@@ -131,4 +147,4 @@ def chap(
             user, secret, secret_file, mutual_user, mutual_secret, mutual_secret_file
         )
         answer = client().put("discovery", "chap", body=body)
-    print_outcome(answer, "CHAP of discovery")
+    print_outcome(answer, "CHAP of discovery", as_json)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from scsi_snap.units import format_size
 
@@ -37,6 +38,11 @@ def time(at_ms: int) -> str:
 
 def size(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else format_size(size_bytes)
+
+
+def luns(mapped: Iterable[Any]) -> str:
+    """Where a volume or snapshot is shown: `IQN LUN 0, IQN LUN 3`."""
+    return ", ".join(f"{one['target']} LUN {one['lun']}" for one in mapped) or "-"
 
 
 def percent(part: int, whole: int) -> str:

@@ -8,6 +8,7 @@ import click
 
 from scsi_snap.cli import completion, render
 from scsi_snap.cli.context import client, json_option, print_json, socket_option
+from scsi_snap.cli.removal import if_exists_option, remove_each
 
 
 @click.group()
@@ -46,12 +47,27 @@ def list_(target: str | None, as_json: bool) -> None:
 
 
 @session.command("close")
-@click.argument("number", metavar="ID", type=int, shell_complete=completion.sessions)
+@click.argument(
+    "numbers",
+    metavar="ID...",
+    type=int,
+    nargs=-1,
+    required=True,
+    shell_complete=completion.sessions,
+)
+@if_exists_option
+@json_option
 @socket_option
-def close(number: int) -> None:
-    """End a session; its initiator may log in again."""
-    client().delete("sessions", number)
-    click.echo(f"closed session {number}")
+def close(numbers: tuple[int, ...], if_exists: bool, as_json: bool) -> None:
+    """End sessions; their initiators may log in again."""
+    remove_each(
+        numbers,
+        lambda number: client().delete("sessions", number),
+        "session {}".format,
+        "closed",
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 def _bytes(one: Any, counter: str) -> str:

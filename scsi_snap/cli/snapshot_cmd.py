@@ -18,6 +18,7 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
+from scsi_snap.cli.removal import if_exists_option, remove_each
 
 
 @click.group()
@@ -70,7 +71,7 @@ def list_(of: str | None, as_json: bool) -> None:
             render.time(one["created_at_ms"]),
             one["state"],
             _range(one),
-            ", ".join(one["mapped"]) or "-",
+            render.luns(one["mapped"]),
         ]
         for one in snapshots
     ]
@@ -99,18 +100,34 @@ def show(name: str, as_json: bool) -> None:
         ("group", found["group"] or "-"),
         ("serial", found["serial"]),
         ("naa", found["naa"]),
-        ("mapped", ", ".join(found["mapped"]) or "-"),
+        ("mapped", render.luns(found["mapped"])),
     ]
     click.echo(render.fields(pairs))
 
 
 @snapshot.command("delete")
-@click.argument("name", metavar="POOL/VOLUME@SNAPSHOT", shell_complete=completion.snapshots)
+@click.argument(
+    "names",
+    metavar="POOL/VOLUME@SNAPSHOT...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.snapshots,
+)
+@if_exists_option
+@json_option
 @socket_option
-def delete(name: str) -> None:
-    """Delete a snapshot; chunks that no other snapshot needs are freed."""
-    client().delete("snapshots", *snapshot_parts(name))
-    click.echo(f"deleted snapshot {name}")
+def delete(names: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
+    """Delete snapshots; chunks that no other snapshot needs are freed.
+
+    Each is tried, and each that cannot be deleted is reported.
+    """
+    remove_each(
+        names,
+        lambda name: client().delete("snapshots", *snapshot_parts(name)),
+        "snapshot {}".format,
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 @snapshot.command("diff")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from scsi_snap.cli import completion, secrets
-from scsi_snap.cli.context import client, print_outcome, socket_option
+from scsi_snap.cli.context import (
+    client,
+    json_option,
+    print_json,
+    print_outcome,
+    socket_option,
+)
 
 
 @click.command()
@@ -19,6 +26,7 @@ from scsi_snap.cli.context import client, print_outcome, socket_option
 )
 @secrets.chap_options()
 @click.option("--off", is_flag=True, help="Ask nothing; of one initiator, what the target asks.")
+@json_option
 @socket_option
 def chap(
     target: str,
@@ -30,6 +38,7 @@ def chap(
     mutual_secret: str,
     mutual_secret_file: Path | None,
     off: bool,
+    as_json: bool,
 ) -> None:
     """Set what initiators must log in with, or turn it off.
 
@@ -49,7 +58,7 @@ def chap(
             user, secret, secret_file, mutual_user, mutual_secret, mutual_secret_file
         )
         answer = client().put("targets", target, *of_one, "chap", body=body)
-    print_outcome(answer, f"CHAP of {initiator or target}")
+    print_outcome(answer, f"CHAP of {initiator or target}", as_json)
 
 
 @click.command()
@@ -59,6 +68,7 @@ def chap(
 )
 @click.option("--any", "any_initiator", is_flag=True, help="Let any initiator log in.")
 @secrets.chap_options("chap-")
+@json_option
 @socket_option
 def allow(
     target: str,
@@ -70,6 +80,7 @@ def allow(
     mutual_user: str,
     mutual_secret: str,
     mutual_secret_file: Path | None,
+    as_json: bool,
 ) -> None:
     """List initiators that may log in; all others are refused from then on.
 
@@ -84,26 +95,36 @@ def allow(
     if user is None and (secret or secret_file or mutual_user or mutual_secret_file):
         raise click.UsageError("a secret goes with --chap-user USER")
     if any_initiator:
-        print_outcome(client().delete("targets", target, "initiators"), f"access to {target}")
+        answer = client().delete("targets", target, "initiators")
+        print_outcome(answer, f"access to {target}", as_json)
+        return
     body = None
     if user is not None:
         chap = secrets.chap_body(
             user, secret, secret_file, mutual_user, mutual_secret, mutual_secret_file
         )
         body = {"chap": chap}
-    for initiator in initiators:
-        answer = client().put("targets", target, "initiators", initiator, body=body)
-        print_outcome(answer, f"access of {initiator}")
+    answers: list[Any] = []
+    try:
+        for initiator in initiators:
+            answers.append(client().put("targets", target, "initiators", initiator, body=body))
+            if not as_json:
+                print_outcome(answers[-1], f"access of {initiator}")
+    finally:
+        # Also where one failed: those before it are listed.
+        if as_json:
+            print_json(answers)
 
 
 @click.command()
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
 @click.argument("initiator", shell_complete=completion.initiators)
+@json_option
 @socket_option
-def deny(target: str, initiator: str) -> None:
+def deny(target: str, initiator: str, as_json: bool) -> None:
     """Take an initiator off the list and close its sessions.
 
     Its secret, and the LUNs that are its own, go with it.
     """
     answer = client().delete("targets", target, "initiators", initiator)
-    print_outcome(answer, f"access of {initiator}")
+    print_outcome(answer, f"access of {initiator}", as_json)

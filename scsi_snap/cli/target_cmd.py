@@ -15,6 +15,7 @@ from scsi_snap.cli.context import (
     socket_option,
     via_option,
 )
+from scsi_snap.cli.removal import if_exists_option, remove_each
 from scsi_snap.cli.target_access_cmd import allow, chap, deny
 
 
@@ -91,13 +92,22 @@ def show(name: str, as_json: bool) -> None:
 
 
 @target.command("delete")
-@click.argument("name", metavar="IQN", shell_complete=completion.targets)
+@click.argument(
+    "names", metavar="IQN...", nargs=-1, required=True, shell_complete=completion.targets
+)
 @click.option("--close-sessions", is_flag=True, help="Even while initiators are logged in.")
+@if_exists_option
+@json_option
 @socket_option
-def delete(name: str, close_sessions: bool) -> None:
-    """Delete a target and its LUN map; volumes and snapshots stay."""
-    client().delete("targets", name, close_sessions=close_sessions)
-    click.echo(f"deleted target {name}")
+def delete(names: tuple[str, ...], close_sessions: bool, if_exists: bool, as_json: bool) -> None:
+    """Delete targets and their LUN maps; volumes and snapshots stay."""
+    remove_each(
+        names,
+        lambda name: client().delete("targets", name, close_sessions=close_sessions),
+        "target {}".format,
+        if_exists=if_exists,
+        as_json=as_json,
+    )
 
 
 @target.command("redirect")
@@ -105,8 +115,9 @@ def delete(name: str, close_sessions: bool) -> None:
 @click.argument("address", metavar="[ADDRESS:PORT]", required=False)
 @click.option("--permanent", is_flag=True, help="Initiators may remember the new address.")
 @click.option("--off", is_flag=True, help="Take logins again.")
+@json_option
 @socket_option
-def redirect(target: str, address: str | None, permanent: bool, off: bool) -> None:
+def redirect(target: str, address: str | None, permanent: bool, off: bool, as_json: bool) -> None:
     """Send every login on to another address. Sessions that run go on.
 
     A login that comes to that very address is taken: so the address may be a portal of this
@@ -123,28 +134,30 @@ def redirect(target: str, address: str | None, permanent: bool, off: bool) -> No
     else:
         body = {"address": address, "permanent": permanent}
         answer = client().put("targets", target, "redirect", body=body)
-    print_outcome(answer, f"redirection of {target}")
+    print_outcome(answer, f"redirection of {target}", as_json)
 
 
 @target.command("add-group")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
 @click.argument("tag", metavar="TAG", type=int)
+@json_option
 @socket_option
-def add_group(target: str, tag: int) -> None:
+def add_group(target: str, tag: int, as_json: bool) -> None:
     """Let initiators log in through the portals of one more group."""
     answer = client().put("targets", target, "groups", tag)
-    print_outcome(answer, f"portal groups of {target}")
+    print_outcome(answer, f"portal groups of {target}", as_json)
 
 
 @target.command("remove-group")
 @click.argument("target", metavar="IQN", shell_complete=completion.targets)
 @click.argument("tag", metavar="TAG", type=int)
 @click.option("--close-sessions", is_flag=True, help="Even while initiators use it.")
+@json_option
 @socket_option
-def remove_group(target: str, tag: int, close_sessions: bool) -> None:
+def remove_group(target: str, tag: int, close_sessions: bool, as_json: bool) -> None:
     """Take a target out of a portal group; the portals stay."""
     answer = client().delete("targets", target, "groups", tag, close_sessions=close_sessions)
-    print_outcome(answer, f"portal groups of {target}")
+    print_outcome(answer, f"portal groups of {target}", as_json)
 
 
 for command in (chap, allow, deny):

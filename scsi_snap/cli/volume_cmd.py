@@ -16,6 +16,7 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
+from scsi_snap.cli.removal import if_exists_option, remove_each
 
 
 @click.group()
@@ -149,7 +150,7 @@ def list_(pool: str | None, as_json: bool) -> None:
             render.size(one["size_bytes"]),
             str(one["snapshots"]),
             render.size(one["store_used_bytes"]),
-            ", ".join(one["mapped"]) or "-",
+            render.luns(one["mapped"]),
         ]
         for one in volumes
     ]
@@ -190,7 +191,7 @@ def show(name: str, as_json: bool) -> None:
         ("serial", found["serial"]),
         ("naa", found["naa"]),
         ("snapshots", str(found["snapshots"])),
-        ("mapped", ", ".join(found["mapped"]) or "-"),
+        ("mapped", render.luns(found["mapped"])),
     ]
     click.echo(render.fields(pairs))
 
@@ -216,10 +217,26 @@ def resize(name: str, size: tuple[bool, int], as_json: bool) -> None:
 
 
 @volume.command("delete")
-@click.argument("name", metavar="POOL/VOLUME", shell_complete=completion.volumes)
+@click.argument(
+    "names",
+    metavar="POOL/VOLUME...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.volumes,
+)
 @click.option("--snapshots", is_flag=True, help="Delete its snapshots too.")
+@if_exists_option
+@json_option
 @socket_option
-def delete(name: str, snapshots: bool) -> None:
-    """Delete a volume and give its space back."""
-    client().delete("volumes", *volume_parts(name), with_snapshots=snapshots)
-    click.echo(f"deleted volume {name}")
+def delete(names: tuple[str, ...], snapshots: bool, if_exists: bool, as_json: bool) -> None:
+    """Delete volumes and give their space back.
+
+    Each is tried, and each that cannot be deleted is reported.
+    """
+    remove_each(
+        names,
+        lambda name: client().delete("volumes", *volume_parts(name), with_snapshots=snapshots),
+        "volume {}".format,
+        if_exists=if_exists,
+        as_json=as_json,
+    )

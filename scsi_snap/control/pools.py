@@ -267,13 +267,14 @@ def _removing(name: str) -> Callable[[State], State]:
         record = state.pools.get(name)
         if record is None:
             return state
-        for target in state.targets.values():
-            for lun in target.luns:
-                if lun.pool_id == record.id:
-                    raise Busy(
-                        f"pool {name!r} is in use: {lun.backing} is LUN {lun.lun} of {target.name}",
-                        f"`scsi-snap lun unmap {target.name} {lun.lun}` first",
-                    )
+        mappings.refuse_in_use(
+            [
+                (target, lun)
+                for target in state.targets.values()
+                for lun in target.luns
+                if lun.pool_id == record.id
+            ]
+        )
         return state.without_pool(name)
 
     return change

@@ -146,7 +146,7 @@ def view(
         first_lba=snapshot.first_byte // volume.block_bytes,
         blocks=snapshot.length_bytes // volume.block_bytes,
         whole_volume=snapshot.length_bytes == snapshot.volume_bytes,
-        mapped=mappings.labels(mapped, snapshot.id),
+        mapped=mappings.references(mapped, snapshot.id),
         serial=identity.serial_number,
         naa=identity.naa.hex(),
     )

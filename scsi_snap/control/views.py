@@ -21,6 +21,7 @@ __all__ = [
     "Initiator",
     "ListedPortal",
     "Lun",
+    "LunReference",
     "MapCell",
     "Member",
     "Pool",
@@ -50,6 +51,14 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class LunReference:
+    """One LUN of one target."""
+
+    target: str
+    lun: int
+
+
+@dataclass(frozen=True)
 class Volume:
     """`name` is POOL/VOLUME. The store is where preserved chunks live. From `provisioning` on: what
     its logical unit says it is; `naa` in hexadecimal."""
@@ -65,7 +74,7 @@ class Volume:
     store_capacity_bytes: int
     store_limit_bytes: int | None
     snapshots: int
-    mapped: tuple[str, ...]
+    mapped: tuple[LunReference, ...]
     provisioning: str
     deallocation: str
     physical_block_bytes: int
@@ -92,7 +101,7 @@ class Snapshot:
     first_lba: int
     blocks: int
     whole_volume: bool
-    mapped: tuple[str, ...]
+    mapped: tuple[LunReference, ...]
     serial: str
     naa: str
 

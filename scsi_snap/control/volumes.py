@@ -182,7 +182,7 @@ def view(pool: str, volume: VolumeView, mapped: mappings.Mapped) -> views.Volume
         store_capacity_bytes=volume.store.capacity_bytes,
         store_limit_bytes=volume.store.limit_bytes,
         snapshots=len(volume.snapshots),
-        mapped=mappings.labels(mapped, ""),
+        mapped=mappings.references(mapped, ""),
         provisioning="thin" if personality.thin else "full",
         deallocation=personalities.read(volume.attributes)[0].deallocation,
         physical_block_bytes=personality.physical_block_bytes,

@@ -212,7 +212,7 @@ def volume_facts(one: View) -> list[tuple[str, str]]:
         ("serial", one["serial"]),
         ("naa", one["naa"]),
         ("snapshots", str(one["snapshots"])),
-        ("mapped", ", ".join(one["mapped"]) or "-"),
+        ("mapped", render.luns(one["mapped"])),
     ]
 
 
@@ -234,7 +234,7 @@ def snapshot_facts(one: View) -> list[tuple[str, str]]:
         ("group", one["group"] or "-"),
         ("serial", one["serial"]),
         ("naa", one["naa"]),
-        ("mapped", ", ".join(one["mapped"]) or "-"),
+        ("mapped", render.luns(one["mapped"])),
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from scsi_snap.control.outcomes import Deleted
 from scsi_snap.control.snapshots import SnapshotToMake
+from scsi_snap.control.views import LunReference
 from scsi_snap.errors import Busy, Exists, InvalidArgument, NotFound, SnapshotInvalid
 from scsi_snap.inventory.names import SnapshotName, VolumeName
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller
@@ -144,7 +145,7 @@ def test_delete_is_refused_while_mapped(controller: Controller) -> None:
     assert len(controller.exporter.deleted) == 1
     with pytest.raises(NotFound, match="tuesday"):
         controller.service.snapshots.delete(TUESDAY)
-    assert controller.service.snapshots.show(MONDAY).mapped == (f"{IQN} LUN 1",)
+    assert controller.service.snapshots.show(MONDAY).mapped == (LunReference(IQN, 1),)
 
 
 def test_a_dropped_snapshot_says_why_and_draws_nothing(controller: Controller) -> None:

@@ -7,6 +7,7 @@ import pytest
 from scsi_snap import limits
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.snapshots import SnapshotToMake
+from scsi_snap.control.views import LunReference
 from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, NotFound
 from scsi_snap.inventory.names import VolumeName
 from scsi_snap.inventory.records import ChapRecord
@@ -170,5 +171,8 @@ def test_one_volume_in_two_targets(controller: Controller) -> None:
     for name in (IQN, f"{IQN}2"):
         controller.service.targets.create(name)
         controller.service.targets.map(name, 0, VOL0)
-    assert controller.service.volumes.show(VOL0).mapped == (f"{IQN} LUN 0", f"{IQN}2 LUN 0")
+    assert controller.service.volumes.show(VOL0).mapped == (
+        LunReference(IQN, 0),
+        LunReference(f"{IQN}2", 0),
+    )
     assert len({unit.uuid for unit in controller.exporter.units.values()}) == 1

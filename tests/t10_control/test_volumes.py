@@ -9,6 +9,7 @@ import pytest
 
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.snapshots import SnapshotToMake
+from scsi_snap.control.views import LunReference
 from scsi_snap.errors import Busy, Exists, InvalidArgument, NoSpace, NotFound
 from scsi_snap.inventory.names import VolumeName
 from tests.controllers import IQN, MEMBERS, MIB, MONDAY, VOL0, Controller
@@ -96,7 +97,7 @@ def test_resize_refuses_to_shrink_and_what_is_no_size(controller: Controller) ->
 def test_delete_is_refused_while_mapped(controller: Controller) -> None:
     controller.with_volume().service.targets.create(IQN)
     controller.service.targets.map(IQN, 5, VOL0)
-    assert controller.service.volumes.show(VOL0).mapped == (f"{IQN} LUN 5",)
+    assert controller.service.volumes.show(VOL0).mapped == (LunReference(IQN, 5),)
     with pytest.raises(Busy, match=f"LUN 5 of {IQN}"):
         controller.service.volumes.delete(VOL0)
     controller.service.targets.unmap(IQN, 5)

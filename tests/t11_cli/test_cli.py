@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -386,3 +387,117 @@ def test_every_verb_has_help() -> None:
             assert any("--socket" in option.opts for option in command.params), f"{noun} {verb}"
             if verb in ("list", "show"):
                 assert any("--json" in option.opts for option in command.params), f"{noun} {verb}"
+
+
+def leaf_commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaf_commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_every_verb_takes_json() -> None:
+    """But those that end with no result: the daemon, and the shell with a language of its own."""
+    refusing = {
+        name
+        for name, command in leaf_commands(cli)
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert refusing == {"daemon", "shell"}
+
+
+CHANGES = [
+    ("pool fail-member tank /m3", "changed"),
+    (f"target allow {IQN} {IQN}1", ["changed"]),
+    (f"target allow {IQN} {IQN}1 {IQN}2", ["unchanged", "changed"]),
+    (f"target deny {IQN} {IQN}1", "changed"),
+    (f"target allow {IQN} --any", "changed"),
+    (f"target chap {IQN} --user alice --secret twelve-bytes", "changed"),
+    (f"target chap {IQN} --off", "changed"),
+    ("discovery chap --user scout --secret twelve-bytes", "changed"),
+    (f"target redirect {IQN} 192.0.2.1:3260", "changed"),
+    (f"target add-group {IQN} 2", "changed"),
+    (f"target remove-group {IQN} 2", "changed"),
+    (f"lun unmap {IQN} 0 1", ["unmapped", "unmapped"]),
+    (f"lun unmap {IQN} 0 --if-exists", ["absent"]),
+    ("snapshot delete tank/vol0@monday", ["deleted"]),
+    ("volume delete tank/vol0", ["deleted"]),
+    (f"target delete {IQN} {IQN}", ["deleted"]),
+    ("portal create 127.0.0.1:3299", "created"),
+    ("portal delete 127.0.0.1:3299", ["deleted"]),
+    ("session close 7 --if-exists", ["absent"]),
+    ("pool export tank", ["exported"]),
+    ("pool destroy tank --if-exists", ["absent"]),
+]
+
+
+def test_the_outcome_of_every_change_is_data(tour: Shell) -> None:
+    for command, expected in CHANGES:
+        answer = json.loads(tour(f"{command} --json"))
+        found = (
+            [one["outcome"] for one in answer] if isinstance(answer, list) else answer["outcome"]
+        )
+        assert found == expected, command
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("pool show pond", "not-found"),
+        ("volume create tank/vol1", "invalid-argument"),
+        ("volume create tank/vol1 10GB", "invalid-argument"),
+        ("volume list --no-such-option", "invalid-argument"),
+        ("no-such-verb", "invalid-argument"),
+        ("volume delete tank/vol0", "busy"),
+        ("pool show tank --socket /nowhere", "daemon-unreachable"),
+    ],
+)
+def test_with_json_an_error_is_one_line_of_json(reading: Shell, command: str, code: str) -> None:
+    result = reading.run(f"{command} --json")
+    (line,) = result.stderr.splitlines()
+    told = json.loads(line)
+    assert told["code"] == code and told["message"]
+    assert result.exit_code == EXIT_CODES[code]
+    assert result.stdout in ("", "[]\n")
+    plain = reading.run(command)
+    assert plain.stderr.startswith(f"error: {told['message']}\n")
+    assert plain.exit_code == result.exit_code
+
+
+def test_each_of_several_names_is_tried(tour: Shell) -> None:
+    for name in ("a", "b"):
+        tour(f"volume create tank/{name} 1MiB")
+    result = tour.run("volume delete tank/vol0 tank/a tank/none tank/b --snapshots --json")
+    assert json.loads(result.stdout) == [
+        {"outcome": "deleted", "name": "tank/a"},
+        {"outcome": "deleted", "name": "tank/b"},
+    ]
+    failed = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [(one["subject"], one["code"]) for one in failed] == [
+        ("volume tank/vol0", "busy"),
+        ("volume tank/none", "not-found"),
+    ]
+    assert result.exit_code == EXIT_CODES["busy"]
+    result = tour.run("volume delete --if-exists tank/a pond/b")
+    assert result.stdout == "absent: volume tank/a\nabsent: volume pond/b\n"
+    assert result.exit_code == 0
+    assert tour.run("volume delete tank/a").exit_code == EXIT_CODES["not-found"]
+
+
+def test_where_a_volume_is_shown_is_data(tour: Shell) -> None:
+    tour(f"lun map {IQN} 7 tank/vol0")
+    found = json.loads(tour("volume show tank/vol0 --json"))
+    assert found["mapped"] == [{"target": IQN, "lun": 0}, {"target": IQN, "lun": 7}]
+    (found,) = json.loads(tour("snapshot list --json"))
+    assert found["mapped"] == [{"target": IQN, "lun": 1}]
+
+
+def test_every_lun_that_is_in_the_way_is_named(tour: Shell) -> None:
+    tour(f"lun map {IQN} 7 tank/vol0")
+    result = tour.run("volume delete tank/vol0 --snapshots")
+    assert f"LUN 0 of {IQN}, LUN 7 of {IQN}" in result.stderr
+    assert f"tank/vol0@monday is in use: it is LUN 1 of {IQN}" in result.stderr
+    (hint,) = re.findall("`scsi-snap (.*)` first", result.stderr)
+    tour(hint)
+    tour("volume delete tank/vol0 --snapshots")
