@@ -23,7 +23,7 @@ class AccessVerbs(TargetBook):
         """Asked at the next login; sessions that run go on. Of one initiator that is listed, or of
         all that have none of their own. None: no authentication; for an initiator, the target's."""
         check_chap(chap)
-        listed = names.iscsi_name(initiator) if initiator is not None else None
+        listed = names.initiator_name(initiator) if initiator is not None else None
 
         def change(record: TargetRecord) -> TargetRecord:
             ways.check_chap(record.via, chap)
@@ -37,7 +37,7 @@ class AccessVerbs(TargetBook):
     def allow(self, name: str, initiator: str, chap: ChapRecord | None = None) -> TargetOutcome:
         """From the first one on, only initiators that are listed may log in. `chap`: with a secret
         of its own; without, a secret that it has stays."""
-        initiator = names.iscsi_name(initiator)
+        initiator = names.initiator_name(initiator)
         check_chap(chap)
 
         def change(record: TargetRecord) -> TargetRecord:
@@ -58,7 +58,7 @@ class AccessVerbs(TargetBook):
         """Takes an initiator off the list, with its secret and the LUNs that are its own, and
         closes its sessions. The last one cannot be taken off: an empty list would let everybody
         in."""
-        initiator = names.iscsi_name(initiator)
+        initiator = names.initiator_name(initiator)
         with self._lock:
             record = self._find(name)
             _check_listed(record, initiator)

@@ -39,7 +39,7 @@ class LunVerbs(TargetBook):
         initiators, where each may have another backing. `via`, where named, is the target's."""
         if not 0 <= lun <= limits.LUN_MAX:
             raise InvalidArgument(f"LUN {lun} cannot be used", f"0 to {limits.LUN_MAX}")
-        wanted = tuple(sorted({names.iscsi_name(one) for one in initiators}))
+        wanted = tuple(sorted({names.initiator_name(one) for one in initiators}))
         self._check_way(name, via)
         with self._assembly.pools.locked([backing.pool]) as handles, self._lock:
             handle = handles[backing.pool]
@@ -71,7 +71,7 @@ class LunVerbs(TargetBook):
     def unmap(self, name: str, lun: int, initiators: Sequence[str] = ()) -> Deleted:
         """Takes the number away: from these initiators, whose own it is, or (none named) from
         everybody who sees anything there."""
-        wanted = tuple(sorted({names.iscsi_name(one) for one in initiators}))
+        wanted = tuple(sorted({names.initiator_name(one) for one in initiators}))
         with self._lock:
             target = self._find(name)
             changed = target.without_lun(lun, wanted)

@@ -39,7 +39,7 @@ class TargetVerbs(AccessVerbs, LunVerbs):
         if via is not None:
             ways.refuse_unusable(self._exporter, via)
         way = via or self._exporter.default_via()
-        record = TargetRecord(names.iscsi_name(name), str(uuid.uuid4()), ports=(), via=way)
+        record = TargetRecord(names.target_name(name), str(uuid.uuid4()), ports=(), via=way)
 
         def change(state: State) -> State:
             if len(state.targets) >= limits.TARGETS_MAX:

@@ -15,7 +15,7 @@ from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.records import ChapRecord, TargetRecord
 from scsi_snap.inventory.target_records import LIO, PORTAL, Via
 
-_NAME = re.compile(r"iqn\.\d{4}-\d\d\..*\..*|eui\.[0-9a-f]{16}|naa\.[125c-f][0-9a-f]{15}")
+_NAME = re.compile(r"iqn\.\d{4}-[01]\d\.[^ _]*\.[^ _]*|eui\.[0-9a-f]{16}|naa\.[125c-f][0-9a-f]{15}")
 """Of what is an iSCSI name in its canonical spelling."""
 
 _NONE = "NULL"
@@ -34,11 +34,11 @@ def refuse_unusable(exporters: Exporters, via: Via) -> None:
 
 def check_name(via: Via, name: str) -> None:
     """Of a target, or of an initiator that it lists."""
-    if via == LIO and not _NAME.fullmatch(name):
+    if via == LIO and not (name.isascii() and _NAME.fullmatch(name)):
         raise InvalidArgument(
             f"the kernel's target does not take the name {name}",
-            "write a domain with a dot in it, like iqn.2026-11.org.example:disk"
-            " (naa.: 16 digits, the first of them 1, 2, 5 or c to f); --via portal takes it",
+            "write a domain with a dot in it, like iqn.2026-11.org.example:disk, without blanks and"
+            " '_' (naa.: 16 digits, the first of them 1, 2, 5 or c to f); --via portal takes it",
         )
 
 

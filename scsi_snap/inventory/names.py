@@ -3,7 +3,8 @@
     tank                    a pool
     tank/vol0               a volume
     tank/vol0@monday        a snapshot
-    iqn.2026-11.org.example:disk, eui.…, naa.…      an iSCSI name (RFC 7143, 4.2.7)
+    iqn.2026-11.org.example:disk, eui.…, naa.…      a target (RFC 7143, 4.2.7)
+    the same, or whatever else it calls itself      an initiator
 
 A name of a pool, volume or snapshot starts with a letter or digit and goes on with letters,
 digits, `.`, `_`, `:` and `-`, so that it never needs quoting in a shell, a URL or a path.
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 
 from scsi_snap import limits
 from scsi_snap.errors import InvalidArgument
+from scsi_snap.iscsi import names as iscsi_names
 from scsi_snap.iscsi.errors import InvalidName
-from scsi_snap.iscsi.names import normalise
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
@@ -118,11 +119,24 @@ def member_path(text: str) -> str:
     return text
 
 
-def iscsi_name(text: str) -> str:
-    """`text` as an iSCSI name in its canonical spelling."""
+def target_name(text: str) -> str:
+    """`text` as the name of a target, in its canonical spelling."""
     try:
-        return normalise(text)
+        return iscsi_names.target_name(text)
     except InvalidName as error:
         raise InvalidArgument(
             str(error), "write it like iqn.2026-11.org.example:disk (iqn.YEAR-MONTH.DOMAIN:NAME)"
+        ) from error
+
+
+def initiator_name(text: str) -> str:
+    """`text` as the name of an initiator, in its canonical spelling: it may be any that an
+    initiator gives itself."""
+    try:
+        return iscsi_names.initiator_name(text)
+    except InvalidName as error:
+        raise InvalidArgument(
+            f"{text!r} cannot be the name of an initiator: {error}",
+            "write it like iqn.2026-11.org.example:host1; `scsi-snap events` has the names of"
+            " initiators that were refused",
         ) from error

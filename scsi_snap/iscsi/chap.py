@@ -35,7 +35,7 @@ from scsi_snap.iscsi.limits import (
     MIN_CHAP_SECRET_BYTES,
 )
 from scsi_snap.iscsi.status import LoginStatus
-from scsi_snap.iscsi.text import Pairs, decode_binary, encode_binary, parse_number
+from scsi_snap.iscsi.text import Pairs, decode_binary, encode_binary, list_values, parse_number
 
 ALGORITHMS: dict[int, str] = {8: "sha3_256", 7: "sha256", 5: "md5"}
 """IANA's "PPP Authentication Algorithms" to hashlib's names, the strongest first. SHA-1 (6) is left
@@ -158,7 +158,7 @@ class ChapTarget:
         raise _failure(f"unexpected CHAP keys {', '.join(sorted(keys))}")
 
     def _challenge_initiator(self, offered: str) -> Pairs:
-        numbers = {parse_number(value) for value in offered.split(",")}
+        numbers = {parse_number(value) for value in list_values(offered)}
         chosen = next((number for number in ALGORITHMS if number in numbers), None)
         if chosen is None:
             raise _failure(f"no CHAP algorithm in common: CHAP_A={offered[:80]}")

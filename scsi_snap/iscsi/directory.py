@@ -1,7 +1,7 @@
 """What login and discovery ask of the floors above: which targets there are, and for whom.
 
 The rules themselves (access control lists, who has which secret) belong to the inventory; here
-are only the questions. Names are asked and given in canonical form (`names.normalise`). Every
+are only the questions. Names are asked and given in canonical form (`names`). Every
 question is answered at once, from memory: a login never waits for it.
 """
 

@@ -1,11 +1,8 @@
-"""The full-feature phase of a discovery session, whole, sans-IO (RFC 7143, 4.3 and appendix C).
+"""The full-feature phase of a discovery session, whole, sans-IO (RFC 7143, 4.3).
 
-Primer. A discovery session answers SendTargets in a Text Request, pings, and a Logout; nothing
-else. `SendTargets=All` lists the targets that the initiator may see, `SendTargets=<name>` one of
-them; an empty value means "the target of this session", and a discovery session has none, so
-the answer is empty. Each target is a TargetName and then its TargetAddress lines. An answer
-longer than the initiator's MaxRecvDataSegmentLength travels in parts (C bit), each fetched by an
-empty Text Request that gives our target transfer tag back.
+Primer. A discovery session answers Text Requests (`full_feature_text`), pings, and a Logout;
+nothing else. An answer longer than the initiator's MaxRecvDataSegmentLength travels in parts (C
+bit), each fetched by an empty Text Request that gives our target transfer tag back.
 
 `receive(bytes)` returns the bytes to send; `finished` says that the connection is to be closed
 when they are out: after a Logout, or when the initiator cannot be followed.
@@ -13,15 +10,10 @@ when they are out: after a Logout, or when the initiator cannot be followed.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from scsi_snap.iscsi.directory import PortalAddress, TargetDescription, TargetDirectory
-from scsi_snap.iscsi.errors import InvalidName, ProtocolError
+from scsi_snap.iscsi.directory import PortalAddress, TargetDirectory
+from scsi_snap.iscsi.errors import ProtocolError
 from scsi_snap.iscsi.framing import PduReader, write_pdu
-from scsi_snap.iscsi.keys import Use
-from scsi_snap.iscsi.limits import MAX_DISCOVERY_TEXT_BYTES
-from scsi_snap.iscsi.names import normalise
-from scsi_snap.iscsi.negotiation import Negotiation
+from scsi_snap.iscsi.full_feature_text import AnswerTooLong, FullFeatureText
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.iscsi.pdu import (
     NO_TASK_TAG,
@@ -36,7 +28,7 @@ from scsi_snap.iscsi.pdu import (
     TextRequest,
     TextResponse,
 )
-from scsi_snap.iscsi.text import Pairs, TextAssembler, encode_text
+from scsi_snap.iscsi.text import TextJoiner
 
 _REJECT_PROTOCOL_ERROR = 0x04
 _REJECT_COMMAND_NOT_SUPPORTED = 0x05
@@ -69,8 +61,7 @@ class DiscoverySession:
         self.finished = False
         self.failure: ProtocolError | None = None
         self._parameters = parameters
-        self._directory = directory
-        self._connected_to = connected_to
+        self._text = FullFeatureText(parameters, directory=directory, connected_to=connected_to)
         self._reader = PduReader(
             parameters.max_recv_data_segment_length,
             header_digest=parameters.header_digest,
@@ -79,11 +70,9 @@ class DiscoverySession:
         )
         self._exp_cmd_sn = parameters.cmd_sn
         self._stat_sn = parameters.stat_sn
-        self._max_send_bytes = parameters.max_send_data_segment_length
         self._unsent_text = b""
         self._under_way = False
-        self._assembler = TextAssembler()
-        self._negotiation = Negotiation(discovery=True)
+        self._joiner = TextJoiner()
 
     def receive(self, data: bytes) -> bytes:
         """Takes bytes off the connection; returns those to send."""
@@ -123,7 +112,7 @@ class DiscoverySession:
             case NopOut():
                 return self._ping(pdu)
             case TextRequest():
-                return self._text(pdu)
+                return self._answer_text(pdu)
             case LogoutRequest():
                 return self._logout(pdu)
             case OtherPdu():
@@ -140,10 +129,12 @@ class DiscoverySession:
             stat_sn=self._next_stat_sn(),
             exp_cmd_sn=self._exp_cmd_sn,
             max_cmd_sn=self._exp_cmd_sn,
-            data=request.data[: self._max_send_bytes],
+            data=request.data[: self._text.max_send_bytes],
         )
 
-    def _logout(self, request: LogoutRequest) -> LogoutResponse:
+    def _logout(self, request: LogoutRequest) -> LogoutResponse | Reject:
+        if request.reason > _LOGOUT_REASON_RECOVERY:
+            return self._reject(_REJECT_INVALID_PDU_FIELD)
         response = _LOGOUT_CLOSED
         if request.reason == _LOGOUT_REASON_RECOVERY:
             response = _LOGOUT_RECOVERY_NOT_SUPPORTED
@@ -158,7 +149,7 @@ class DiscoverySession:
             max_cmd_sn=self._exp_cmd_sn,
         )
 
-    def _text(self, request: TextRequest) -> TextResponse | Reject:
+    def _answer_text(self, request: TextRequest) -> TextResponse | Reject:
         if request.target_transfer_tag == NO_TASK_TAG:
             # A new request ends whatever was under way (RFC 7143, 11.10.4).
             self._forget_exchange()
@@ -166,12 +157,12 @@ class DiscoverySession:
             return self._reject(_REJECT_INVALID_PDU_FIELD)
         try:
             self._take_text(request)
+        except AnswerTooLong:
+            self._forget_exchange()
+            return self._reject(_REJECT_OUT_OF_RESOURCES)
         except ProtocolError:
             self._forget_exchange()
             return self._reject(_REJECT_PROTOCOL_ERROR)
-        if len(self._unsent_text) > MAX_DISCOVERY_TEXT_BYTES:
-            self._forget_exchange()
-            return self._reject(_REJECT_OUT_OF_RESOURCES)
         return self._send_part(request)
 
     def _take_text(self, request: TextRequest) -> None:
@@ -181,13 +172,13 @@ class DiscoverySession:
             if request.data:
                 raise ProtocolError("new text before all of our answer was fetched")
             return
-        pairs = self._assembler.add(request.data, continues=request.continues)
-        if pairs is not None:
-            self._unsent_text = encode_text(self._answers(pairs))
+        text = self._joiner.add(request.data, continues=request.continues)
+        if text is not None:
+            self._unsent_text = self._text.answer(text)
 
     def _send_part(self, request: TextRequest) -> TextResponse:
-        part = self._unsent_text[: self._max_send_bytes]
-        self._unsent_text = self._unsent_text[self._max_send_bytes :]
+        part = self._unsent_text[: self._text.max_send_bytes]
+        self._unsent_text = self._unsent_text[self._text.max_send_bytes :]
         continues = bool(self._unsent_text)
         final = request.final and not continues
         self._under_way = not final
@@ -206,56 +197,8 @@ class DiscoverySession:
     def _forget_exchange(self) -> None:
         self._under_way = False
         self._unsent_text = b""
-        self._assembler = TextAssembler()
-        self._negotiation = Negotiation(discovery=True)
-
-    def _answers(self, pairs: Pairs) -> Pairs:
-        answers = self._negotiation.handle(pairs, Use.FULL_FEATURE)
-        declared = self._negotiation.declared
-        if "MaxRecvDataSegmentLength" in declared:
-            self._max_send_bytes = int(declared["MaxRecvDataSegmentLength"])
-        for name, value in pairs:
-            if name == "SendTargets":
-                for target in self._targets(value):
-                    answers += self._target_lines(target)
-        return answers
-
-    def _targets(self, wanted: str) -> list[TargetDescription]:
-        if not wanted:
-            return []
-        visible = list(self._directory.visible_to(self._parameters.initiator_name))
-        if wanted == "All":
-            return visible
-        try:
-            name = normalise(wanted)
-        except InvalidName:
-            return []
-        return [target for target in visible if target.name == name]
-
-    def _target_lines(self, target: TargetDescription) -> Pairs:
-        """Nothing of a target that this initiator can reach at no address."""
-        addresses = [
-            reachable
-            for address in target.portals or (self._connected_to,)
-            if (reachable := self._reachable(address)) is not None
-        ]
-        if not addresses:
-            return []
-        return [
-            ("TargetName", target.name),
-            *(("TargetAddress", str(address)) for address in dict.fromkeys(addresses)),
-        ]
-
-    def _reachable(self, address: PortalAddress) -> PortalAddress | None:
-        """The address as this initiator can use it. A wildcard says nothing to an initiator: it
-        gets the address that it has reached; one of loopback only leads to itself, unless that
-        is where it is."""
-        here = self._connected_to
-        if address.is_wildcard:
-            if ":" in here.host and ":" not in address.host:
-                return None
-            return replace(address, host=here.host)
-        return address if not address.is_loopback or here.is_loopback else None
+        self._joiner = TextJoiner()
+        self._text.begin()
 
     def _reject(self, reason: int) -> Reject:
         """Rejects the PDU at hand, giving its header back."""

@@ -39,7 +39,7 @@ class Result(Enum):
 
 
 class Use(Flag):
-    """When a key may be sent, as RFC 7143 abbreviates it (introduction of section 13)."""
+    """When a key may be sent unasked, as RFC 7143 abbreviates it (introduction of section 13)."""
 
     SECURITY = auto()
     OPERATIONAL = auto()
@@ -65,8 +65,8 @@ class Key:
     """One row.
 
     `default` and `ours` are values as they stand in text, `low` and `high` the inclusive range of
-    a number. `irrelevant_in_discovery`: a discovery session answers `Irrelevant`. `repeatable`:
-    libiscsi and others state it in both login stages; the same value again is let pass.
+    a number. `repeatable`: libiscsi and others state it with each request of a login; the same
+    value again is let pass.
     """
 
     name: str
@@ -79,13 +79,20 @@ class Key:
     ours: str | None = None
     low: int = 0
     high: int = 0
-    irrelevant_in_discovery: bool = False
     repeatable: bool = False
 
     @property
     def declarative(self) -> bool:
         """Whether it states a fact and gets no answer."""
         return self.result is Result.DECLARED
+
+    def may_come_in(self, phase: Use) -> bool:
+        """Whether an initiator may send it there. In a login both stages take the keys of either,
+        as many an initiator states all that it has in each; CHAP has its own."""
+        phases = self.use
+        if phases & LOGIN and self.result is not Result.AUTHENTICATION:
+            phases |= LOGIN
+        return bool(phases & phase) and Sender.INITIATOR in self.senders
 
 
 def _declared(
@@ -120,7 +127,6 @@ def _boolean(name: str, result: Result, section: str, *, default: str, ours: str
         section=section,
         default=default,
         ours=ours,
-        irrelevant_in_discovery=True,
     )
 
 
@@ -133,7 +139,6 @@ def _number(
     high: int,
     default: int,
     ours: int,
-    irrelevant_in_discovery: bool = True,
 ) -> Key:
     return Key(
         name=name,
@@ -146,11 +151,10 @@ def _number(
         ours=str(ours),
         low=low,
         high=high,
-        irrelevant_in_discovery=irrelevant_in_discovery,
     )
 
 
-def _list(name: str, use: Use, section: str, *, default: str, ours: str, discovery: bool) -> Key:
+def _list(name: str, use: Use, section: str, *, default: str, ours: str) -> Key:
     return Key(
         name=name,
         type=ValueType.LIST,
@@ -160,7 +164,6 @@ def _list(name: str, use: Use, section: str, *, default: str, ours: str, discove
         section=section,
         default=default,
         ours=ours,
-        irrelevant_in_discovery=not discovery,
     )
 
 
@@ -187,7 +190,7 @@ def _obsolete(name: str, result: Result) -> Key:
 
 
 _ROWS = (
-    _list("AuthMethod", Use.SECURITY, "12", default="None", ours="CHAP,None", discovery=True),
+    _list("AuthMethod", Use.SECURITY, "12", default="None", ours="CHAP,None"),
     _chap("CHAP_A", ValueType.LIST),
     _chap("CHAP_I", ValueType.NUMBER),
     _chap("CHAP_C", ValueType.BINARY),
@@ -199,7 +202,6 @@ _ROWS = (
         "13.1",
         default="None",
         ours="None,CRC32C",
-        discovery=True,
     ),
     _list(
         "DataDigest",
@@ -207,7 +209,6 @@ _ROWS = (
         "13.1",
         default="None",
         ours="None,CRC32C",
-        discovery=True,
     ),
     _number("MaxConnections", Result.MINIMUM, "13.2", low=1, high=65535, default=1, ours=1),
     _declared("SendTargets", ValueType.TEXT, Sender.INITIATOR, Use.FULL_FEATURE, "13.3"),
@@ -215,7 +216,7 @@ _ROWS = (
         "TargetName",
         ValueType.NAME,
         BOTH,
-        LOGIN | Use.FULL_FEATURE,
+        LOGIN,
         "13.4",
         repeatable=True,
     ),
@@ -271,7 +272,6 @@ _ROWS = (
         high=3600,
         default=2,
         ours=0,
-        irrelevant_in_discovery=False,
     ),
     _number(
         "DefaultTime2Retain",
@@ -281,7 +281,6 @@ _ROWS = (
         high=3600,
         default=20,
         ours=0,
-        irrelevant_in_discovery=False,
     ),
     _number("MaxOutstandingR2T", Result.MINIMUM, "13.17", low=1, high=65535, default=1, ours=8),
     _boolean("DataPDUInOrder", Result.OR, "13.18", default="Yes", ours="Yes"),
@@ -294,7 +293,6 @@ _ROWS = (
         high=2,
         default=0,
         ours=0,
-        irrelevant_in_discovery=False,
     ),
     _declared(
         "SessionType",
@@ -311,7 +309,6 @@ _ROWS = (
         "13.23",
         default="RFC3720",
         ours="RFC3720",
-        discovery=False,
     ),
     _number("iSCSIProtocolLevel", Result.MINIMUM, "13.24", low=0, high=31, default=1, ours=2),
     _obsolete("IFMarker", Result.OBSOLETE_NO),
@@ -334,5 +331,6 @@ KEYS: dict[str, Key] = {row.name: row for row in _ROWS}
 `DefaultTime2Wait` is ours=0 and `DefaultTime2Retain` ours=0 because at error recovery level 0
 nothing is retained and a reconnect may come at once. IFMarker and OFMarker are answered `No`, which
 13.25 allows in place of `Reject`: initiators older than RFC 7143 take a Reject for a failed
-negotiation. `X-` keys (13.22) have no row: NotUnderstood. X#NodeArchitecture is for people to read,
-and is not sent by us."""
+negotiation. `Irrelevant` is never answered, not in a discovery session either: 6.2 leaves that to
+us, a value is as right, and some initiators take nothing else. `X-` keys (13.22) have no row:
+NotUnderstood. X#NodeArchitecture is for people to read, and is not sent by us."""

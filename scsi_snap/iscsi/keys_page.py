@@ -23,25 +23,48 @@ Sections are those of RFC 7143. A *declared* key states a fact and is not answer
 key the initiator offers a value and the target answers with the result; "ours" is what the target
 puts into the result function. A key that is not negotiated keeps its default.
 
-| key | section | sent by | when | type | range | default | ours | result | in discovery |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| key | section | sent by | when | type | range | default | ours | result |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _TAIL = """
+The table is that of every phase: login, discovery sessions, and the full-feature phase of normal
+sessions, whose Text Requests the data path hands up to the same rules. There each exchange, from a
+Text Request without a Target Transfer Tag to the answer with the F bit, is a negotiation of its
+own.
+
 ## Answers that are no value
 
 | answer | when |
 | --- | --- |
 | `NotUnderstood` | the key is not in the table; every `X-` key (13.22) |
-| `Irrelevant` | in a discovery session as listed; FirstBurstLength without unsolicited data |
-| `Reject` | the value is outside the range or list; the default stays in force |
+| `Reject` | the value is outside the range or list; the key has no place in this phase |
 
-These end the login with status 0200h instead, because no answer could carry them: a key offered
-twice, a declaration changed, a declared number out of range, a key in a stage where it has no
-place, a key that only targets send.
+After a `Reject` what was in force stays so.
 
-InitiatorName, TargetName, InitiatorAlias and SessionType may be stated again with the same value:
-libiscsi states them in both stages.
+`Irrelevant` is never answered: a value is as right (6.2), and some initiators take nothing else.
+TargetName, TargetAddress and TargetPortalGroupTag are sent by targets as answers too: the first two
+to SendTargets, which in a normal session may ask for the session's own target alone, by its name or
+by an empty value; `Reject` otherwise.
+
+These end the login with status 0200h, and a Text Request with a Reject (protocol error), because no
+answer could carry them: a key offered twice, a declaration changed, a declared number that is none
+or too small, `Irrelevant`, `NotUnderstood` or `Reject` as an offer.
+
+## What is taken though it is spelled otherwise
+
+| initiators send | it is |
+| --- | --- |
+| keys of either stage in the other one, or in both (not CHAP's) | answered in each |
+| AuthMethod in the operational stage | answered, where nothing has to be proved any more |
+| a declared name, alias or type again, with the same value | let pass, as libiscsi does it |
+| `yes`, `none`, `crc32c`, `discovery` | `Yes`, `None`, `CRC32C`, `Discovery`, and so answered |
+| `None, CRC32C`, `None,,CRC32C` | `None,CRC32C` |
+| MaxRecvDataSegmentLength above the range | the largest of the range |
+| a number in hexadecimal, `0x` or `0X` | that number (6.1) |
+| a decimal number with leading zeros | `Reject`: others read it as octal |
+| NULs too many, or none at the end | nothing |
+| an InitiatorName against 4.2.7 | [taken](login-states.md#names), in one spelling |
 """
 
 
@@ -61,7 +84,6 @@ def _row(key: Key) -> str:
         f"`{key.default}`" if key.default is not None else "",
         f"`{key.ours}`" if key.ours is not None else "",
         key.result.value,
-        "irrelevant" if key.irrelevant_in_discovery else "",
     )
     return "| " + " | ".join(cells) + " |\n"
 

@@ -27,9 +27,6 @@ MAX_LOGIN_REQUESTS = 32
 MAX_DISCOVERY_TEXT_BYTES = 8 * 1024 * 1024
 """The whole answer to SendTargets: some ten thousand targets on several portals each."""
 
-MAX_NAME_BYTES = 223
-"""An iSCSI name (RFC 7143, 4.2.7.1)."""
-
 MIN_CHAP_SECRET_BYTES = 12
 """96 bits: RFC 7143, 12.1.3 refuses less where IPsec does not protect the connection."""
 

@@ -45,13 +45,13 @@ from scsi_snap.iscsi.errors import InvalidName, LoginRefused, ProtocolError
 from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.keys import KEYS, Use
 from scsi_snap.iscsi.limits import DEFAULT_DATA_SEGMENT_BYTES, MAX_LOGIN_REQUESTS
-from scsi_snap.iscsi.names import normalise
+from scsi_snap.iscsi.names import initiator_name, target_name
 from scsi_snap.iscsi.negotiation import Negotiation
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.iscsi.pdu import LoginRequest, LoginResponse, Pdu
 from scsi_snap.iscsi.refusals import moved, no_session, protocol_error, unauthenticated
 from scsi_snap.iscsi.status import LoginStatus
-from scsi_snap.iscsi.text import Pairs, TextAssembler, encode_text
+from scsi_snap.iscsi.text import Pairs, TextJoiner, decode_text, encode_text, list_values
 
 
 class State(Enum):
@@ -92,6 +92,7 @@ TRANSITIONS: dict[State, dict[tuple[int, int | None], State]] = {
     },
 }
 
+_PHASES: dict[int, Use] = {Stage.SECURITY: Use.SECURITY, Stage.OPERATIONAL: Use.OPERATIONAL}
 _VERSION = 0x00
 _FIRST_STAT_SN = 1
 _OPEN = (State.START, State.SECURITY, State.OPERATIONAL)
@@ -133,9 +134,10 @@ class Login:
         self._challenges = challenges
         self._random_bytes = random_bytes
         self._reader = PduReader(DEFAULT_DATA_SEGMENT_BYTES)
-        self._assembler = TextAssembler()
+        self._joiner = TextJoiner()
         self._negotiation = Negotiation()
         self._identity: Identity | None = None
+        self._discovery = False
         self._chap: ChapTarget | None = None
         self._first: LoginRequest | None = None
         self._last: LoginRequest | None = None
@@ -146,7 +148,7 @@ class Login:
     @property
     def discovery(self) -> bool:
         """Whether a discovery session is asked for."""
-        return self._negotiation.discovery
+        return self._discovery
 
     @property
     def trailing_data(self) -> bytes:
@@ -214,9 +216,10 @@ class Login:
             if pdu.data or pdu.continues:
                 raise protocol_error("new text before all of our answer was fetched")
             return self._send_or_conclude(pdu)
-        pairs = self._assembler.add(pdu.data, continues=pdu.continues)
-        if pairs is None:
+        text = self._joiner.add(pdu.data, continues=pdu.continues)
+        if text is None:
             return self._respond(transit=False).encode()
+        pairs = decode_text(text)
         declarations: Pairs = []
         if self._identity is None:
             self._identity = self._identify(pairs, pdu)
@@ -305,53 +308,52 @@ class Login:
 
     def _identify(self, pairs: Pairs, request: LoginRequest) -> Identity:
         keys = dict(pairs)
-        initiator_name = self._initiator_name(keys)
-        self._negotiation.discovery = self._is_discovery(keys)
-        if self._negotiation.discovery:
+        initiator = self._initiator_name(keys)
+        self._discovery = self._is_discovery(keys, _PHASES[request.current_stage])
+        if self._discovery:
             if request.tsih:
                 raise no_session(request.tsih)
             target = None
         else:
-            target = self._target(keys, initiator_name)
-            self._check_session(self._key(initiator_name, target.name), request)
-        credentials = self._directory.credentials(initiator_name, target.name if target else None)
-        return Identity(initiator_name, target, credentials)
+            target = self._target(keys, initiator)
+            self._check_session(self._key(initiator, target.name), request)
+        credentials = self._directory.credentials(initiator, target.name if target else None)
+        return Identity(initiator, target, credentials)
 
     @staticmethod
     def _initiator_name(keys: dict[str, str]) -> str:
         if "InitiatorName" not in keys:
             raise LoginRefused(LoginStatus.MISSING_PARAMETER, "no InitiatorName")
         try:
-            return normalise(keys["InitiatorName"])
+            return initiator_name(keys["InitiatorName"])
         except InvalidName as error:
             raise protocol_error(f"InitiatorName: {error}") from None
 
-    def _is_discovery(self, keys: dict[str, str]) -> bool:
+    def _is_discovery(self, keys: dict[str, str], phase: Use) -> bool:
         session_type = keys.get("SessionType")
         if session_type is None:
             # From now on it is known: stating another one later is refused as a second offer.
             session_type = "Normal"
-            self._negotiation.note("SessionType", session_type)
-        if session_type not in ("Normal", "Discovery"):
+            self._negotiation.note("SessionType", session_type, phase)
+        if session_type.casefold() not in ("normal", "discovery"):
             raise LoginRefused(
                 LoginStatus.SESSION_TYPE_NOT_SUPPORTED, f"SessionType={session_type[:40]}"
             )
-        return session_type == "Discovery"
+        return session_type.casefold() == "discovery"
 
-    def _target(self, keys: dict[str, str], initiator_name: str) -> TargetDescription:
+    def _target(self, keys: dict[str, str], initiator: str) -> TargetDescription:
         if "TargetName" not in keys:
             raise LoginRefused(LoginStatus.MISSING_PARAMETER, "no TargetName")
         try:
-            target_name = normalise(keys["TargetName"])
+            name = target_name(keys["TargetName"])
         except InvalidName as error:
             raise LoginRefused(LoginStatus.NOT_FOUND, f"TargetName: {error}") from None
-        target = self._directory.find(target_name)
+        target = self._directory.find(name)
         if target is None or not target.in_portal_group(self._portal_group_tag):
-            raise LoginRefused(LoginStatus.NOT_FOUND, f"no target {target_name} at this portal")
-        if not self._directory.may_log_in(initiator_name, target_name):
+            raise LoginRefused(LoginStatus.NOT_FOUND, f"no target {name} at this portal")
+        if not self._directory.may_log_in(initiator, name):
             raise LoginRefused(
-                LoginStatus.AUTHORIZATION_FAILURE,
-                f"{initiator_name} may not log in to {target_name}",
+                LoginStatus.AUTHORIZATION_FAILURE, f"{initiator} may not log in to {name}"
             )
         here, to = self._connected_to, target.redirect
         # Whoever has come to where the redirection leads is where it is to be.
@@ -411,15 +413,9 @@ class Login:
     # The two stages.
 
     def _negotiate_security(self, pairs: Pairs) -> Pairs:
-        answers: Pairs = []
         chap_pairs = [pair for pair in pairs if pair[0].startswith("CHAP_")]
         others = [pair for pair in pairs if not pair[0].startswith("CHAP_")]
-        for name, value in others:
-            if name == "AuthMethod":
-                self._negotiation.note(name, value)
-                answers.append((name, self._choose_method(value.split(","))))
-        others = [pair for pair in others if pair[0] != "AuthMethod"]
-        answers += self._negotiation.handle(others, Use.SECURITY)
+        answers = self._negotiate(others, Use.SECURITY)
         if chap_pairs:
             if len(dict(chap_pairs)) != len(chap_pairs):
                 raise protocol_error("a CHAP key twice in one request")
@@ -428,15 +424,28 @@ class Login:
             answers += self._chap.handle(chap_pairs)
         return answers
 
-    def _choose_method(self, offered: list[str]) -> str:
+    def _negotiate(self, pairs: Pairs, phase: Use) -> Pairs:
+        """What either stage takes. AuthMethod is one of these: an initiator that has nothing to
+        prove may begin with the operational stage and state it there."""
+        answers: Pairs = []
+        for name, value in pairs:
+            if name == _METHOD:
+                repeated = self._negotiation.note(name, value, phase)
+                answers.append((name, self._method if repeated else self._choose_method(value)))
+        others = [pair for pair in pairs if pair[0] != _METHOD]
+        return answers + self._negotiation.handle(others, phase)
+
+    @property
+    def _method(self) -> str:
         """CHAP where credentials are asked for, None where not; there is no third way."""
-        credentials = self._credentials
-        method = "None" if credentials is None else "CHAP"
-        if method not in offered:
-            raise unauthenticated(f"{method} is not among AuthMethod={','.join(offered)[:80]}")
-        if credentials is not None:
-            self._chap = ChapTarget(credentials, self._random_bytes, self._challenges)
-        return method
+        return "None" if self._credentials is None else "CHAP"
+
+    def _choose_method(self, offered: str) -> str:
+        if self._method.casefold() not in list_values(offered):
+            raise unauthenticated(f"{self._method} is not among AuthMethod={offered[:80]}")
+        if self._credentials is not None:
+            self._chap = ChapTarget(self._credentials, self._random_bytes, self._challenges)
+        return self._method
 
     def _may_leave_security(self) -> bool:
         """The only place where a login counts as authenticated."""
@@ -449,7 +458,7 @@ class Login:
     def _negotiate_operational(self, pairs: Pairs) -> Pairs:
         if not self._may_leave_security():
             raise unauthenticated("authentication is required, and was not finished")
-        answers = self._negotiation.handle(pairs, Use.OPERATIONAL)
+        answers = self._negotiate(pairs, Use.OPERATIONAL)
         if not self.discovery and _OUR_LIMIT not in self._negotiation.sent:
             answers += self._sent([(_OUR_LIMIT, _ours(_OUR_LIMIT))])
         return answers
@@ -489,6 +498,7 @@ class Login:
 
 
 _OUR_LIMIT = "MaxRecvDataSegmentLength"
+_METHOD = "AuthMethod"
 
 
 def _ours(name: str) -> str:

@@ -16,7 +16,7 @@ SENT_WHEN = {
     "the TargetAddress to go to, unless that is where the initiator has come to",
     LoginStatus.TARGET_MOVED_PERMANENTLY: "the same, `--permanent`",
     LoginStatus.INITIATOR_ERROR: "a protocol error: stage, T and C bits, text, a key's place or "
-    "repetition, a limit on text or requests, a malformed InitiatorName",
+    "repetition, a limit on text or requests, an InitiatorName that cannot be shown",
     LoginStatus.AUTHENTICATION_FAILURE: "CHAP is required and was not begun, agreed or passed; "
     "CHAP alone is offered where none is set up; mutual CHAP is asked for and not set up",
     LoginStatus.AUTHORIZATION_FAILURE: "the target's access control does not list the initiator",
@@ -83,6 +83,15 @@ A peer whose first PDU is not a Login Request gets no answer: its connection is 
 | not 0 | none, or another TSIH | any | status 020Ah |
 
 The ends are InitiatorName and ISID, TargetName and target portal group tag.
+
+## Names
+
+Initiators name themselves, many of them by no rule of RFC 7143, 4.2.7: with blanks, underscores and
+capitals, without a date, as QEMU does from a machine's name. Every name is taken that has 1 to
+223 bytes of UTF-8, no `/`, no `,` and nothing that cannot be shown (control and format characters,
+private or unassigned ones). It is known by one spelling, NFKC with case folded and without blanks
+at its ends: in sessions, lists of initiators, CHAP records, maps of LUNs and TransportIDs of
+persistent reservations. Names of targets, which are ours to give, are by the letter.
 """
 
 

@@ -1,8 +1,9 @@
 """iSCSI names: `iqn.`, `eui.` and `naa.` (RFC 7143, 4.2.7; RFC 3722 for the characters).
 
-A name compares as bytes after normalisation, and only ASCII names are taken: stringprep maps an
-ASCII name by lower-casing it and by nothing else, and a name beyond ASCII cannot be typed on most
-initiators. An `iqn.` name keeps letters, digits, `-`, `.` and `:`.
+A name compares as bytes after normalisation. Those of targets are ours to give, and are right by
+the letter: ASCII, since stringprep maps an ASCII name by lower-casing it and by nothing else, and a
+name beyond ASCII cannot be typed on most initiators; an `iqn.` name keeps letters, digits, `-`, `.`
+and `:`. Those of initiators are taken as they come (`scsi.initiator_names`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 
 from scsi_snap.iscsi.errors import InvalidName
-from scsi_snap.iscsi.limits import MAX_NAME_BYTES
+from scsi_snap.scsi import initiator_names
+from scsi_snap.scsi.initiator_names import NAME_BYTES_MAX
 
 _IQN = re.compile(
     r"iqn\.(?P<year>[0-9]{4})-(?P<month>[0-9]{2})"
@@ -21,12 +23,20 @@ _EUI = re.compile(r"eui\.[0-9a-f]{16}")
 _NAA = re.compile(r"naa\.([0-9a-f]{16}|[0-9a-f]{32})")
 
 
-def normalise(name: str) -> str:
-    """The canonical spelling of an iSCSI name; InvalidName says what is wrong with a bad one."""
+def initiator_name(name: str) -> str:
+    """The canonical spelling of an initiator's name; InvalidName where it cannot be taken."""
+    try:
+        return initiator_names.canonical(name)
+    except ValueError as error:
+        raise InvalidName(str(error)) from None
+
+
+def target_name(name: str) -> str:
+    """The canonical spelling of a target's name; InvalidName says what is wrong with a bad one."""
     if not name:
         raise InvalidName("an iSCSI name must not be empty")
-    if len(name) > MAX_NAME_BYTES:
-        raise InvalidName(f"an iSCSI name has at most {MAX_NAME_BYTES} bytes, this one {len(name)}")
+    if len(name) > NAME_BYTES_MAX:
+        raise InvalidName(f"an iSCSI name has at most {NAME_BYTES_MAX} bytes, this one {len(name)}")
     if not name.isascii():
         raise InvalidName(f"{name!r} has characters beyond ASCII, which are not supported in names")
     lowered = name.lower()

@@ -55,14 +55,14 @@ def _decode_pair(part: bytes) -> tuple[str, str]:
     return key, value
 
 
-class TextAssembler:
+class TextJoiner:
     """Joins the parts of one logical request (C bit set on all but the last)."""
 
     def __init__(self) -> None:
         self._text = bytearray()
 
-    def add(self, part: bytes, *, continues: bool) -> Pairs | None:
-        """The pairs when `part` is the last, else None. ProtocolError beyond the limit."""
+    def add(self, part: bytes, *, continues: bool) -> bytes | None:
+        """The whole text when `part` is the last, else None. ProtocolError beyond the limit."""
         if len(self._text) + len(part) > MAX_NEGOTIATION_TEXT_BYTES:
             raise ProtocolError(f"more than {MAX_NEGOTIATION_TEXT_BYTES} bytes of text")
         self._text += part
@@ -70,7 +70,12 @@ class TextAssembler:
             return None
         text = bytes(self._text)
         self._text.clear()
-        return decode_text(text)
+        return text
+
+
+def list_values(value: str) -> list[str]:
+    """The values of a list, in lower case: no two that there are differ in case alone."""
+    return [one.strip().casefold() for one in value.split(",")]
 
 
 def parse_number(value: str) -> int | None:

@@ -14,6 +14,7 @@ import json
 from types import MappingProxyType
 from typing import Any, Final
 
+from scsi_snap.scsi.initiator_names import canonical
 from scsi_snap.scsi.limits import REGISTRATIONS_MAX
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.reservations import (
@@ -89,7 +90,7 @@ def decode(data: bytes) -> PersistentReservations:
 
 
 def _registration(entry: dict[str, Any]) -> tuple[ItNexus, int]:
-    initiator = InitiatorPort(_text(entry["initiator"]), bytes.fromhex(entry["isid"]))
+    initiator = InitiatorPort(canonical(_text(entry["initiator"])), bytes.fromhex(entry["isid"]))
     tag, relative = int(entry["portal_group_tag"]), int(entry["relative_port"])
     key = int(entry["key"], 16)
     if len(initiator.isid) != 6 or not 0 < key <= _KEY_MAX:

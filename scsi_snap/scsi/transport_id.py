@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from scsi_snap.scsi.initiator_names import canonical
 from scsi_snap.scsi.nexus import InitiatorPort
 from scsi_snap.scsi.sense import SenseCode, refuse, refuse_parameter
 
@@ -23,8 +24,6 @@ _PROTOCOL_MASK = 0x0F
 _DEVICE_FORMAT, _PORT_FORMAT = 0x00, 0x40
 _FORMAT_MASK = 0xC0
 _NAME_BYTES_MIN = 20
-NAME_BYTES_MAX: Final = 223
-"""An iSCSI name (RFC 7143, 4.2.7.2)."""
 _ISID_BYTES = 6
 _PORT_NAME = re.compile(rb"([^,]+),i,0x([0-9A-Fa-f]{1,12})")
 
@@ -87,9 +86,7 @@ def _parse(data: bytes, offset: int, end: int) -> TransportId:
             refuse_parameter(offset + HEADER_BYTES)
         name, digits = parts.groups()
         isid = bytes.fromhex(digits.decode("ascii").rjust(2 * _ISID_BYTES, "0"))
-    if not name or len(name) > NAME_BYTES_MAX or b"," in name:
-        refuse_parameter(offset + HEADER_BYTES)
     try:
-        return TransportId(name.decode("utf-8"), isid)
-    except UnicodeDecodeError:
+        return TransportId(canonical(name.decode("utf-8")), isid)
+    except ValueError:
         refuse_parameter(offset + HEADER_BYTES)

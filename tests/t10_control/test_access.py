@@ -122,6 +122,26 @@ def test_luns_are_for_those_that_may_log_in(controller: Controller) -> None:
     assert places(controller) == {}
 
 
+def test_an_initiator_has_one_name_however_it_is_spelled(controller: Controller) -> None:
+    """QEMU makes such names from those of machines."""
+    targets = controller.service.targets
+    spellings = ["Windows_11 (Test)", "windows_11 (test) ", "\uff37indows_11 (test)"]
+    known = "windows_11 (test)"
+    for spelling in spellings:
+        targets.allow(IQN, spelling)
+    targets.allow(IQN, ALICE)
+    assert targets.show(IQN).initiators == targets.set_chap(IQN, None, spellings[1]).view.initiators
+    assert [one.name for one in targets.show(IQN).initiators] == [ALICE, known]
+    targets.set_chap(IQN, OWN, spellings[2])
+    assert controller.exporter.targets[IQN].chap_of(known) == OWN
+    for spelling in spellings:
+        targets.map(IQN, 0, VOL0, [spelling])
+    assert places(controller) == {(0, known): "tank/vol0"}
+    targets.unmap(IQN, 0, [spellings[2]])
+    targets.deny(IQN, spellings[0])
+    assert [one.name for one in targets.show(IQN).initiators] == [ALICE]
+
+
 def test_deny_takes_all_of_it(controller: Controller) -> None:
     """A secret or a LUN that stayed would be there again for whoever is allowed by that name."""
     targets = controller.service.targets

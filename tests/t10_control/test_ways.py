@@ -148,6 +148,9 @@ REFUSED: list[tuple[Callable[[Service], Any], type[ScsiSnapError], str]] = [
     (lambda on: on.targets.create("iqn.2003-01.test:lab"), InvalidArgument, "iqn.2003-01.test"),
     (lambda on: on.targets.create(f"naa.5{'0' * 31}"), InvalidArgument, "naa"),
     (lambda on: on.targets.allow(IQN, "iqn.2003-01.test:a"), InvalidArgument, "2003-01.test:a"),
+    (lambda on: on.targets.allow(IQN, "iqn.2003-01.org.test:a_b"), InvalidArgument, "without"),
+    (lambda on: on.targets.allow(IQN, "iqn.2003-01.org.test:a b"), InvalidArgument, "without"),
+    (lambda on: on.targets.allow(IQN, "iqn.2003-01.org.test:\u00f6"), InvalidArgument, "take"),
     (
         lambda on: on.targets.map(IQN, 1, VOL0, ["iqn.2003-01.test:a"]),
         InvalidArgument,

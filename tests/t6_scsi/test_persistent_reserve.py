@@ -255,6 +255,22 @@ class TestSpecifiedPorts:
         assert cluster.out(2, REGISTER, K1, K2) == GOOD
         assert cluster.out(3, REGISTER, K1, K3) == RESERVATION_CONFLICT
 
+    @pytest.mark.parametrize(
+        ("name", "form"),
+        [
+            ("IQN.2026-11.org.Example:Host2,i,0x000000000002", 0x40),
+            (" iqn.2026-11.org.example:HOST2 ", 0),
+            ("\uff49qn.2026-11.org.example:host2", 0),
+        ],
+    )
+    def test_a_name_is_compared_in_its_one_spelling(
+        self, cluster: Cluster, name: str, form: int
+    ) -> None:
+        """As `initiator_names` has it: it is the one by which sessions are known."""
+        more = counted(transport_id(name, form=form))
+        assert cluster.command(1, REGISTER, basic(0, K1, SPEC_I_PT, more))[0] == GOOD
+        assert cluster.out(2, REGISTER, K1, K2) == GOOD
+
     def test_a_short_isid_has_zeros_before_it(self, cluster: Cluster) -> None:
         more = counted(transport_id("iqn.2026-11.org.example:host2,i,0x2"))
         assert cluster.command(1, REGISTER, basic(0, K1, SPEC_I_PT, more))[0] == GOOD

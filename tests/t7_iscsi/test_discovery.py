@@ -229,7 +229,7 @@ def test_other_keys() -> None:
     [
         (b"SendTargets\0", 0x04),
         ([("SendTargets", "All"), ("SendTargets", "All")], 0x04),
-        ([("ErrorRecoveryLevel", "0")], 0x04),
+        ([("MaxRecvDataSegmentLength", "512"), ("MaxRecvDataSegmentLength", "512")], 0x04),
         ([("MaxRecvDataSegmentLength", "1")], 0x04),
     ],
 )
@@ -313,6 +313,19 @@ def test_logout(reason: int, cid: int, response: int) -> None:
     assert received.response == response
     assert initiator.session.finished == (response == 0)
     assert initiator.session.failure is None
+
+
+@pytest.mark.parametrize("reason", [3, 64, 127])
+def test_a_reserved_reason_does_not_end_the_session(reason: int) -> None:
+    initiator = Initiator()
+    (received,) = initiator.send(
+        LogoutRequest(
+            reason=reason, initiator_task_tag=3, cid=0, cmd_sn=initiator.cmd_sn, exp_stat_sn=0
+        )
+    )
+    assert isinstance(received, Reject)
+    assert received.reason == 0x09
+    assert not initiator.session.finished
 
 
 @pytest.mark.parametrize(

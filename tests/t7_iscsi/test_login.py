@@ -138,7 +138,7 @@ CONVERSATIONS: dict[str, list[Turn]] = {
     "discovery": [
         (
             (OP, FULL, [*DISCOVERY_NAMES, ("MaxBurstLength", "512"), ("ErrorRecoveryLevel", "0")]),
-            (OP, FULL, [("MaxBurstLength", "Irrelevant"), ("ErrorRecoveryLevel", "0")]),
+            (OP, FULL, [("MaxBurstLength", "512"), ("ErrorRecoveryLevel", "0")]),
         )
     ],
 }
@@ -357,7 +357,10 @@ FIRST_REQUESTS: dict[str, tuple[LoginRequest, LoginStatus]] = {
     "no initiator name": (request(OP, FULL, named(None)), LoginStatus.MISSING_PARAMETER),
     "no target name": (request(OP, FULL, named(target=None)), LoginStatus.MISSING_PARAMETER),
     "nothing at all": (request(SEC, None), LoginStatus.MISSING_PARAMETER),
-    "malformed initiator name": (request(OP, FULL, named("me")), LoginStatus.INITIATOR_ERROR),
+    "a name that cannot be shown": (
+        request(OP, FULL, named("iqn.a\x1b[2J")),
+        LoginStatus.INITIATOR_ERROR,
+    ),
     "malformed target name": (request(OP, FULL, named(target="it")), LoginStatus.NOT_FOUND),
     "no such target": (request(OP, FULL, named(target=DISK + "x")), LoginStatus.NOT_FOUND),
     "target at another portal": (request(OP, FULL, named(target=TAPE)), LoginStatus.NOT_FOUND),
@@ -395,8 +398,8 @@ FIRST_REQUESTS: dict[str, tuple[LoginRequest, LoginStatus]] = {
     "NSG backwards": (request(OP, SEC, NAMES), LoginStatus.INITIATOR_ERROR),
     "T and C": (request(OP, FULL, NAMES, continues=True), LoginStatus.INITIATOR_ERROR),
     "no text": (request(OP, FULL, b"InitiatorName\0"), LoginStatus.INITIATOR_ERROR),
-    "a key too early": (
-        request(SEC, OP, [*NAMES, ("MaxBurstLength", "512")]),
+    "a key twice": (
+        request(OP, FULL, [*NAMES, ("MaxBurstLength", "512"), ("MaxBurstLength", "512")]),
         LoginStatus.INITIATOR_ERROR,
     ),
 }

@@ -1,4 +1,4 @@
-"""iSCSI names: what is taken, how it is spelled, what is refused."""
+"""Names of targets: what is taken, how it is spelled, what is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from scsi_snap.iscsi.errors import InvalidName
-from scsi_snap.iscsi.names import normalise
+from scsi_snap.iscsi.names import initiator_name, target_name
 from tests.t7_iscsi.given import given
 
 
@@ -25,8 +25,8 @@ from tests.t7_iscsi.given import given
     ],
 )
 def test_canonical_spelling(name: str, canonical: str) -> None:
-    assert normalise(name) == canonical
-    assert normalise(canonical) == canonical
+    assert target_name(name) == canonical
+    assert target_name(canonical) == canonical
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,63 @@ def test_canonical_spelling(name: str, canonical: str) -> None:
 )
 def test_refuses_with_a_reason(name: str, complaint: str) -> None:
     with pytest.raises(InvalidName, match=complaint):
-        normalise(name)
+        target_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("iqn.2026-11.org.example:Host1", "iqn.2026-11.org.example:host1"),
+        # QEMU, from the name of a machine.
+        (
+            "iqn.2008-11.org.linux-kvm:Windows_11 (test)",
+            "iqn.2008-11.org.linux-kvm:windows_11 (test)",
+        ),
+        ("iqn.org.example:no-date", "iqn.org.example:no-date"),
+        ("host1", "host1"),
+        (" host1 ", "host1"),
+        ("iqn.2026-11.org.example:Gr\u00f6\u00dfer", "iqn.2026-11.org.example:gr\u00f6sser"),
+        ("iqn.2026-11.org.example:gro\u0308sser", "iqn.2026-11.org.example:gr\u00f6sser"),
+        ("\uff48\uff4f\uff53\uff54\u00a01", "host 1"),
+        ("x" * 223, "x" * 223),
+    ],
+)
+def test_initiators_name_themselves(name: str, canonical: str) -> None:
+    assert initiator_name(name) == canonical
+    assert initiator_name(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("", "empty"),
+        ("  ", "empty"),
+        ("..", "empty"),
+        ("x" * 224, "at most 223 bytes"),
+        ("\u00f6" * 112, "at most 223 bytes"),
+        ("\ufdfa" * 70, "at most 223 bytes in its normal form"),
+        ("a\nb", r"U\+000A"),
+        ("a\x1b[2Jb", r"U\+001B"),
+        ("a\u202eb", r"U\+202E"),
+        ("a\u2028b", r"U\+2028"),
+        ("a\ud800b", r"U\+D800"),
+        ("a\ue000b", r"U\+E000"),
+        ("a/b", "'/'"),
+        ("a,i,0x000000000001", "','"),
+    ],
+)
+def test_a_name_that_cannot_be_kept_or_shown_is_refused(name: str, complaint: str) -> None:
+    with pytest.raises(InvalidName, match=complaint):
+        initiator_name(name)
 
 
 @given(st.text(max_size=300) | st.from_regex(r"(iqn|eui|naa)\..{0,40}"))
 def test_raises_nothing_else(name: str) -> None:
-    try:
-        canonical = normalise(name)
-    except InvalidName:
-        return
-    assert normalise(canonical) == canonical
+    for canonical_of in (target_name, initiator_name):
+        try:
+            canonical = canonical_of(name)
+        except InvalidName:
+            continue
+        assert canonical_of(canonical) == canonical
+        assert initiator_name(canonical) == canonical
+        assert canonical.isprintable()

@@ -8,9 +8,10 @@ from scsi_snap.errors import InvalidArgument
 from scsi_snap.inventory.names import (
     SnapshotName,
     VolumeName,
-    iscsi_name,
+    initiator_name,
     parse_backing,
     part,
+    target_name,
 )
 
 
@@ -46,7 +47,11 @@ def test_what_cannot_be_a_name_is_refused(text: str) -> None:
 
 
 def test_iscsi_names_are_folded_and_checked() -> None:
-    assert iscsi_name("IQN.2026-11.org.Example:Disk") == "iqn.2026-11.org.example:disk"
+    for name_of in (target_name, initiator_name):
+        assert name_of("IQN.2026-11.org.Example:Disk") == "iqn.2026-11.org.example:disk"
     for bad in ("disk", "iqn.2026-13.org.example:x", "iqn.org.example", "iqn.2026-11.org.x:a b"):
         with pytest.raises(InvalidArgument):
-            iscsi_name(bad)
+            target_name(bad)
+        assert initiator_name(bad) == bad
+    with pytest.raises(InvalidArgument, match="cannot be the name of an initiator"):
+        initiator_name("a\x1bb")
