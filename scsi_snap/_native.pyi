@@ -63,11 +63,16 @@ class Pool:
     ) -> Pool:
         """Members are (path, size in bytes to make it with, or None for one that exists)."""
     @staticmethod
-    def open(runtime: Runtime, members: list[str]) -> Pool:
-        """Imports: every member must fit; "member-refused" names the first that does not."""
+    def open(runtime: Runtime, members: list[str], at_least_event: int | None = None) -> Pool:
+        """Imports: every member must fit; "member-refused" names the first that does not.
+        "pool-unavailable", with nothing written, where the newest event count of the members is
+        below `at_least_event`."""
     @staticmethod
-    def open_available(runtime: Runtime, members: list[str]) -> tuple[Pool, list[str]]:
-        """Leaves out members that cannot be used, as far as the level allows; and why."""
+    def open_available(
+        runtime: Runtime, members: list[str], at_least_event: int | None = None
+    ) -> tuple[Pool, list[str]]:
+        """The same, but leaves out members that cannot be used, as far as the level allows; and
+        why."""
     @staticmethod
     def settle_groups(pools: list[Pool]) -> int:
         """Completes or drops what a crash left of consistent points over several pools: called
@@ -76,8 +81,8 @@ class Pool:
     def destroy(self) -> None:
         """Erases the labels and closes; "busy" while the pool has volumes."""
     def status(self) -> str:
-        """{name, id, level, strip_bytes, state: "optimal" | "degraded" | "failed", size_bytes,
-        free_bytes, granule_bytes,
+        """{name, id, level, strip_bytes, event, state: "optimal" | "degraded" | "failed",
+        size_bytes, free_bytes, granule_bytes,
         members: [{name, id, role, state: "in-sync" | "failed" | "missing", errors}]}"""
     def fail_member(self, name: str) -> None: ...
     def volumes(self) -> str:

@@ -7,7 +7,7 @@ use datapath::error::PoolError;
 use datapath::limits::CHUNK_BYTES_MAX;
 use datapath::member::FileMember;
 use datapath::pool::{CreateOptions, Pool as StripedPool, StorePolicy};
-use datapath::stripe::Level;
+use datapath::stripe::{Level, Opening};
 use datapath::volume::{Point, VolumeOptions, Volumes, settle_groups, take_snapshots};
 use pyo3::prelude::*;
 
@@ -47,22 +47,32 @@ impl Pool {
     }
 
     #[staticmethod]
-    fn open(py: Python<'_>, runtime: &Runtime, members: Vec<String>) -> PyResult<Self> {
+    #[pyo3(signature = (runtime, members, at_least_event=None))]
+    fn open(
+        py: Python<'_>,
+        runtime: &Runtime,
+        members: Vec<String>,
+        at_least_event: Option<u64>,
+    ) -> PyResult<Self> {
+        let opening = Opening { strict: true, at_least_event: at_least_event.unwrap_or_default() };
         let volumes = runtime.threads.run(py, move || async move {
             let members = members.iter().map(FileMember::open);
             let members = members.collect::<Result<Vec<_>, PoolError>>()?;
-            Volumes::open(StripedPool::open(members).await?).await
+            Volumes::open(StripedPool::open_as(members, opening).await?.0).await
         })?;
         Ok(Self { threads: Arc::clone(&runtime.threads), volumes })
     }
 
     /// Leaves out members that cannot be used, as far as the level allows; why, beside the pool.
     #[staticmethod]
+    #[pyo3(signature = (runtime, members, at_least_event=None))]
     fn open_available(
         py: Python<'_>,
         runtime: &Runtime,
         members: Vec<String>,
+        at_least_event: Option<u64>,
     ) -> PyResult<(Self, Vec<String>)> {
+        let opening = Opening { strict: false, at_least_event: at_least_event.unwrap_or_default() };
         let (volumes, refused) = runtime.threads.run(py, move || async move {
             let (mut found, mut refused) = (Vec::new(), Vec::new());
             for path in &members {
@@ -74,7 +84,7 @@ impl Pool {
             if found.is_empty() && !refused.is_empty() {
                 return Err(refused.remove(0));
             }
-            let (pool, unfit) = StripedPool::open_available(found).await?;
+            let (pool, unfit) = StripedPool::open_as(found, opening).await?;
             refused.extend(unfit);
             Ok((Volumes::open(pool).await?, refused))
         })?;

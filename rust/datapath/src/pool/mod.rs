@@ -34,7 +34,7 @@ use crate::block_io::BlockIo;
 use crate::error::{IoError, PoolError};
 use crate::limits::NAME_CHARS_MAX;
 use crate::member::Member;
-use crate::stripe::{Level, MemberStatus, SetEvent, SetState, StripeSet};
+use crate::stripe::{Level, MemberStatus, Opening, SetEvent, SetState, StripeSet};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct PoolStatus {
     pub level: Level,
     /// Bytes of a strip.
     pub strip_bytes: u64,
+    /// The event count that all members in sync have reached: grows with each change of the labels.
+    pub event: u64,
     /// How it stands.
     pub state: SetState,
     /// Bytes that spaces may take.
@@ -105,14 +107,23 @@ impl<M: Member> Pool<M> {
     /// Imports a pool from its members alone, in any order. `MemberRefused` names the first that
     /// cannot be used; `Unavailable` where too many are missing.
     pub async fn open(members: Vec<M>) -> Result<Arc<Self>, PoolError> {
-        let (set, _) = StripeSet::open(members, true).await?;
-        Ok(Arc::new(Self::recover(set).await?))
+        let opening = Opening { strict: true, at_least_event: 0 };
+        Ok(Self::open_as(members, opening).await?.0)
     }
 
     /// The same, but leaves members out that cannot be used, as far as the level allows: what a
     /// controller does when it starts. Gives the refusals too.
     pub async fn open_available(members: Vec<M>) -> Result<(Arc<Self>, Vec<PoolError>), PoolError> {
-        let (set, refused) = StripeSet::open(members, false).await?;
+        Self::open_as(members, Opening::default()).await
+    }
+
+    /// Imports as `opening` asks: `Unavailable`, with nothing written to any member, where the
+    /// newest of them is older than `Opening::at_least_event`.
+    pub async fn open_as(
+        members: Vec<M>,
+        opening: Opening,
+    ) -> Result<(Arc<Self>, Vec<PoolError>), PoolError> {
+        let (set, refused) = StripeSet::open(members, opening).await?;
         Ok((Arc::new(Self::recover(set).await?), refused))
     }
 
@@ -170,6 +181,7 @@ impl<M: Member> Pool<M> {
             id: self.id(),
             level: self.set.geometry().level,
             strip_bytes: self.set.geometry().strip_bytes,
+            event: self.set.event(),
             state: self.set.state(),
             size_bytes: self.size_bytes(),
             free_bytes: free.iter().map(|run| run.length_bytes).sum(),

@@ -143,6 +143,7 @@ impl<M: Member> StripeSet<M> {
             merge(join_all(writes).await)?;
         }
         *label = Label { settled_event: next.event, ..next };
+        self.event.store(label.settled_event, Ordering::Release);
         Ok(())
     }
 

@@ -38,5 +38,6 @@ pub use geometry::Geometry;
 pub use label::{Label, LabelFault};
 pub use layout::Layout;
 pub use level::Level;
+pub use open::Opening;
 pub use set::StripeSet;
 pub use status::{MemberState, MemberStatus, SetEvent, SetState};

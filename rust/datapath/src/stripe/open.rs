@@ -20,6 +20,15 @@ use crate::error::PoolError;
 use crate::limits::{MEMBER_BYTES_MIN, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
 use crate::member::Member;
 
+/// What an import asks of the members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// A member that is refused is an error; else it is left out as far as the level allows.
+    pub strict: bool,
+    /// The event count of the newest label must have reached this. 0 takes any.
+    pub at_least_event: u64,
+}
+
 impl<M: Member> StripeSet<M> {
     /// Makes a set whose labels are not yet written: nothing is a member before [`Self::found`].
     pub(crate) async fn create(
@@ -65,14 +74,13 @@ impl<M: Member> StripeSet<M> {
         self.commit_label(&mut label, next).await.map_err(refuse)
     }
 
-    /// Imports the set that `members` belong to; what was refused comes back beside it. With
-    /// `strict` a refused member is an error.
+    /// Imports the set that `members` belong to; what was refused comes back beside it.
     pub(crate) async fn open(
         members: Vec<M>,
-        strict: bool,
+        opening: Opening,
     ) -> Result<(Self, Vec<PoolError>), PoolError> {
         let admission = Admission::of(members).await;
-        if let Some(refusal) = admission.refused.first().filter(|_| strict) {
+        if let Some(refusal) = admission.refused.first().filter(|_| opening.strict) {
             return Err(refusal.clone());
         }
         let Some(newest) = admission.newest().cloned() else {
@@ -85,6 +93,7 @@ impl<M: Member> StripeSet<M> {
         }
         let set = Self::assemble(places, newest.clone());
         set.check_enough()?;
+        set.check_age(opening.at_least_event)?;
         set.recover(&newest).await?;
         Ok((set, admission.refused))
     }
@@ -105,6 +114,7 @@ impl<M: Member> StripeSet<M> {
             errors: members.iter().map(|_| AtomicU64::new(0)).collect(),
             events: Mutex::new(VecDeque::new()),
             identity: label.clone(),
+            event: AtomicU64::new(label.settled_event),
             label: tokio::sync::Mutex::new(label),
             geometry,
             layout,
@@ -125,6 +135,25 @@ impl<M: Member> StripeSet<M> {
             self.geometry.level,
             self.geometry.members,
             lacking.join(" and number ")
+        )))
+    }
+
+    /// Refuses a set of which newer members are known. Its labels alone cannot tell: the members
+    /// that are here may be those that failed, and the pool went on without them.
+    fn check_age(&self, at_least_event: u64) -> Result<(), PoolError> {
+        let newest = self.identity.event;
+        if newest >= at_least_event {
+            return Ok(());
+        }
+        let away = (0..self.geometry.members).filter(|role| self.members[*role].is_none());
+        let away: Vec<_> = away.map(|role| role.to_string()).collect();
+        let away = match away.len() {
+            0 => String::new(),
+            _ => format!("; not among these members is number {}", away.join(" and number ")),
+        };
+        Err(PoolError::Unavailable(format!(
+            "the pool is older than it was: the newest event count of these members is {newest}, \
+             and the pool has reached {at_least_event}{away}"
         )))
     }
 

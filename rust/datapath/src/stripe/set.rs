@@ -49,6 +49,8 @@ pub struct StripeSet<M> {
     /// The newest label; `role` means nothing in it.
     pub(super) label: tokio::sync::Mutex<Label>,
     pub(super) identity: Label,
+    /// `settled_event` of the newest label, for who cannot wait for it.
+    pub(super) event: AtomicU64,
     pub(super) errors: Vec<AtomicU64>,
     pub(super) events: Mutex<VecDeque<SetEvent>>,
 }

@@ -104,6 +104,12 @@ impl<M: Member> StripeSet<M> {
             .collect()
     }
 
+    /// The event count that every member in sync has reached, durably. It only grows; a set whose
+    /// newest label is older has gone on without these members (`Opening::at_least_event`).
+    pub fn event(&self) -> u64 {
+        self.event.load(Ordering::Acquire)
+    }
+
     /// The pool's identity.
     pub fn id(&self) -> Uuid {
         self.identity.pool

@@ -7,7 +7,7 @@ use datapath::block_io::BlockIo;
 use datapath::error::PoolError;
 use datapath::member::{Power, SimulatedMember};
 use datapath::pool::Pool;
-use datapath::stripe::Level;
+use datapath::stripe::{Level, Opening};
 
 use crate::support::*;
 
@@ -94,6 +94,34 @@ fn an_old_copy_of_a_member_is_stale() {
     let mut members = restarted(&members, &[2]);
     members.push(old);
     assert!(refusal(members).contains("m2 is refused: it is stale: its event count"));
+}
+
+#[test]
+fn a_set_that_is_older_than_is_known_is_refused_with_nothing_written() {
+    let members = simulated(3, &Power::new());
+    let handles = members.clone();
+    let known = run(1, async move {
+        let pool = create(members, Level::Raid1).await;
+        pool.fail_member("m1").await.unwrap();
+        write(&**pool.set(), 0, 0xA5, 4096).await;
+        pool.close().await.unwrap();
+        pool.status().event
+    });
+    let open_as = |members: Vec<SimulatedMember>, at_least_event| {
+        let opening = Opening { strict: false, at_least_event };
+        run(1, async move { Pool::open_as(members, opening).await })
+    };
+    let (pool, _) = open_as(restarted(&handles, &[]), known).unwrap();
+    assert!(pool.status().event > known);
+    let stale = restarted(&handles, &[0, 2]);
+    let before = label(&stale[0]);
+    let error = open_as(stale.clone(), known).err().unwrap();
+    assert_eq!(error.code(), "pool-unavailable");
+    let text = error.to_string();
+    let wanted = format!("the pool has reached {known}; not among these members is number 0 and");
+    assert!(text.contains(&wanted), "{text}");
+    assert_eq!(label(&stale[0]), before);
+    open_as(stale, 0).unwrap();
 }
 
 #[test]
