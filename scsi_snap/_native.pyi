@@ -83,7 +83,7 @@ class Pool:
     def status(self) -> str:
         """{name, id, level, strip_bytes, event, state: "optimal" | "degraded" | "failed",
         size_bytes, free_bytes, granule_bytes,
-        members: [{name, id, role, state: "in-sync" | "failed" | "missing", errors}]}"""
+        members: [{name, id, role, state: "in-sync" | "failed" | "missing", errors, repairs}]}"""
     def fail_member(self, name: str) -> None: ...
     def volumes(self) -> str:
         """[{id, name, created_at_ms, size_bytes, block_bytes, chunk_bytes,
@@ -127,7 +127,8 @@ class Pool:
     def events(self) -> str:
         """What happened since the last call, each with its kind as "event":
         {pool: [{event: "member-failed", member, reason} | {event: "member-missing", member} |
-                {event: "resynced", bytes} | {event: "set-failed", reason}],
+                {event: "resynced", bytes} | {event: "set-failed", reason} |
+                {event: "repaired", member, offset_bytes, length_bytes}],
          volumes: [{event: "snapshots-dropped", volume, snapshots: [...], reason} |
                    {event: "store-full", volume} |
                    {event: "store-threshold", volume, percent}]}"""

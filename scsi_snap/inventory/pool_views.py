@@ -130,6 +130,11 @@ def _events_of(kind: str, told: Any) -> list[PoolEvent]:
             text = f"member {told['member']} is missing"
         case "resynced":
             text = f"after an unclean stop, {told['bytes']} bytes of each member were compared"
+        case "repaired":
+            text = (
+                f"member {told['member']} held {told['length_bytes']} bytes at"
+                f" {told['offset_bytes']} that were wrong; they were rewritten from the others"
+            )
         case "set-failed":
             text = f"every read and write fails: {told['reason']}"
         case "snapshots-dropped":

@@ -29,6 +29,20 @@ use crate::limits::{MAPPED_RUNS_MAX, SECTOR_BYTES};
 /// What a read gives back: the outcome, and the buffer it was lent (filled when `Ok`).
 pub type ReadResult = (Result<(), IoError>, BytesMut);
 
+/// What became of a read whose content its caller can judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is right as it was read, or as it was read again.
+    Right,
+    /// It was wrong, redundancy gave what is right, and that was written in its place.
+    Repaired,
+    /// No way to read it gives what is right; the buffer holds what the plain read gave.
+    Wrong,
+}
+
+/// What a read that is judged gives back: the verdict, and the buffer it was lent.
+pub type VerifiedRead = (Result<Verdict, IoError>, BytesMut);
+
 /// Random access to a fixed number of bytes.
 pub trait BlockIo: Send + Sync + 'static {
     /// The size in bytes; a multiple of 512. It only ever grows.
@@ -41,6 +55,22 @@ pub trait BlockIo: Send + Sync + 'static {
     /// nothing is said of the bytes, and [`BlockIo::read_at`] does it or says why not.
     fn read_now(&self, _offset_bytes: u64, _buffer: &mut [u8]) -> bool {
         false
+    }
+
+    /// Fills `buffer`, whole, from `offset_bytes` with what `is_right` takes, if there is any way to
+    /// read that: another copy, the rest of a stripe. It costs a plain read where that is right.
+    /// `is_right` must refuse what is old as well as what is damaged.
+    fn read_verified(
+        &self,
+        offset_bytes: u64,
+        buffer: BytesMut,
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> impl Future<Output = VerifiedRead> {
+        async move {
+            let (outcome, buffer) = self.read_at(offset_bytes, buffer).await;
+            let verdict = if is_right(&buffer) { Verdict::Right } else { Verdict::Wrong };
+            (outcome.map(|()| verdict), buffer)
+        }
     }
 
     /// Writes all of `data` at `offset_bytes`.

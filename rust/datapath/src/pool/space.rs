@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 
 use super::catalog::{Catalog, Extent, SpaceId};
 use super::{Pool, Provisioning, io_error};
-use crate::block_io::{BlockIo, Growable, ReadResult};
+use crate::block_io::{BlockIo, Growable, ReadResult, Verdict, VerifiedRead};
 use crate::error::{IoError, PoolError};
 use crate::member::Member;
 use crate::stripe::Gate;
@@ -194,6 +194,29 @@ impl<M: Member> BlockIo for Space<M> {
         }
         let (outcome, buffer) = self.read(offset_bytes, buffer).await;
         (outcome.and_then(|()| self.usable()), buffer)
+    }
+
+    async fn read_verified(
+        &self,
+        offset_bytes: u64,
+        buffer: BytesMut,
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> VerifiedRead {
+        let (outcome, buffer) = self.read_at(offset_bytes, buffer).await;
+        match outcome {
+            Ok(()) if is_right(&buffer) => return (Ok(Verdict::Right), buffer),
+            Ok(()) => {}
+            Err(error) => return (Err(error), buffer),
+        }
+        let _pass = self.gate.enter().await;
+        if let Err(error) = self.usable() {
+            return (Err(error), buffer);
+        }
+        let single = self.table.load().single_run(offset_bytes, buffer.len() as u64);
+        match single {
+            Some(at) => self.pool.set().read_otherwise(at, buffer, is_right).await,
+            None => (Ok(Verdict::Wrong), buffer),
+        }
     }
 
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {

@@ -7,6 +7,7 @@
 //! open           from members to a set: create, import          admission which members may join
 //! mapped         what is mapped; taking space in advance
 //! resync         after an unclean stop                          level, geometry   pure arithmetic
+//! verified       reads that are judged, and repaired from the other members
 //! inspect        dump and check of a member's metadata
 //! label, intent_format, journal_format, layout   on-disk formats    intents, journal   their use
 //! ```
@@ -31,6 +32,7 @@ mod resync;
 mod set;
 mod status;
 mod striped;
+mod verified;
 
 pub(crate) use bytes_at::{bytes_at, is_sealed, put, seal, u32_at, u64_at};
 pub use gate::Gate;

@@ -112,6 +112,7 @@ impl<M: Member> StripeSet<M> {
             intents: Intents::new(label.pool, layout.data_bytes, layout.region_bytes),
             journal: Journal::default(),
             errors: members.iter().map(|_| AtomicU64::new(0)).collect(),
+            repairs: members.iter().map(|_| AtomicU64::new(0)).collect(),
             events: Mutex::new(VecDeque::new()),
             identity: label.clone(),
             event: AtomicU64::new(label.settled_event),

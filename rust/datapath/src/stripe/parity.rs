@@ -92,7 +92,7 @@ impl<M: Member> StripeSet<M> {
     }
 
     /// What `role` would hold: the exclusive or of all others. With the stripe locked.
-    async fn compute_missing(
+    pub(super) async fn compute_missing(
         &self,
         role: usize,
         at: u64,

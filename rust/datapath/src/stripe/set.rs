@@ -26,7 +26,7 @@ use super::label::Label;
 use super::layout::Layout;
 use super::status::SetEvent;
 use super::{Geometry, Level};
-use crate::block_io::{BlockIo, ReadResult};
+use crate::block_io::{BlockIo, ReadResult, Verdict, VerifiedRead};
 use crate::error::IoError;
 use crate::member::Member;
 
@@ -52,6 +52,7 @@ pub struct StripeSet<M> {
     /// `settled_event` of the newest label, for who cannot wait for it.
     pub(super) event: AtomicU64,
     pub(super) errors: Vec<AtomicU64>,
+    pub(super) repairs: Vec<AtomicU64>,
     pub(super) events: Mutex<VecDeque<SetEvent>>,
 }
 
@@ -386,6 +387,20 @@ impl<M: Member> BlockIo for StripeSet<M> {
             if let Err(error) = self.take_out(fault).await {
                 return (Err(error), buffer);
             }
+        }
+    }
+
+    async fn read_verified(
+        &self,
+        offset_bytes: u64,
+        buffer: BytesMut,
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> VerifiedRead {
+        let (outcome, buffer) = self.read_at(offset_bytes, buffer).await;
+        match outcome {
+            Ok(()) if is_right(&buffer) => (Ok(Verdict::Right), buffer),
+            Ok(()) => self.read_otherwise(offset_bytes, buffer, is_right).await,
+            Err(error) => (Err(error), buffer),
         }
     }
 

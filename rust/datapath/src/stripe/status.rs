@@ -30,6 +30,16 @@ pub enum SetEvent {
         /// How many bytes of each member were compared.
         bytes: u64,
     },
+    /// A member held what was wrong by its checksum; what is right came from the others and was
+    /// written in its place.
+    Repaired {
+        /// Its name.
+        member: String,
+        /// Where, from the member's start.
+        offset_bytes: u64,
+        /// How much was rewritten.
+        length_bytes: u64,
+    },
     /// Every call fails from now on.
     SetFailed {
         /// Why.
@@ -74,6 +84,8 @@ pub struct MemberStatus {
     pub state: MemberState,
     /// Calls that it failed since the set was opened.
     pub errors: u64,
+    /// Ranges of it that were found wrong and rewritten since the set was opened.
+    pub repairs: u64,
 }
 
 impl<M: Member> StripeSet<M> {
@@ -100,6 +112,7 @@ impl<M: Member> StripeSet<M> {
                     (Some(_), _) => MemberState::Failed,
                 },
                 errors: self.errors[role].load(Ordering::Relaxed),
+                repairs: self.repairs[role].load(Ordering::Relaxed),
             })
             .collect()
     }

@@ -111,7 +111,7 @@ impl<M: Member> StripeSet<M> {
         merge(join_all(writes).await)
     }
 
-    fn live_copies(&self, column: usize) -> impl Iterator<Item = usize> + use<M> {
+    pub(super) fn live_copies(&self, column: usize) -> impl Iterator<Item = usize> + use<M> {
         let failed = self.failed();
         self.geometry.copies(column).filter(move |role| failed >> role & 1 == 0)
     }

@@ -11,3 +11,4 @@ mod inspect;
 mod intents;
 mod support;
 mod threads;
+mod verified;
