@@ -12,13 +12,16 @@ import re
 from scsi_snap.errors import InvalidArgument
 
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[a-z]*)", re.IGNORECASE)
-_UNITS = ("", "KiB", "MiB", "GiB", "TiB", "PiB")
+_UNITS = ("", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SHIFTS = {
     spelling: 10 * power
     for power, unit in enumerate(_UNITS)
     for spelling in (("", "b", "bytes") if not unit else (unit.lower(), unit[0].lower()))
 }
-_DECIMAL = {"kb", "mb", "gb", "tb", "pb"}
+_DECIMAL = {"kb", "mb", "gb", "tb", "pb", "eb"}
+SECTOR_BYTES = 512
+"""The smallest logical block: sizes are whole multiples of it."""
+
 SIZE_BYTES_MAX = 1 << 60
 """Above what LBAs of 64 bits and our arithmetic are tried with; far above any volume."""
 
@@ -35,7 +38,7 @@ def parse_size(text: str) -> int:
         )
     if unit not in _SHIFTS:
         raise InvalidArgument(
-            f"{text!r} has no unit that is known", "units are KiB, MiB, GiB, TiB and PiB"
+            f"{text!r} has no unit that is known", "units are KiB, MiB, GiB, TiB, PiB and EiB"
         )
     size_bytes = _scaled(match["number"], 1 << _SHIFTS[unit], text)
     if size_bytes > SIZE_BYTES_MAX:
@@ -65,6 +68,17 @@ def format_size(size_bytes: int) -> str:
     value = size_bytes / (1 << (10 * power))
     figures = f"{value:.2f}" if value < 10 else f"{value:.1f}"
     return figures.rstrip("0").rstrip(".") + _UNITS[power]
+
+
+def exact_size(size_bytes: int) -> str:
+    """The same to the byte: `64KiB`, or `4095 bytes (4KiB)` where that would be rounded."""
+    text = format_size(size_bytes)
+    number = text.rstrip("KMGTPEiB")
+    unit = text[len(number) :].lower()
+    if unit == "b":
+        return f"{size_bytes} bytes"
+    is_exact = float(number) * (1 << _SHIFTS[unit]) == size_bytes
+    return text if is_exact else f"{size_bytes} bytes ({text})"
 
 
 def parse_block_range(text: str) -> tuple[int, int]:

@@ -7,12 +7,13 @@ long holds up no other request and not the event loop, where logins run.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -22,15 +23,16 @@ from scsi_snap.api.body_limit import BodyLimit
 from scsi_snap.api.daemon_routes import daemon_router
 from scsi_snap.api.pool_routes import pool_router
 from scsi_snap.api.portal_routes import portal_router
+from scsi_snap.api.query import refuse_unknown_query
 from scsi_snap.api.rendering import error_response
 from scsi_snap.api.schema import ErrorBody
 from scsi_snap.api.snapshot_routes import snapshot_router
 from scsi_snap.api.target_routes import target_router
+from scsi_snap.api.validation import in_words
 from scsi_snap.api.volume_routes import volume_router
 from scsi_snap.control.service import Service
 from scsi_snap.errors import (
     InternalError,
-    InvalidArgument,
     NotFound,
     Refused,
     ScsiSnapError,
@@ -63,6 +65,8 @@ def make_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        dependencies=[Depends(refuse_unknown_query)],
     )
     for make_router in (
         pool_router,
@@ -103,12 +107,7 @@ def _on_os_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    hint = "/openapi.json describes what is expected"
-    if first["type"] == "json_invalid":
-        return error_response(InvalidArgument("the body is not JSON", hint))
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return error_response(InvalidArgument(f"{place or 'the body'}: {first['msg']}", hint))
+    return error_response(in_words(error.errors()[0]))
 
 
 def _on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -118,7 +117,19 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     text = f"{request.method} {request.url.path}: {error.detail}"
     answer = error_response(kind(text, "/openapi.json lists what there is"), error.status_code)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        # The framework names those of the first route alone that has the path.
+        answer.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
     return answer
+
+
+def _methods_at(request: Request) -> set[str]:
+    return {
+        method.upper()
+        for template, operations in request.app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), request.url.path)
+        for method in operations
+    }
 
 
 def _on_defect(request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from scsi_snap.api import fields
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     DeletedBody,
@@ -22,34 +23,42 @@ def pool_router(service: Service) -> APIRouter:
 
     @router.get("")
     def list_pools() -> list[views.Pool]:
+        """Every pool, the unavailable ones too."""
         return pools.all()
 
     @router.post("", responses=created(views.Pool))
     def create_pool(body: PoolCreate, response: Response) -> OutcomeBody[views.Pool]:
+        """Makes a pool over files and block devices."""
         members = [(member.path, member.size_bytes) for member in body.members]
         outcome = pools.create(body.name, body.level, body.strip_bytes, members)
         return outcome_body(outcome, response)
 
     @router.post("/import", responses=created(views.Pool))
     def import_pool(body: PoolImport, response: Response) -> OutcomeBody[views.Pool]:
+        """Takes over the pool that the members hold. Without members it tries the named pool on
+        record again."""
         return outcome_body(pools.import_(body.members, body.name), response)
 
     @router.get("/{pool}")
-    def show_pool(pool: str) -> views.Pool:
+    def show_pool(pool: fields.PoolPart) -> views.Pool:
+        """One pool, and its members."""
         return pools.show(pool)
 
     @router.post("/{pool}/export")
-    def export_pool(pool: str) -> DeletedBody:
+    def export_pool(pool: fields.PoolPart) -> DeletedBody:
         """Closes the pool and forgets it; its members keep everything."""
         return deleted_body(pools.export(pool))
 
     @router.delete("/{pool}")
-    def destroy_pool(pool: str) -> DeletedBody:
+    def destroy_pool(pool: fields.PoolPart) -> DeletedBody:
         """Erases the labels of a pool that holds no volume."""
         return deleted_body(pools.destroy(pool))
 
     @router.post("/{pool}/fail-member")
-    def fail_member(pool: str, body: MemberFail, response: Response) -> OutcomeBody[views.Pool]:
+    def fail_member(
+        pool: fields.PoolPart, body: MemberFail, response: Response
+    ) -> OutcomeBody[views.Pool]:
+        """Takes a member out of the stripe set by hand."""
         return outcome_body(pools.fail_member(pool, body.member), response)
 
     return router

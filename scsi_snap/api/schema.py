@@ -8,10 +8,15 @@ from __future__ import annotations
 from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
+from scsi_snap import limits
+from scsi_snap.api import fields
 from scsi_snap.control import pools, volumes
 from scsi_snap.control.traits import TraitChoices
+from scsi_snap.errors import BY_CODE
 from scsi_snap.inventory.records import ChapRecord, Via
+from scsi_snap.iscsi.limits import MIN_CHAP_SECRET_BYTES
 
 View = TypeVar("View")
 
@@ -20,75 +25,119 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _also(schema: JsonDict) -> ConfigDict:
+    """What holds between the fields of a body; checked where the verb is."""
+    return ConfigDict(json_schema_extra=schema)
+
+
 class MemberBody(_Request):
-    path: str = Field(description="absolute path of a file or block device")
-    size_bytes: int | None = Field(None, gt=0, description="make the file with this size")
+    path: fields.MemberPath
+    size_bytes: fields.MemberSize | None = None
 
 
 class PoolCreate(_Request):
-    name: str
-    level: str = "raid5"
-    strip_bytes: int = pools.STRIP_BYTES_DEFAULT
-    members: list[MemberBody]
+    name: fields.PoolPart
+    level: fields.Level = "raid5"
+    strip_bytes: fields.StripBytes = pools.STRIP_BYTES_DEFAULT
+    members: list[MemberBody] = Field(
+        json_schema_extra={
+            "minItems": 1,
+            "maxItems": limits.MEMBERS_PER_POOL_MAX,
+            "uniqueItems": True,
+        }
+    )
 
 
 class PoolImport(_Request):
-    members: list[str] = Field(default_factory=list, description="empty: those on record")
-    name: str | None = None
+    """Members, or the name of a pool on record."""
+
+    model_config = _also(
+        {
+            "anyOf": [
+                {"required": ["members"], "properties": {"members": {"minItems": 1}}},
+                {"required": ["name"], "properties": {"name": {"type": "string"}}},
+            ]
+        }
+    )
+
+    members: list[fields.MemberPath] = Field(
+        default_factory=list,
+        description="empty: those on record",
+        json_schema_extra={"maxItems": limits.MEMBERS_PER_POOL_MAX, "uniqueItems": True},
+    )
+    name: fields.PoolPart | None = None
 
 
 class MemberFail(_Request):
-    member: str
+    member: fields.MemberPath
 
 
 class VolumeSet(_Request):
     """What a volume's logical unit says it is. Null leaves as it is, an empty text goes back to the
     default."""
 
-    provisioning: str | None = Field(None, description="thin or full; of a volume being made")
-    deallocation: str | None = Field(None, description="any, unmap or write-same; as above")
-    physical_block: str | None = Field(None, description="512 or 4096; as above")
+    provisioning: fields.Provisioning | None = None
+    deallocation: fields.Deallocation | None = None
+    physical_block: fields.PhysicalBlock | None = None
     read_only: bool | None = None
     removable: bool | None = None
-    vendor: str | None = Field(None, description="up to 8 ASCII characters")
-    product: str | None = Field(None, description="up to 16 ASCII characters")
-    serial: str | None = Field(None, description="up to 64 ASCII characters, of this volume alone")
-    naa: str | None = Field(None, description="hexadecimal, of this volume alone")
+    vendor: fields.Vendor | None = None
+    product: fields.Product | None = None
+    serial: fields.Serial | None = None
+    naa: fields.Naa | None = None
 
     def traits(self) -> TraitChoices:
         return TraitChoices(**{name: getattr(self, name) for name in VolumeSet.model_fields})
 
 
 class VolumeCreate(VolumeSet):
-    name: str = Field(description="POOL/VOLUME")
-    size_bytes: int
-    block_bytes: int = 512
-    chunk_bytes: int = volumes.CHUNK_BYTES_DEFAULT
-    policy: str = "drop-snapshot"
-    store_limit_bytes: int | None = None
+    model_config = _also(
+        {
+            "if": {"properties": {"block_bytes": {"const": 4096}}, "required": ["block_bytes"]},
+            "then": {"properties": {"size_bytes": {"multipleOf": 4096}}},
+        }
+    )
+
+    name: fields.VolumeFullName
+    size_bytes: fields.VolumeBytes
+    block_bytes: fields.BlockBytes = 512
+    chunk_bytes: fields.ChunkBytes = volumes.CHUNK_BYTES_DEFAULT
+    policy: fields.Policy = "drop-snapshot"
+    store_limit_bytes: fields.StoreLimit | None = None
 
 
 class VolumeResize(_Request):
-    size_bytes: int = Field(description="at least what the volume has")
+    size_bytes: fields.VolumeBytes
 
 
 class BlockRange(_Request):
-    first_lba: int
-    blocks: int
+    first_lba: fields.Lba
+    blocks: fields.BlockCount
 
 
 class SnapshotToCreate(_Request):
-    name: str = Field(description="POOL/VOLUME@SNAPSHOT")
+    name: fields.SnapshotFullName
     range: BlockRange | None = None
 
 
 class SnapshotsCreate(_Request):
-    snapshots: list[SnapshotToCreate] = Field(description="one consistent point over all of them")
+    snapshots: list[SnapshotToCreate] = Field(
+        description="one consistent point over all of them",
+        json_schema_extra={
+            "minItems": 1,
+            "maxItems": limits.SNAPSHOTS_PER_POINT_MAX,
+            "uniqueItems": True,
+        },
+    )
 
 
 class TargetCreate(_Request):
-    name: str = Field(description="iSCSI name")
-    groups: list[int] = Field(default_factory=list, description="portal group tags; empty: 1")
+    name: fields.TargetName
+    groups: list[fields.GroupTag] = Field(
+        default_factory=list,
+        description="portal group tags; empty: 1",
+        json_schema_extra={"maxItems": limits.GROUPS_PER_TARGET_MAX},
+    )
     via: Via | None = Field(
         None,
         description="lio: the kernel's target, portal: the embedded one; null: lio where it can be",
@@ -96,10 +145,32 @@ class TargetCreate(_Request):
 
 
 class ChapSet(_Request):
-    user: str
-    secret: str
-    mutual_user: str = ""
-    mutual_secret: str = ""
+    """`mutual_user` and `mutual_secret` go together: the target proves itself too."""
+
+    model_config = _also(
+        {
+            "anyOf": [
+                {
+                    "properties": {
+                        "mutual_user": {"maxLength": 0},
+                        "mutual_secret": {"maxLength": 0},
+                    }
+                },
+                {
+                    "required": ["mutual_user", "mutual_secret"],
+                    "properties": {
+                        "mutual_user": {"minLength": 1},
+                        "mutual_secret": {"minLength": MIN_CHAP_SECRET_BYTES},
+                    },
+                },
+            ]
+        }
+    )
+
+    user: fields.ChapUser
+    secret: fields.ChapSecret
+    mutual_user: fields.MutualUser = ""
+    mutual_secret: fields.MutualSecret = ""
 
     def record(self) -> ChapRecord:
         return ChapRecord(self.user, self.secret, self.mutual_user, self.mutual_secret)
@@ -110,20 +181,22 @@ class InitiatorAllow(_Request):
 
 
 class RedirectSet(_Request):
-    address: str = Field(description="ADDRESS:PORT")
+    address: fields.Address
     permanent: bool = False
 
 
 class PortalCreate(_Request):
-    address: str = Field(description="ADDRESS:PORT")
-    group: int = Field(1, description="portal group tag")
+    address: fields.Address
+    group: fields.GroupTag = 1
     via: Via = Field("portal", description="lio: the kernel's target listens there")
 
 
 class LunMap(_Request):
-    backing: str = Field(description="POOL/VOLUME, or POOL/VOLUME@SNAPSHOT (read-only)")
-    initiators: list[str] = Field(
-        default_factory=list, description="show it to these alone; empty: to everybody"
+    backing: fields.Backing
+    initiators: list[fields.InitiatorName] = Field(
+        default_factory=list,
+        description="show it to these alone; empty: to everybody",
+        json_schema_extra={"maxItems": limits.INITIATORS_PER_TARGET_MAX},
     )
     read_only: bool = False
     via: Via | None = Field(None, description="the target's: refused where it has another one")
@@ -142,6 +215,6 @@ class DeletedBody(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    code: str = Field(description="stable")
-    message: str
+    code: str = Field(description="stable", json_schema_extra={"enum": [*sorted(BY_CODE)]})
+    message: str = Field(description="what is wrong, for people")
     hint: str = Field(description="what to do next, or empty")

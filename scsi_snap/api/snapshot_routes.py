@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from scsi_snap import limits
+from scsi_snap.api import fields
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     DeletedBody,
@@ -23,40 +24,55 @@ def snapshot_router(service: Service) -> APIRouter:
     snapshots = service.snapshots
 
     @router.get("")
-    def list_snapshots(pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
-        """`volume` is a name within `pool`."""
+    def list_snapshots(
+        pool: fields.PoolPart | None = None, volume: fields.VolumePart | None = None
+    ) -> list[views.Snapshot]:
+        """Of one volume, of one pool, of the volumes of that name in every pool, or all."""
         return snapshots.all(pool, volume)
 
     @router.post("", responses=created(list[views.Snapshot]))
     def create_snapshots(
         body: SnapshotsCreate, response: Response
     ) -> OutcomeBody[list[views.Snapshot]]:
+        """Takes snapshots at one consistent point: all of them exist afterwards, or none."""
         wanted = [_to_make(one) for one in body.snapshots]
         return outcome_body(snapshots.create(wanted), response)
 
     @router.get("/{pool}/{volume}/{snapshot}")
-    def show_snapshot(pool: str, volume: str, snapshot: str) -> views.Snapshot:
+    def show_snapshot(
+        pool: fields.PoolPart, volume: fields.VolumePart, snapshot: fields.SnapshotPart
+    ) -> views.Snapshot:
+        """One snapshot."""
         return snapshots.show(SnapshotName(pool, volume, snapshot))
 
     @router.delete("/{pool}/{volume}/{snapshot}")
-    def delete_snapshot(pool: str, volume: str, snapshot: str) -> DeletedBody:
+    def delete_snapshot(
+        pool: fields.PoolPart, volume: fields.VolumePart, snapshot: fields.SnapshotPart
+    ) -> DeletedBody:
+        """Chunks that no other snapshot needs are freed. Refused while a LUN shows it."""
         return deleted_body(snapshots.delete(SnapshotName(pool, volume, snapshot)))
 
     @router.get("/{pool}/{volume}/{snapshot}/diff")
-    def diff(
-        pool: str,
-        volume: str,
-        snapshot: str,
-        until: str | None = None,
-        first_lba: int = 0,
-        limit: int = limits.DIFF_EXTENTS_PAGE,
+    def snapshot_diff(
+        pool: fields.PoolPart,
+        volume: fields.VolumePart,
+        snapshot: fields.SnapshotPart,
+        until: fields.SnapshotFullName | None = None,
+        first_lba: fields.Lba = 0,
+        limit: fields.PageLimit = limits.DIFF_EXTENTS_PAGE,
     ) -> views.Diff:
         """`until` is POOL/VOLUME@SNAPSHOT; without it, the volume as it is now."""
         later = SnapshotName.parse(until) if until is not None else None
         return snapshots.diff(SnapshotName(pool, volume, snapshot), later, first_lba, limit)
 
     @router.get("/{pool}/{volume}/{snapshot}/map")
-    def snapshot_map(pool: str, volume: str, snapshot: str, cells: int = 256) -> views.SnapshotMap:
+    def snapshot_map(
+        pool: fields.PoolPart,
+        volume: fields.VolumePart,
+        snapshot: fields.SnapshotPart,
+        cells: fields.CellCount = 256,
+    ) -> views.SnapshotMap:
+        """The volume in at most `cells` cells: what the snapshot covers, and has preserved."""
         return snapshots.map(SnapshotName(pool, volume, snapshot), cells)
 
     return router

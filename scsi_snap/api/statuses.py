@@ -1,4 +1,8 @@
-"""The one table from error codes to HTTP statuses."""
+"""The one table from error codes to HTTP statuses.
+
+What the state of the controller or of its disks forbids is 409: the request was right, and may be
+again. 5xx is what the daemon itself cannot help; a program that retries on those is not misled.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ HTTP_STATUS: dict[str, int] = {
     "exists": 409,
     "busy": 409,
     "limit-reached": 409,
-    "no-space": 507,
-    "store-full": 507,
-    "member-refused": 422,
-    "outside-snapshot": 422,
-    "snapshot-invalid": 410,
-    "pool-unavailable": 503,
-    "closed": 503,
+    "no-space": 409,
+    "store-full": 409,
+    "member-refused": 409,
+    "outside-snapshot": 409,
+    "snapshot-invalid": 409,
+    "pool-unavailable": 409,
+    "closed": 409,
     "damaged": 500,
     "io-error": 500,
     "read-only": 403,
@@ -25,7 +29,7 @@ HTTP_STATUS: dict[str, int] = {
     "state-damaged": 500,
     "state-locked": 500,
     "daemon-unreachable": 503,
-    "unsupported": 501,
+    "unsupported": 409,
     "internal-error": 500,
 }
 

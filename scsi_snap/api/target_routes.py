@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from scsi_snap.api import fields
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     ChapSet,
@@ -36,48 +37,59 @@ def _add_targets(router: APIRouter, service: Service) -> None:
 
     @router.get("/targets")
     def list_targets() -> list[views.Target]:
+        """Every target."""
         return targets.all()
 
     @router.post("/targets", responses=created(views.Target))
     def create_target(body: TargetCreate, response: Response) -> Target:
+        """Makes a target. Any initiator may log in until some are listed."""
         return outcome_body(targets.create(body.name, body.groups, body.via), response)
 
     @router.get("/targets/{target}")
-    def show_target(target: str) -> views.Target:
+    def show_target(target: fields.TargetName) -> views.Target:
+        """One target, who may log in, and its LUNs. Secrets are never shown."""
         return targets.show(target)
 
     @router.delete("/targets/{target}")
-    def delete_target(target: str, close_sessions: bool = False) -> DeletedBody:
+    def delete_target(target: fields.TargetName, close_sessions: bool = False) -> DeletedBody:
+        """Its LUN map goes with it; volumes and snapshots stay."""
         return deleted_body(targets.delete(target, close_sessions=close_sessions))
 
     @router.put("/targets/{target}/groups/{tag}")
-    def add_group(target: str, tag: int, response: Response) -> Target:
+    def add_group(target: fields.TargetName, tag: fields.GroupTag, response: Response) -> Target:
         """The target is reached through the portals of that group as well."""
         return outcome_body(targets.add_group(target, tag), response)
 
     @router.delete("/targets/{target}/groups/{tag}")
     def remove_group(
-        target: str, tag: int, response: Response, close_sessions: bool = False
+        target: fields.TargetName,
+        tag: fields.GroupTag,
+        response: Response,
+        close_sessions: bool = False,
     ) -> Target:
+        """The portals stay; the target is not reached through them any more."""
         changed = targets.remove_group(target, tag, close_sessions=close_sessions)
         return outcome_body(changed, response)
 
     @router.put("/targets/{target}/redirect")
-    def set_redirect(target: str, body: RedirectSet, response: Response) -> Target:
+    def set_redirect(target: fields.TargetName, body: RedirectSet, response: Response) -> Target:
         """Logins are sent on to the address, but those that come there."""
         changed = targets.set_redirect(target, body.address, permanent=body.permanent)
         return outcome_body(changed, response)
 
     @router.delete("/targets/{target}/redirect")
-    def clear_redirect(target: str, response: Response) -> Target:
+    def clear_redirect(target: fields.TargetName, response: Response) -> Target:
+        """Logins are taken again."""
         return outcome_body(targets.set_redirect(target, None), response)
 
     @router.get("/sessions")
-    def list_sessions(target: str | None = None) -> list[views.Session]:
+    def list_sessions(target: fields.TargetName | None = None) -> list[views.Session]:
+        """Initiators that are logged in, to one target or to any."""
         return targets.sessions(target)
 
     @router.delete("/sessions/{session}")
-    def close_session(session: int) -> DeletedBody:
+    def close_session(session: fields.SessionId) -> DeletedBody:
+        """The initiator may log in again."""
         return deleted_body(targets.close_session(session))
 
 
@@ -85,39 +97,52 @@ def _add_access(router: APIRouter, service: Service) -> None:
     targets = service.targets
 
     @router.put("/targets/{target}/chap")
-    def set_chap(target: str, body: ChapSet, response: Response) -> Target:
+    def set_chap(target: fields.TargetName, body: ChapSet, response: Response) -> Target:
         """Of initiators that have no secret of their own."""
         return outcome_body(targets.set_chap(target, body.record()), response)
 
     @router.delete("/targets/{target}/chap")
-    def clear_chap(target: str, response: Response) -> Target:
+    def clear_chap(target: fields.TargetName, response: Response) -> Target:
+        """Nothing is asked any more of initiators that have no secret of their own."""
         return outcome_body(targets.set_chap(target, None), response)
 
     @router.put("/targets/{target}/initiators/{initiator}")
-    def allow(
-        target: str, initiator: str, response: Response, body: InitiatorAllow | None = None
+    def allow_initiator(
+        target: fields.TargetName,
+        initiator: fields.InitiatorName,
+        response: Response,
+        body: InitiatorAllow | None = None,
     ) -> Target:
+        """Lists an initiator: those that are not listed are refused from then on."""
         chap = body.chap.record() if body is not None and body.chap is not None else None
         return outcome_body(targets.allow(target, initiator, chap), response)
 
     @router.delete("/targets/{target}/initiators/{initiator}")
-    def deny(target: str, initiator: str, response: Response) -> Target:
+    def deny_initiator(
+        target: fields.TargetName, initiator: fields.InitiatorName, response: Response
+    ) -> Target:
         """Its secret and the LUNs that are its own go with it."""
         return outcome_body(targets.deny(target, initiator), response)
 
     @router.delete("/targets/{target}/initiators")
-    def allow_any(target: str, response: Response) -> Target:
+    def allow_any_initiator(target: fields.TargetName, response: Response) -> Target:
         """Empties the list: any initiator may log in."""
         return outcome_body(targets.allow_any(target), response)
 
     @router.put("/targets/{target}/initiators/{initiator}/chap")
     def set_initiator_chap(
-        target: str, initiator: str, body: ChapSet, response: Response
+        target: fields.TargetName,
+        initiator: fields.InitiatorName,
+        body: ChapSet,
+        response: Response,
     ) -> Target:
+        """A secret of its own for an initiator that the target lists."""
         return outcome_body(targets.set_chap(target, body.record(), initiator), response)
 
     @router.delete("/targets/{target}/initiators/{initiator}/chap")
-    def clear_initiator_chap(target: str, initiator: str, response: Response) -> Target:
+    def clear_initiator_chap(
+        target: fields.TargetName, initiator: fields.InitiatorName, response: Response
+    ) -> Target:
         """The target's secret is asked for again."""
         return outcome_body(targets.set_chap(target, None, initiator), response)
 
@@ -126,11 +151,15 @@ def _add_luns(router: APIRouter, service: Service) -> None:
     targets = service.targets
 
     @router.get("/luns")
-    def list_luns(target: str | None = None) -> list[views.Lun]:
+    def list_luns(target: fields.TargetName | None = None) -> list[views.Lun]:
+        """LUNs of one target, or of all."""
         return targets.luns(target)
 
     @router.put("/targets/{target}/luns/{lun}", responses=created(views.Lun))
-    def map_lun(target: str, lun: int, body: LunMap, response: Response) -> OutcomeBody[views.Lun]:
+    def map_lun(
+        target: fields.TargetName, lun: fields.LunNumber, body: LunMap, response: Response
+    ) -> OutcomeBody[views.Lun]:
+        """Shows a volume, or read-only a snapshot, to initiators. Sessions go on."""
         backing = parse_backing(body.backing)
         mapped = targets.map(
             target, lun, backing, body.initiators, read_only=body.read_only, via=body.via
@@ -139,7 +168,9 @@ def _add_luns(router: APIRouter, service: Service) -> None:
 
     @router.delete("/targets/{target}/luns/{lun}")
     def unmap_lun(
-        target: str, lun: int, initiator: Annotated[list[str] | None, Query()] = None
+        target: fields.TargetName,
+        lun: fields.LunNumber,
+        initiator: Annotated[list[fields.InitiatorName] | None, Query()] = None,
     ) -> DeletedBody:
         """From these initiators alone, or (none named) from everybody."""
         return deleted_body(targets.unmap(target, lun, initiator or ()))

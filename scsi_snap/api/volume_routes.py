@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from scsi_snap.api import fields
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     DeletedBody,
@@ -22,11 +23,13 @@ def volume_router(service: Service) -> APIRouter:
     volumes = service.volumes
 
     @router.get("/volumes")
-    def list_volumes(pool: str | None = None) -> list[views.Volume]:
+    def list_volumes(pool: fields.PoolPart | None = None) -> list[views.Volume]:
+        """Every volume, or those of one pool."""
         return volumes.all(pool)
 
     @router.post("/volumes", responses=created(views.Volume))
     def create_volume(body: VolumeCreate, response: Response) -> OutcomeBody[views.Volume]:
+        """Makes a volume that reads as zeros."""
         outcome = volumes.create(
             VolumeName.parse(body.name),
             body.size_bytes,
@@ -39,34 +42,41 @@ def volume_router(service: Service) -> APIRouter:
         return outcome_body(outcome, response)
 
     @router.get("/volumes/{pool}/{volume}")
-    def show_volume(pool: str, volume: str) -> views.Volume:
+    def show_volume(pool: fields.PoolPart, volume: fields.VolumePart) -> views.Volume:
+        """One volume."""
         return volumes.show(VolumeName(pool, volume))
 
     @router.patch("/volumes/{pool}/{volume}")
     def set_volume(
-        pool: str, volume: str, body: VolumeSet, response: Response
+        pool: fields.PoolPart, volume: fields.VolumePart, body: VolumeSet, response: Response
     ) -> OutcomeBody[views.Volume]:
+        """Changes what the volume's logical unit says it is, online."""
         return outcome_body(volumes.set(VolumeName(pool, volume), body.traits()), response)
 
     @router.post("/volumes/{pool}/{volume}/resize")
     def resize_volume(
-        pool: str, volume: str, body: VolumeResize, response: Response
+        pool: fields.PoolPart, volume: fields.VolumePart, body: VolumeResize, response: Response
     ) -> OutcomeBody[views.Volume]:
         """Makes it larger, online; initiators are told."""
         outcome = volumes.resize(VolumeName(pool, volume), body.size_bytes)
         return outcome_body(outcome, response)
 
     @router.delete("/volumes/{pool}/{volume}")
-    def delete_volume(pool: str, volume: str, with_snapshots: bool = False) -> DeletedBody:
+    def delete_volume(
+        pool: fields.PoolPart, volume: fields.VolumePart, with_snapshots: bool = False
+    ) -> DeletedBody:
+        """Gives its space back. Refused while a LUN shows it, and while it has snapshots unless
+        `with_snapshots` is set."""
         name = VolumeName(pool, volume)
         return deleted_body(volumes.delete(name, with_snapshots=with_snapshots))
 
     @router.post("/volumes/{pool}/{volume}/check")
-    def check_volume(pool: str, volume: str) -> views.CheckResult:
+    def check_volume(pool: fields.PoolPart, volume: fields.VolumePart) -> views.CheckResult:
+        """Checks every format on disk that holds the volume."""
         return volumes.check(VolumeName(pool, volume))
 
     @router.post("/check")
-    def check_all(pool: str | None = None) -> list[views.CheckResult]:
+    def check_all(pool: fields.PoolPart | None = None) -> list[views.CheckResult]:
         """Checks every volume, of one pool or of all."""
         return volumes.check_all(pool)
 

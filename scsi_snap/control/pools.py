@@ -60,6 +60,8 @@ class PoolVerbs:
         names.part("pool", name)
         _check_geometry(level, strip_bytes)
         paths = _checked_members([path for path, _ in members])
+        for path, size_bytes in members:
+            names.member_size(path, size_bytes)
         if self._is_the_same(name, level, strip_bytes, paths):
             return Unchanged(self.show(name))
         record = PoolRecord(name, paths, phase="creating")
@@ -210,7 +212,7 @@ def _check_geometry(level: str, strip_bytes: int) -> None:
     if not power_of_two or not STRIP_BYTES_MIN <= strip_bytes <= STRIP_BYTES_MAX:
         smallest, largest = map(units.format_size, (STRIP_BYTES_MIN, STRIP_BYTES_MAX))
         raise InvalidArgument(
-            f"a strip of {units.format_size(strip_bytes)} cannot be used",
+            f"a strip of {units.exact_size(strip_bytes)} cannot be used",
             f"a power of two from {smallest} to {largest}",
         )
 

@@ -36,12 +36,13 @@ class SnapshotVerbs:
         self._exporter = assembly.exporter
 
     def all(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
-        """Of one volume, of one pool, or all; in the order they were taken."""
+        """In the order they were taken: of a pool or of all, and there of the volume of that name
+        or of all."""
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
         mapped = mappings.by_volume(self._catalog.state)
         found = []
         for handle in handles:
-            volumes = [handle.volume(volume)] if volume else handle.volumes()
+            volumes = _named(handle, volume, must_exist=pool is not None)
             for one in sorted(volumes, key=lambda volume_view: volume_view.name):
                 luns = mapped.get(one.id, [])
                 found += [view(handle.name, one, snapshot, luns) for snapshot in one.snapshots]
@@ -129,6 +130,12 @@ class SnapshotVerbs:
         handle = self._pools.get(name.pool)
         volume = handle.volume(name.volume)
         return handle, volume, volume.snapshot_named(name.pool, name.snapshot)
+
+
+def _named(handle: PoolHandle, volume: str | None, *, must_exist: bool) -> Sequence[VolumeView]:
+    if volume is not None and must_exist:
+        return [handle.volume(volume)]
+    return [one for one in handle.volumes() if volume in (None, one.name)]
 
 
 def view(

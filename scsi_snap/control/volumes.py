@@ -9,7 +9,7 @@ from scsi_snap import units
 from scsi_snap.control import mappings, views
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.traits import NO_CHOICES, TraitChoices
-from scsi_snap.errors import Busy, Exists, InvalidArgument
+from scsi_snap.errors import Busy, Exists, InvalidArgument, Unsupported
 from scsi_snap.inventory import personalities
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import VolumeName
@@ -116,9 +116,9 @@ class VolumeVerbs:
                 return Unchanged(self._view(name.pool, volume))
             _check_size(size_bytes, volume.block_bytes)
             if size_bytes < volume.size_bytes:
-                raise InvalidArgument(
+                raise Unsupported(
                     f"volume {str(name)!r} cannot shrink: it has"
-                    f" {units.format_size(volume.size_bytes)} ({volume.size_bytes} bytes)",
+                    f" {units.exact_size(volume.size_bytes)}",
                     "make a smaller volume and copy what is needed",
                 )
             handle.resize_volume(name.volume, size_bytes)
@@ -221,27 +221,28 @@ def _check(
     if not power_of_two or not CHUNK_BYTES_MIN <= chunk_bytes <= CHUNK_BYTES_MAX:
         smallest, largest = map(units.format_size, (CHUNK_BYTES_MIN, CHUNK_BYTES_MAX))
         raise InvalidArgument(
-            f"chunks of {units.format_size(chunk_bytes)} cannot be used",
+            f"chunks of {units.exact_size(chunk_bytes)} cannot be used",
             f"a power of two from {smallest} to {largest}",
         )
     if policy not in POLICIES:
         raise InvalidArgument(
             f"{policy!r} is not a policy for a full store", f"one of {', '.join(POLICIES)}"
         )
-    if (
-        store_limit_bytes is not None
-        and not chunk_bytes <= store_limit_bytes <= units.SIZE_BYTES_MAX
+    if store_limit_bytes is not None and (
+        not chunk_bytes <= store_limit_bytes <= units.SIZE_BYTES_MAX
+        or store_limit_bytes % units.SECTOR_BYTES
     ):
         raise InvalidArgument(
-            f"a store's limit of {units.format_size(store_limit_bytes)} cannot be used",
-            f"one chunk or more, and at most {units.format_size(units.SIZE_BYTES_MAX)}",
+            f"a store's limit of {units.exact_size(store_limit_bytes)} cannot be used",
+            f"a multiple of {units.SECTOR_BYTES} bytes, from one chunk to"
+            f" {units.format_size(units.SIZE_BYTES_MAX)}",
         )
 
 
 def _check_size(size_bytes: int, block_bytes: int) -> None:
     if size_bytes <= 0 or size_bytes % block_bytes:
         raise InvalidArgument(
-            f"{size_bytes} bytes are not a whole number of blocks of {block_bytes} bytes",
+            f"{units.exact_size(size_bytes)}: not a whole number of blocks of {block_bytes} bytes",
             "give a size like 10GiB, of at least one block",
         )
     if size_bytes > units.SIZE_BYTES_MAX:

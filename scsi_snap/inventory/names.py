@@ -20,8 +20,12 @@ from scsi_snap import limits
 from scsi_snap.errors import InvalidArgument
 from scsi_snap.iscsi import names as iscsi_names
 from scsi_snap.iscsi.errors import InvalidName
+from scsi_snap.units import SECTOR_BYTES, SIZE_BYTES_MAX, exact_size, format_size
 
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+PART_PATTERN = "[A-Za-z0-9][A-Za-z0-9._:-]*"
+"""Of the name of a pool, volume or snapshot, as a regular expression."""
+
+_PART = re.compile(PART_PATTERN)
 
 
 @dataclass(frozen=True, order=True)
@@ -117,6 +121,18 @@ def member_path(text: str) -> str:
             "the daemon has a working directory of its own: name members from / on",
         )
     return text
+
+
+def member_size(path: str, size_bytes: int | None) -> int | None:
+    """What a member's file is to be made with; None: it is there."""
+    if size_bytes is not None and (
+        not SECTOR_BYTES <= size_bytes <= SIZE_BYTES_MAX or size_bytes % SECTOR_BYTES
+    ):
+        raise InvalidArgument(
+            f"the member {path!r} cannot be made with {exact_size(size_bytes)}",
+            f"a multiple of {SECTOR_BYTES} bytes, at most {format_size(SIZE_BYTES_MAX)}",
+        )
+    return size_bytes
 
 
 def target_name(text: str) -> str:

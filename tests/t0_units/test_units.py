@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scsi_snap.errors import InvalidArgument
-from scsi_snap.units import SIZE_BYTES_MAX, format_size, parse_block_range, parse_size
+from scsi_snap.units import SIZE_BYTES_MAX, exact_size, format_size, parse_block_range, parse_size
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_sizes_are_formatted(size_bytes: int, text: str) -> None:
 
 @given(st.integers(0, SIZE_BYTES_MAX))
 def test_a_formatted_size_is_within_a_percent(size_bytes: int) -> None:
-    number = format_size(size_bytes).rstrip("BKMGTPi")
-    unit = 1 << (10 * "BKMGTP".index(format_size(size_bytes)[len(number)]))
+    number = format_size(size_bytes).rstrip("BKMGTPEi")
+    unit = 1 << (10 * "BKMGTPE".index(format_size(size_bytes)[len(number)]))
     assert abs(float(number) * unit - size_bytes) <= size_bytes / 100
 
 
@@ -92,3 +92,27 @@ def test_ranges_are_parsed(text: str, block_range: tuple[int, int]) -> None:
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_block_range(text)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (512, "512 bytes"),
+        (4095, "4095 bytes (4KiB)"),
+        (4096, "4KiB"),
+        (3 << 29, "1.5GiB"),
+        ((1 << 60) + 1, "1152921504606846977 bytes (1EiB)"),
+        (1 << 60, "1EiB"),
+    ],
+)
+def test_an_exact_size_never_rounds(size_bytes: int, text: str) -> None:
+    assert exact_size(size_bytes) == text
+
+
+def test_exbibytes_are_a_unit() -> None:
+    assert parse_size("1EiB") == parse_size("1e") == 1 << 60
+    with pytest.raises(InvalidArgument, match="too large"):
+        parse_size("2EiB")
+    with pytest.raises(InvalidArgument, match="decimal"):
+        parse_size("1EB")

@@ -178,7 +178,7 @@ def test_a_name_is_given_once_in_a_controller(
     controller: Controller, choices: TraitChoices
 ) -> None:
     service = controller.with_volume().service
-    service.pools.create("lake", "raid1", 65536, [("/l1", 1), ("/l2", 1)])
+    service.pools.create("lake", "raid1", 65536, [("/l1", 512), ("/l2", 512)])
     service.volumes.create(LAKE, MIB, traits=choices)
     with pytest.raises(Exists, match="lake/a"):
         service.volumes.set(VOL0, choices)
@@ -201,7 +201,7 @@ def test_of_two_pools_that_chose_the_same_name_one_volume_is_shown(controller: C
     """They come together by an import: both are there, a host never sees both."""
     service = with_luns(controller).service
     service.volumes.set(VOL0, TraitChoices(serial="A1"))
-    service.pools.create("lake", "raid1", 65536, [("/l1", 1), ("/l2", 1)])
+    service.pools.create("lake", "raid1", 65536, [("/l1", 512), ("/l2", 512)])
     service.volumes.create(LAKE, MIB)
     controller.disks.pool("lake").volumes["a"].attributes = {"serial": "A1"}
     with pytest.raises(Exists, match="tank/vol0, which is mapped"):

@@ -41,7 +41,7 @@ def test_create_is_idempotent(controller: Controller) -> None:
     [
         ("raid1", 65536, MEMBERS),
         ("raid5", 131072, MEMBERS),
-        ("raid5", 65536, [("/x", 1), ("/y", 1)]),
+        ("raid5", 65536, [("/x", 512), ("/y", 512)]),
     ],
 )
 def test_another_pool_of_the_same_name_is_refused(
@@ -62,7 +62,7 @@ def test_another_pool_of_the_same_name_is_refused(
         ("tank", "raid5", 2 << 20, MEMBERS, "strip"),
         ("tank", "raid5", 65536, [], "members"),
         ("tank", "raid5", 65536, [("m1", 1)], "absolute"),
-        ("tank", "raid5", 65536, [("/m1", 1), ("/m1", 1)], "twice"),
+        ("tank", "raid5", 65536, [("/m1", 512), ("/m1", 512)], "twice"),
         ("tank", "raid5", 65536, [("/m\0", 1)], "control characters"),
         ("tank", "raid5", 65536, [("/m\n", 1)], "control characters"),
         ("tank", "raid5", 65536, [("/\ud800", 1)], "UTF-8"),
@@ -91,15 +91,15 @@ def test_too_many_members_are_refused(controller: Controller) -> None:
 def test_a_member_of_another_pool_is_refused(controller: Controller) -> None:
     controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
     with pytest.raises(Busy, match=r"/m2.*tank"):
-        controller.service.pools.create("other", "raid1", 65536, [("/x", 1), ("/m2", 1)])
+        controller.service.pools.create("other", "raid1", 65536, [("/x", 512), ("/m2", 512)])
 
 
 def test_a_member_that_is_refused_below_keeps_its_reason(controller: Controller) -> None:
     with pytest.raises(MemberRefused, match="no such file"):
-        controller.service.pools.create("tank", "raid1", 65536, [("/gone", None), ("/x", 1)])
+        controller.service.pools.create("tank", "raid1", 65536, [("/gone", None), ("/x", 512)])
     assert controller.service.pools.all() == []
     # Nothing is left of the attempt: the same name and member can be used again.
-    controller.service.pools.create("tank", "raid1", 65536, [("/y", 1), ("/x", 1)])
+    controller.service.pools.create("tank", "raid1", 65536, [("/y", 512), ("/x", 512)])
 
 
 def test_a_mistyped_name_is_answered_with_the_nearest(controller: Controller) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.snapshots import SnapshotToMake
 from scsi_snap.control.views import LunReference
-from scsi_snap.errors import Busy, Exists, InvalidArgument, NoSpace, NotFound
+from scsi_snap.errors import Busy, Exists, InvalidArgument, NoSpace, NotFound, Unsupported
 from scsi_snap.inventory.names import VolumeName
 from tests.controllers import IQN, MEMBERS, MIB, MONDAY, VOL0, Controller
 
@@ -80,13 +80,14 @@ def test_resize_refuses_to_shrink_and_what_is_no_size(controller: Controller) ->
     volumes = controller.with_volume().service.volumes
     before = volumes.show(VOL0)
     for size_bytes, says in [
-        (before.size_bytes - 512, "cannot shrink"),
         (0, "whole number"),
         (before.size_bytes + 1, "whole number"),
         (1 << 61, "at most"),
     ]:
         with pytest.raises(InvalidArgument, match=says):
             volumes.resize(VOL0, size_bytes)
+    with pytest.raises(Unsupported, match=r"cannot shrink: it has 1MiB$"):
+        volumes.resize(VOL0, before.size_bytes - 512)
     with pytest.raises(NoSpace):
         volumes.resize(VOL0, 2 << 40)
     with pytest.raises(NotFound):
@@ -129,7 +130,7 @@ def test_delete_is_refused_while_a_snapshot_is_mapped(controller: Controller) ->
 
 def test_list_is_by_pool(controller: Controller) -> None:
     controller.with_volume()
-    controller.service.pools.create("lake", "raid1", 65536, [("/l1", 1), ("/l2", 1)])
+    controller.service.pools.create("lake", "raid1", 65536, [("/l1", 512), ("/l2", 512)])
     controller.service.volumes.create(VolumeName("lake", "a"), MIB)
     assert [one.name for one in controller.service.volumes.all()] == ["lake/a", "tank/vol0"]
     assert [one.name for one in controller.service.volumes.all("tank")] == ["tank/vol0"]

@@ -52,7 +52,7 @@ def test_a_snapshot_has_an_identity_of_its_own(controller: Controller) -> None:
 def test_a_pool_that_is_away_hinders_nothing_and_comes_back(controller: Controller) -> None:
     set_up(controller)
     service = controller.service
-    service.pools.create("other", "raid1", 65536, [("/o1", 1), ("/o2", 1)])
+    service.pools.create("other", "raid1", 65536, [("/o1", 512), ("/o2", 512)])
     controller.disks.missing |= {"/m1", "/m2"}
     again = controller.restarted()
     assert kinds(again) == ["pool-unavailable"]
@@ -141,7 +141,7 @@ def test_a_volume_made_anew_is_not_shown_as_the_old_one(controller: Controller) 
 
 def test_a_failed_create_is_not_on_record(controller: Controller) -> None:
     with pytest.raises(ScsiSnapError, match="no such file"):
-        controller.service.pools.create("tank", "raid5", 65536, [("/nowhere", None), ("/m2", 1)])
+        controller.service.pools.create("tank", "raid5", 65536, [("/nowhere", None), ("/m2", 512)])
     assert controller.assembly.catalog.state.pools == {}
     with pytest.raises(NotFound):
         controller.service.snapshots.show(SnapshotName("tank", "vol0", "x"))
