@@ -193,7 +193,7 @@ def test_errors_about_the_way_say_what_to_do_next(
         (f"target allow {IQN} {BOB} --chap-secret x", "invalid-argument", "--chap-user", "--help"),
         (f"target allow {IQN} --any --chap-user x", "invalid-argument", "--any", "--help"),
         (f"lun map {IQN} 0 tank/vol0 --initiator {BOB}", "exists", "LUN 0", "lun unmap"),
-        (f"lun map {IQN} 7 tank/vol0 --initiator bob", "not-found", "bob may not", "target allow"),
+        (f"lun map {IQN} 7 tank/vol0 --initiator a/b", "invalid-argument", "a/b", "iqn."),
         (f"lun unmap {IQN} 0 --initiator {BOB}", "not-found", "bob alone", "lun list"),
         (f"target create {IQN}3 --via lio", "unsupported", NO_LIO, "start the daemon again"),
         (f"lun map {IQN} 7 tank/vol0 --via lio", "unsupported", NO_LIO, "--via portal"),
