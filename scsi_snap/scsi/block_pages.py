@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _WSNZ = 0x01
 _UGAVALID = 0x80
+_GRANULARITY_TOLD_UP_TO_BYTES = 512
+"""Logical blocks for which there is an OPTIMAL UNMAP GRANULARITY. Told one of 4 KiB to 16 MiB, QEMU
+7.2 asks before each long read which blocks are written, for a range that is a multiple of 512 bytes
+and not of a longer block, and aborts over that. Without one initiators go by the physical block."""
 _VBULS = 0x01
 _NOT_ROTATING = 1
 _LBPU, _LBPWS, _LBPWS10, _LBPRZ = 0x80, 0x40, 0x20, 0x04
@@ -38,7 +42,7 @@ def block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     if unit.unmaps and can_unmap(unit):
         page[16:20] = (UNMAP_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
         page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
-    if unit.unmaps:
+    if unit.unmaps and medium.block_bytes <= _GRANULARITY_TOLD_UP_TO_BYTES:
         page[24:28] = medium.unmap_granularity_blocks.to_bytes(4, "big")
         # UNMAP GRANULARITY ALIGNMENT is zero, and valid: volumes begin at a physical block.
         page[28] = _UGAVALID

@@ -82,6 +82,18 @@ def test_unaligned_io_within_a_block_size(disk: Disk) -> None:
     qemu_io(disk.url, *commands, "flush", *checks)
 
 
+@pytest.mark.parametrize("block_bytes", [512, 4096])
+def test_what_is_not_written_reads_as_zeros(disk: Disk, block_bytes: int) -> None:
+    """QEMU asks first whether 64 KiB and more are written, and version 7.2 ends itself over how it
+    asks (`block_pages`)."""
+    name = f"tank/unwritten-{block_bytes}"
+    disk.daemon("volume", "create", name, "64MiB", "--block", block_bytes)
+    url = disk.map(1, name)
+    qemu_io(url, "read -P 0 0 64k", "read -P 0 1M 8M", "write -P 1 2M 64k", "flush")
+    qemu_io(url, "read -P 0 0 2M", "read -P 1 2M 64k", "read -P 0 2112k 4M", "discard 2M 64k")
+    run("qemu-img", "map", "-f", "raw", url)
+
+
 def test_two_initiators_at_a_time_write_apart(disk: Disk) -> None:
     other = disk.daemon.url(disk.target, 0)
     qemu_io(disk.url, "write -P 1 0 1M", "flush")
