@@ -41,6 +41,15 @@ class CommandSet(Protocol):
         in the next byte."""
     def nexus_lost(self, nexus: int) -> None: ...
 
+@type_check_only
+class TextNegotiator(Protocol):
+    """Of one session; called from native threads, one call at a time."""
+
+    def negotiate(self, request: bytes, begins: bool) -> tuple[bytes, int] | None:
+        """-> the text that a whole Text Request is answered, and the initiator's
+        MaxRecvDataSegmentLength from now on; None: it is rejected, and the exchange over.
+        `begins`: it is the first of an exchange (RFC 7143, 11.10.4)."""
+
 @final
 class Runtime:
     """Worker threads; one per process."""
@@ -256,9 +265,8 @@ class Target:
         descriptor: int,
         nexus: int,
         parameters: SessionParameters,
-        portal_address: str,
+        negotiator: TextNegotiator,
         received: bytes,
     ) -> Session:
         """Takes the descriptor over, and closes it whatever comes of it. `nexus` is that of no
-        other session of the runtime. `portal_address` is
-        where the initiator has connected to, as TargetAddress spells it."""
+        other session of the runtime."""

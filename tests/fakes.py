@@ -14,6 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from scsi_snap.inventory.native import NativePool, NativeRing, NativeSession, NativeTarget, Point
+from scsi_snap.iscsi.full_feature_text import NormalSessionText
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -454,7 +455,7 @@ class FakeDataPath:
         descriptor: int,
         nexus: int,
         parameters: SessionParameters,
-        portal_address: str,
+        text: NormalSessionText,
         received: bytes,
     ) -> NativeSession:
         assert isinstance(target, FakeNativeTarget)

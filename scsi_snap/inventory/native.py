@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from scsi_snap.errors import InternalError, InvalidArgument, error_of
+from scsi_snap.iscsi.full_feature_text import NormalSessionText
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.os_errors import hint_in
 from scsi_snap.scsi.target import Target
@@ -146,7 +147,7 @@ class DataPath(Protocol):
         descriptor: int,
         nexus: int,
         parameters: SessionParameters,
-        portal_address: str,
+        text: NormalSessionText,
         received: bytes,
     ) -> NativeSession:
         """Takes the connection's file descriptor over."""

@@ -13,6 +13,7 @@ from scsi_snap.inventory.native import (
     NativeTarget,
     Point,
 )
+from scsi_snap.iscsi.full_feature_text import NormalSessionText
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
 
@@ -60,11 +61,11 @@ class NativeDataPath:
         descriptor: int,
         nexus: int,
         parameters: SessionParameters,
-        portal_address: str,
+        text: NormalSessionText,
         received: bytes,
     ) -> NativeSession:
         native = cast("_native.Target", target)
-        return native.adopt(descriptor, nexus, parameters, portal_address, received)
+        return native.adopt(descriptor, nexus, parameters, text, received)
 
     def attach_ring(
         self,

@@ -27,7 +27,8 @@ from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.target_views import Export, Place, View
 from scsi_snap.inventory.units import Units
 from scsi_snap.iscsi.chap import Challenges
-from scsi_snap.iscsi.directory import of_socket, spelled
+from scsi_snap.iscsi.directory import PortalAddress, of_socket, spelled
+from scsi_snap.iscsi.full_feature_text import NormalSessionText
 from scsi_snap.iscsi.portal import Adoption, Portal
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi.caretaker import Space
@@ -238,7 +239,8 @@ class PortalExporter:
         name, initiator = parameters.target_name, parameters.initiator_name
         tag = parameters.target_portal_group_tag
         peer = spelled(*of_socket(adoption.connection.getpeername()))
-        portal_address = spelled(*of_socket(adoption.connection.getsockname()))
+        portal = PortalAddress(*of_socket(adoption.connection.getsockname()), tag)
+        text = NormalSessionText(parameters, directory=self._access, connected_to=portal)
         with self._lock:
             export = self._exports.get(name)
             allowed = self._access.may_log_in(initiator, name)
@@ -253,14 +255,14 @@ class PortalExporter:
                     adoption.connection.detach(),
                     number,
                     parameters,
-                    portal_address,
+                    text,
                     adoption.received,
                 )
             except BaseException:
                 view.command_set.nexus_lost(number)
                 raise
             view.sessions[number] = native
-            listed = SessionView(number, name, initiator, peer, portal_address, tag)
+            listed = SessionView(number, name, initiator, peer, portal.endpoint, tag)
             session = _Session(listed, native)
             self._sessions[number] = session
         return session

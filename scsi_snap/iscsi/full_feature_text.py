@@ -128,6 +128,29 @@ class FullFeatureText:
         return address if not address.is_loopback or here.is_loopback else None
 
 
+class NormalSessionText:
+    """What the data path asks of a normal session's text (`_native.TextNegotiator`)."""
+
+    def __init__(
+        self,
+        parameters: SessionParameters,
+        *,
+        directory: TargetDirectory,
+        connected_to: PortalAddress,
+    ) -> None:
+        self._text = FullFeatureText(parameters, directory=directory, connected_to=connected_to)
+
+    def negotiate(self, request: bytes, begins: bool) -> tuple[bytes, int] | None:
+        """The answer, and the initiator's MaxRecvDataSegmentLength from now on; None where the
+        request is to be rejected. `begins`: it is the first of an exchange."""
+        if begins:
+            self._text.begin()
+        try:
+            return self._text.answer(request), self._text.max_send_bytes
+        except ProtocolError:
+            return None
+
+
 def _canonical(name: str) -> str | None:
     try:
         return target_name(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionParameters:
-    """The native session takes exactly these fields (`_native.SessionParameters`).
+    """The native session takes what it needs of these fields; who logged in where is for us.
 
     `cmd_sn` is the CmdSN expected next, `stat_sn` the StatSN to be used next,
     `max_recv_data_segment_length` what we declared, `max_send_data_segment_length` what the

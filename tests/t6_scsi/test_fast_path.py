@@ -38,7 +38,7 @@ from scsi_snap.scsi.target import Target
 from tests.budget import budget
 from tests.native import MIB, runtime, scratch
 from tests.t6_scsi.bus import initiator
-from tests.t6_scsi.wire import FIRST_BURST_BYTES, PARAMETERS, SEGMENT_BYTES, Command, Wire
+from tests.t6_scsi.wire import FIRST_BURST_BYTES, PARAMETERS, SEGMENT_BYTES, Command, NoText, Wire
 
 FAST_NEXUS, SLOW_NEXUS = 1, 2
 CHECK_CONDITION = 2
@@ -133,7 +133,7 @@ def make_path(pool: _native.Pool, prefix: str, *, fast: bool) -> Way:
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
-    session = native.adopt(far.detach(), nexus, PARAMETERS, "127.0.0.1:3260", b"")
+    session = native.adopt(far.detach(), nexus, PARAMETERS, NoText(), b"")
     return Way(command_set, native, devices, units, session, Wire(near))
 
 

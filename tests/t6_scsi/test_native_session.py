@@ -18,7 +18,7 @@ from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.native import MIB, runtime, scratch
 from tests.t6_scsi.bus import initiator
-from tests.t6_scsi.wire import ANSWER_SECONDS, BHS_BYTES, PARAMETERS, receive_pdu
+from tests.t6_scsi.wire import ANSWER_SECONDS, BHS_BYTES, PARAMETERS, NoText, receive_pdu
 
 NEXUS = 71
 UNIT = 71
@@ -68,8 +68,7 @@ class Session:
             far, _ = server.accept()
         self.socket.settimeout(ANSWER_SECONDS)
         parameters = replace(PARAMETERS, protocol_level=level)
-        address = "127.0.0.1:3260"
-        self.native = native.adopt(far.detach(), NEXUS, parameters, address, b"")
+        self.native = native.adopt(far.detach(), NEXUS, parameters, NoText(), b"")
         self.cmd_sn = PARAMETERS.cmd_sn
 
     def close(self) -> None:

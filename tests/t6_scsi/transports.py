@@ -22,7 +22,7 @@ from tests.native import MIB, runtime, scratch
 from tests.t6_scsi.bus import CHECK_CONDITION, GOOD, initiator
 from tests.t6_scsi.fakes import MemoryEraser
 from tests.t6_scsi.held import join_background
-from tests.t6_scsi.wire import FIRST_BURST_BYTES, PARAMETERS, SEGMENT_BYTES, Command, Wire
+from tests.t6_scsi.wire import FIRST_BURST_BYTES, PARAMETERS, SEGMENT_BYTES, Command, NoText, Wire
 from tests.tcmu_kernel import TcmuKernel
 
 BLOCKS, BLOCK_BYTES = 300, 512
@@ -105,9 +105,7 @@ def both(stack: ExitStack) -> Both:
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname())
         far, _ = server.accept()
-    session = session_unit.native.adopt(
-        far.detach(), session_unit.nexus, PARAMETERS, "127.0.0.1:3260", b""
-    )
+    session = session_unit.native.adopt(far.detach(), session_unit.nexus, PARAMETERS, NoText(), b"")
     stack.callback(session.wait_closed, 60.0)
     wire = Wire(near)
     stack.callback(wire.close)

@@ -42,6 +42,13 @@ PARAMETERS = SessionParameters(
 )
 
 
+class NoText:
+    """The text of sessions that negotiate nothing any more: rejected."""
+
+    def negotiate(self, request: bytes, begins: bool) -> None:
+        """Nothing to say."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A command; the Data-Out of a WRITE is as long as the initiator says that it expects."""

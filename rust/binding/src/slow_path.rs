@@ -1,4 +1,5 @@
-//! What the fast path declines, executed by the Python command set on threads of its own.
+//! What the fast path declines, executed by the Python command set on threads of its own; and text
+//! requests, which Python decides as it decides logins.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::thread::JoinHandle;
 use bytes::{Bytes, BytesMut};
 use datapath::scsi::request::{Completion, NexusId, Request};
 use datapath::scsi::slow_path::{FunctionAnswer, SlowPath, TaskManagementFunction};
+use datapath::transport::iscsi::{TextAnswer, TextNegotiator};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokio::sync::oneshot;
@@ -18,11 +20,12 @@ enum Job {
     Execute(Request, oneshot::Sender<Completion>),
     Manage(NexusId, u64, TaskManagementFunction, oneshot::Sender<FunctionAnswer>),
     Lost(NexusId),
+    Negotiate(Bytes, bool, oneshot::Sender<TextAnswer>),
 }
 
-/// A `CommandSet` object with what it is to do.
+/// A `CommandSet` or `TextNegotiator` object with what it is to do.
 struct Errand {
-    command_set: Arc<Py<PyAny>>,
+    object: Arc<Py<PyAny>>,
     job: Job,
 }
 
@@ -80,12 +83,12 @@ fn work(errands: &Mutex<Receiver<Errand>>) {
 }
 
 impl Errand {
-    /// A command set that raises has a defect: it is reported, and the reply dropped.
+    /// An object that raises has a defect: it is reported, and the reply dropped.
     fn run(self, py: Python<'_>) {
-        let set = self.command_set.bind(py);
+        let object = self.object.bind(py);
         let outcome = match self.job {
             Job::Execute(request, reply) => {
-                let outcome = execute(set, &request);
+                let outcome = execute(object, &request);
                 // Its Data-Out may be lent by a ring: it is given back before the command has ended.
                 drop(request);
                 outcome.map(|done| {
@@ -93,17 +96,23 @@ impl Errand {
                     let _ = reply.send(done);
                 })
             }
-            Job::Manage(nexus, lun, function, reply) => set
+            Job::Manage(nexus, lun, function, reply) => object
                 .call_method1("task_management", (nexus.0, lun, function as u8))
                 .and_then(|answer| answer.extract())
                 .map(|answer: u32| {
                     let [response, information @ ..] = answer.to_le_bytes();
                     let _ = reply.send(FunctionAnswer { response, information });
                 }),
-            Job::Lost(nexus) => set.call_method1("nexus_lost", (nexus.0,)).map(drop),
+            Job::Lost(nexus) => object.call_method1("nexus_lost", (nexus.0,)).map(drop),
+            Job::Negotiate(request, begins, reply) => {
+                negotiate(object, &request, begins).map(|answer| {
+                    // Dropped unanswered, it has the request rejected.
+                    answer.map(|answer| reply.send(answer));
+                })
+            }
         };
         if let Err(error) = outcome {
-            error.write_unraisable(py, Some(set));
+            error.write_unraisable(py, Some(object));
         }
     }
 }
@@ -137,6 +146,39 @@ fn execute(set: &Bound<'_, PyAny>, request: &Request) -> PyResult<Completion> {
     })
 }
 
+fn negotiate(
+    negotiator: &Bound<'_, PyAny>,
+    request: &Bytes,
+    begins: bool,
+) -> PyResult<Option<TextAnswer>> {
+    let request = PyBytes::new(negotiator.py(), request);
+    let answer: Option<(Bound<'_, PyBytes>, u32)> =
+        negotiator.call_method1("negotiate", (request, begins))?.extract()?;
+    Ok(answer.map(|(text, max_send_segment_bytes)| TextAnswer {
+        text: Bytes::copy_from_slice(text.as_bytes()),
+        max_send_segment_bytes,
+    }))
+}
+
+/// One session's text requests behind the shared threads.
+pub struct PythonNegotiator {
+    threads: Arc<SlowThreads>,
+    negotiator: Arc<Py<PyAny>>,
+}
+
+impl PythonNegotiator {
+    pub fn new(threads: Arc<SlowThreads>, negotiator: Py<PyAny>) -> Self {
+        Self { threads, negotiator: Arc::new(negotiator) }
+    }
+}
+
+impl TextNegotiator for PythonNegotiator {
+    fn submit(&self, request: Bytes, begins: bool, reply: oneshot::Sender<TextAnswer>) {
+        let object = Arc::clone(&self.negotiator);
+        self.threads.send(Errand { object, job: Job::Negotiate(request, begins, reply) });
+    }
+}
+
 /// One target's command set behind the shared threads.
 pub struct PythonCommandSet {
     threads: Arc<SlowThreads>,
@@ -149,7 +191,7 @@ impl PythonCommandSet {
     }
 
     fn send(&self, job: Job) {
-        self.threads.send(Errand { command_set: Arc::clone(&self.command_set), job });
+        self.threads.send(Errand { object: Arc::clone(&self.command_set), job });
     }
 }
 

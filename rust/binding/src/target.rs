@@ -15,7 +15,7 @@ use crate::device::{Device, UnitDevice};
 use crate::error::Failure;
 use crate::json;
 use crate::runtime::{Runtime, Threads};
-use crate::slow_path::PythonCommandSet;
+use crate::slow_path::{PythonCommandSet, PythonNegotiator};
 
 /// How long an initiator has to log out when it is asked to, in seconds; what open-iscsi and libiscsi
 /// need is far less.
@@ -27,12 +27,9 @@ pub struct Target {
     pub router: Arc<TaskRouter<UnitDevice>>,
 }
 
-/// The attributes of `scsi_snap.iscsi.parameters.SessionParameters`.
+/// Of the attributes of `scsi_snap.iscsi.parameters.SessionParameters`.
 #[derive(FromPyObject)]
 struct Negotiated {
-    initiator_name: String,
-    target_name: String,
-    target_portal_group_tag: u16,
     cid: u16,
     cmd_sn: u32,
     stat_sn: u32,
@@ -49,12 +46,8 @@ struct Negotiated {
 }
 
 impl Negotiated {
-    fn into_parameters(self, target_address: String) -> SessionParameters {
+    fn into_parameters(self) -> SessionParameters {
         SessionParameters {
-            initiator_name: self.initiator_name,
-            target_name: self.target_name,
-            target_address,
-            portal_group_tag: self.target_portal_group_tag,
             connection_id: self.cid,
             cmd_sn: self.cmd_sn,
             stat_sn: self.stat_sn,
@@ -127,7 +120,7 @@ impl Target {
         descriptor: i32,
         nexus: u64,
         parameters: Negotiated,
-        portal_address: String,
+        negotiator: Py<PyAny>,
         received: &[u8],
     ) -> PyResult<Session> {
         if descriptor < 0 {
@@ -135,10 +128,13 @@ impl Target {
         }
         // SAFETY: the caller gives away a descriptor that it owns, as the stub says.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        let parameters = parameters.into_parameters(portal_address);
+        let parameters = parameters.into_parameters();
+        let negotiator = PythonNegotiator::new(Arc::clone(&self.threads.slow), negotiator);
         let (router, received) = (Arc::clone(&self.router), Bytes::copy_from_slice(received));
         let nexus = NexusId(nexus);
-        py.detach(|| self.threads.workers.adopt(socket, parameters, router, nexus, received))
+        let workers = &self.threads.workers;
+        let negotiator = Arc::new(negotiator);
+        py.detach(|| workers.adopt(socket, parameters, negotiator, router, nexus, received))
             .map(|handle| Session { handle })
             .map_err(|error| Failure::new("io-error", error.to_string()).into())
     }

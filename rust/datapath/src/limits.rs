@@ -1,5 +1,7 @@
 //! Every bound of the data path, with its reason.
 
+use std::ops::RangeInclusive;
+
 /// Smallest unit of every floor's I/O: what disks write whole, by contract of `BlockIo`.
 pub const SECTOR_BYTES: u64 = 512;
 
@@ -68,7 +70,9 @@ pub const RECEIVE_SEGMENT_BYTES_MAX: u32 = 1 << 20;
 pub const FIRST_BURST_BYTES_MAX: u32 = 256 << 10;
 /// R2Ts outstanding for one command; the protocol allows 65535, more than a few gain nothing.
 pub const OUTSTANDING_R2T_MAX: u16 = 16;
-/// Text of one negotiation sequence in full-feature phase: twice the PDU that every node must take.
+/// MaxRecvDataSegmentLength of either side (RFC 7143, 13.12).
+pub const SEGMENT_BYTES: RangeInclusive<u32> = 512..=0xFF_FFFF;
+/// Text of one request in full-feature phase: twice the PDU that every node must take.
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Bytes received at a time: some 64 commands of 4 KiB with their data would be more than a socket
 /// buffer usually gives, and the buffer stays in a core's second-level cache.

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use datapath::limits::*;
 use datapath::scsi::nexus::end_token;
 use datapath::scsi::{Completion, NexusId};
-use datapath::transport::iscsi::SessionParameters;
+use datapath::transport::iscsi::{SessionParameters, TextAnswer};
 use datapath::transport::iscsi::session::{Action, Session, Violation};
 
 const HELD_BYTES_MAX: u64 = DATA_OUT_BYTES_PER_SESSION_MAX
@@ -26,6 +26,7 @@ struct Loop {
     input: BytesMut,
     started: VecDeque<u32>,
     functions: VecDeque<(u32, bool)>,
+    text: Option<Bytes>,
     now_s: u64,
 }
 
@@ -33,8 +34,6 @@ impl Loop {
     fn new(options: u8) -> Self {
         let option = |bit: u8| options & 1 << bit != 0;
         let parameters = SessionParameters {
-            target_name: "iqn.2026-11.org.example:disk".into(),
-            target_address: "192.0.2.1:3260".into(),
             header_digest: option(0),
             data_digest: option(1),
             initial_r2t: option(2),
@@ -50,6 +49,7 @@ impl Loop {
             input: BytesMut::new(),
             started: VecDeque::new(),
             functions: VecDeque::new(),
+            text: None,
             now_s: 0,
         }
     }
@@ -82,6 +82,10 @@ impl Loop {
                 Action::Execute(tag, _request) => self.started.push_back(tag),
                 Action::TaskManagement(function) => {
                     self.functions.push_back((function.task_tag, function.immediate));
+                }
+                Action::Text { request, .. } => {
+                    assert!(request.len() <= TEXT_BYTES_MAX);
+                    assert!(self.text.replace(request).is_none(), "one at a time");
                 }
                 Action::Close => {}
             }
@@ -116,6 +120,12 @@ impl Loop {
             5 => {
                 let (token, _ended) = end_token();
                 self.session.abort_tasks(if step & 8 == 0 { &[0] } else { &[] }, None, &token);
+            }
+            6 if step & 8 == 0 => {
+                if let Some(text) = self.text.take() {
+                    let answer = TextAnswer { text, max_send_segment_bytes: 512 };
+                    self.session.handle_text_answer((step & 16 == 0).then_some(answer));
+                }
             }
             6 => {
                 self.now_s += u64::from(step & 31);

@@ -27,7 +27,7 @@ use crate::scsi::nexus::{EndToken, end_token};
 use crate::scsi::{NexusId, Target};
 
 use super::iscsi::parameters::ParameterError;
-use super::iscsi::{Handover, SessionHandle, SessionParameters};
+use super::iscsi::{Handover, SessionHandle, SessionParameters, TextNegotiator};
 use super::tcmu::{Attachment, RingDevice, RingHandle};
 
 /// How the threads wait for I/O.
@@ -147,6 +147,7 @@ impl Workers {
         &self,
         socket: OwnedFd,
         parameters: SessionParameters,
+        negotiator: Arc<dyn TextNegotiator>,
         target: Arc<Target<D>>,
         nexus: NexusId,
         received: Bytes,
@@ -155,7 +156,7 @@ impl Workers {
         let socket = TcpStream::from(socket);
         socket.set_nodelay(true)?;
         let worker = self.least_loaded().ok_or(AdoptError::Stopped)?;
-        let connection = Handover::new(socket, parameters, target, nexus, received);
+        let connection = Handover::new(socket, parameters, negotiator, target, nexus, received);
         let handle = connection.handle();
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         let load = Load::new(&worker.load);

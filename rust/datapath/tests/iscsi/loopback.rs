@@ -81,8 +81,10 @@ impl Bench {
         let cmd_sn = parameters.cmd_sn;
         let target = Arc::clone(target);
         let early = Bytes::copy_from_slice(early);
-        let handle =
-            self.workers.adopt(accepted.into(), parameters, target, NexusId(nexus), early).unwrap();
+        let handle = self
+            .workers
+            .adopt(accepted.into(), parameters, Arc::new(Echo), target, NexusId(nexus), early)
+            .unwrap();
         Client { socket, framing, received: Vec::new(), cmd_sn, handle }
     }
 }
@@ -595,10 +597,38 @@ fn parameters_that_login_may_not_agree_to_are_refused() {
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let wrong = SessionParameters { max_outstanding_r2t: 0, ..parameters() };
     let target = Arc::clone(&bench.target);
-    let outcome =
-        bench.workers.adopt(socket.into(), wrong, target, NexusId(1), Bytes::new()).map(|_| ());
+    let outcome = bench
+        .workers
+        .adopt(socket.into(), wrong, Arc::new(Echo), target, NexusId(1), Bytes::new())
+        .map(|_| ());
     let Err(AdoptError::Parameters(error)) = outcome else { panic!("{outcome:?}") };
     assert_eq!(error.key, "MaxOutstandingR2T");
+}
+
+#[test]
+fn text_is_answered_by_whoever_decides_it() {
+    for driver in drivers() {
+        let bench = Bench::new(driver);
+        let mut client = bench.connect(1, parameters());
+        for (text, answered) in [("X-a=1\0", true), ("no pair", false), ("X-b=1\0", true)] {
+            let request = InitiatorPdu::Text(TextRequest {
+                immediate: false,
+                last: true,
+                continued: false,
+                task_tag: 7,
+                transfer_tag: NO_TAG,
+                cmd_sn: client.cmd_sn,
+                exp_stat_sn: 0,
+            });
+            client.cmd_sn += 1;
+            client.send(&request, text.as_bytes());
+            let (pdu, _, data) = client.receive();
+            match pdu {
+                TargetPdu::Text(_) => assert!(answered && data == text.as_bytes()),
+                other => assert!(!answered && matches!(other, TargetPdu::Reject(_)), "{other:?}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Task management, orders, logout, NOP, text.
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 
 use datapath::limits::{PEER_GONE_AFTER_S, PING_AFTER_S, TEXT_BYTES_MAX};
 use datapath::scsi::nexus::end_token;
 use datapath::scsi::slow_path::TaskManagementFunction::*;
-use datapath::transport::iscsi::SessionParameters;
 use datapath::transport::iscsi::pdu::NO_TAG;
 use datapath::transport::iscsi::pdu::initiator::{self, *};
 use datapath::transport::iscsi::pdu::target::*;
 use datapath::transport::iscsi::session::Violation;
+use datapath::transport::iscsi::{SessionParameters, TextAnswer};
 
 use crate::support::*;
 
@@ -266,19 +267,34 @@ fn text(pair: &mut Pair, transfer_tag: u32, last: bool, continued: bool) -> Init
     })
 }
 
-const OWN: &str = "TargetName=iqn.2026-11.org.example:disk\0TargetAddress=192.0.2.1:3260,1\0";
+/// Answers the request that is being decided on.
+fn answer_text(pair: &mut Pair, text: &[u8], max_send_segment_bytes: u32) -> Vec<Answer> {
+    let text = Bytes::copy_from_slice(text);
+    pair.session.handle_text_answer(Some(TextAnswer { text, max_send_segment_bytes }));
+    pair.collect();
+    pair.answers()
+}
+
+fn given_out(pair: &mut Pair) -> (Vec<u8>, bool) {
+    let (request, begins) = pair.texts.pop_front().expect("a text request was given out");
+    assert!(pair.texts.is_empty());
+    (request.to_vec(), begins)
+}
 
 #[test]
-fn text_is_answered() {
+fn text_is_decided_above() {
     let mut pair = Pair::new(parameters());
-    let request = text(&mut pair, NO_TAG, true, false);
-    let answers = pair.send(&request, b"SendTargets=\0");
-    let wanted =
-        TextResponse { last: true, continued: false, task_tag: 0xD000, transfer_tag: NO_TAG };
-    assert_eq!(
-        (only(&answers), answers[0].2.as_slice()),
-        (&TargetPdu::Text(wanted), OWN.as_bytes())
-    );
+    for round in 0..2 {
+        let request = text(&mut pair, NO_TAG, true, false);
+        assert_eq!(pair.send(&request, b"SendTargets=\0"), []);
+        assert_eq!(given_out(&mut pair), (b"SendTargets=\0".to_vec(), true));
+        let answers = answer_text(&mut pair, b"TargetName=x\0", 8192);
+        let wanted =
+            TextResponse { last: true, continued: false, task_tag: 0xD000, transfer_tag: NO_TAG };
+        let answered = (&TargetPdu::Text(wanted), b"TargetName=x\0".as_slice());
+        assert_eq!((only(&answers), answers[0].2.as_slice()), answered);
+        assert_eq!((answers[0].1.stat_sn, answers[0].1.exp_cmd_sn), (7 + round, 101 + round));
+    }
 }
 
 #[test]
@@ -289,8 +305,11 @@ fn text_goes_on_over_several_pdus_both_ways() {
     let TargetPdu::Text(answer) = only(&answers) else { panic!("{answers:?}") };
     assert!(!answer.last && !answer.continued && answers[0].2.is_empty());
     let request = text(&mut pair, answer.transfer_tag, true, false);
-    let unknown: String = (0..40).map(|index| format!("\0X-key-{index}=1")).collect();
-    let mut answers = pair.send(&request, format!("Targets={unknown}").as_bytes());
+    assert_eq!(pair.send(&request, b"Targets=\0"), []);
+    let whole = b"MaxRecvDataSegmentLength=512\0SendTargets=\0";
+    assert_eq!(given_out(&mut pair), (whole.to_vec(), true));
+    let long: Vec<u8> = (0..1100).map(|index| b'a' + (index % 26) as u8).collect();
+    let mut answers = answer_text(&mut pair, &long, 512);
     let mut said = answers[0].2.clone();
     while let TargetPdu::Text(TextResponse { last: false, continued, transfer_tag, .. }) =
         only(&answers)
@@ -300,18 +319,59 @@ fn text_goes_on_over_several_pdus_both_ways() {
         answers = pair.send(&request, &[]);
         said.extend_from_slice(&answers[0].2);
     }
-    let said = String::from_utf8(said).unwrap();
-    let start = format!("MaxRecvDataSegmentLength=65536\0{OWN}X-key-0=NotUnderstood\0");
-    assert!(said.starts_with(&start) && said.ends_with("X-key-39=NotUnderstood\0"), "{said}");
+    assert_eq!(said, long);
+    assert!(pair.texts.is_empty());
+}
+
+#[test]
+fn an_exchange_goes_on_until_the_initiator_ends_it() {
+    let mut pair = Pair::new(parameters());
+    let request = text(&mut pair, NO_TAG, false, false);
+    assert_eq!(pair.send(&request, b"X-a=1\0"), []);
+    assert_eq!(given_out(&mut pair), (b"X-a=1\0".to_vec(), true));
+    let answers = answer_text(&mut pair, b"X-a=NotUnderstood\0", 8192);
+    let TargetPdu::Text(answer) = only(&answers) else { panic!("{answers:?}") };
+    assert!(!answer.last && !answer.continued && answer.transfer_tag != NO_TAG);
+    let request = text(&mut pair, answer.transfer_tag, true, false);
+    assert_eq!(pair.send(&request, b"X-b=1\0"), []);
+    assert_eq!(given_out(&mut pair), (b"X-b=1\0".to_vec(), false));
+    let answers = answer_text(&mut pair, b"", 8192);
+    assert!(matches!(only(&answers), TargetPdu::Text(TextResponse { last: true, .. })));
+    // Its tag is of no use any more.
+    let request = text(&mut pair, answer.transfer_tag, true, false);
+    assert_eq!(only(&pair.send(&request, &[])), &reject(RejectReason::Protocol));
+}
+
+#[test]
+fn there_is_one_text_request_at_a_time() {
+    let mut pair = Pair::new(parameters());
+    let request = text(&mut pair, NO_TAG, true, false);
+    assert_eq!(pair.send(&request, b"X-a=1\0"), []);
+    let second = text(&mut pair, NO_TAG, true, false);
+    let answers = pair.send(&second, b"X-b=1\0");
+    assert_eq!(only(&answers), &reject(RejectReason::Protocol));
+    assert_eq!(answers[0].1.exp_cmd_sn, 102);
+    assert_eq!(given_out(&mut pair), (b"X-a=1\0".to_vec(), true));
+    assert!(matches!(only(&answer_text(&mut pair, b"", 8192)), TargetPdu::Text(_)));
+    // One that is late is nobody's.
+    assert_eq!(answer_text(&mut pair, b"", 8192), []);
+}
+
+#[test]
+fn a_logout_does_not_wait_for_text() {
+    let mut pair = Pair::new(parameters());
+    let request = text(&mut pair, NO_TAG, true, false);
+    pair.send(&request, b"X-a=1\0");
+    assert!(matches!(only(&logout(&mut pair, 0, 0)), TargetPdu::Logout(_)));
+    assert_eq!(answer_text(&mut pair, b"", 8192), []);
 }
 
 #[test]
 fn text_that_is_refused() {
     let long = vec![b'a'; TEXT_BYTES_MAX + 1];
-    let table: [(u32, bool, bool, &[u8], RejectReason); 4] = [
+    let table: [(u32, bool, bool, &[u8], RejectReason); 3] = [
         (NO_TAG, true, true, b"a=b\0", RejectReason::InvalidField),
         (5, true, false, b"a=b\0", RejectReason::Protocol),
-        (NO_TAG, true, false, b"no pair\0", RejectReason::Protocol),
         (NO_TAG, true, false, &long, RejectReason::LongOperation),
     ];
     for (transfer_tag, last, continued, data, reason) in table {
@@ -320,7 +380,30 @@ fn text_that_is_refused() {
         let answers = pair.send(&request, data);
         assert_eq!(only(&answers), &reject(reason));
         assert_eq!(answers[0].1.exp_cmd_sn, 101);
+        assert!(pair.texts.is_empty());
     }
+}
+
+#[test]
+fn text_that_is_refused_above_ends_its_exchange() {
+    let mut pair = Pair::new(parameters());
+    let request = text(&mut pair, NO_TAG, true, false);
+    pair.send(&request, b"no pair\0");
+    pair.session.handle_text_answer(None);
+    let answers = pair.answers();
+    assert_eq!(only(&answers), &reject(RejectReason::Protocol));
+    assert_eq!(answers[0].2[0] & 0x3F, 0x04);
+}
+
+#[test]
+fn no_new_text_before_all_of_the_answer_was_fetched() {
+    let mut pair = Pair::new(parameters());
+    let request = text(&mut pair, NO_TAG, true, false);
+    pair.send(&request, b"X-a=1\0");
+    let answers = answer_text(&mut pair, &[b'a'; 600], 512);
+    let TargetPdu::Text(answer) = only(&answers) else { panic!("{answers:?}") };
+    let request = text(&mut pair, answer.transfer_tag, true, false);
+    assert_eq!(only(&pair.send(&request, b"X-b=1\0")), &reject(RejectReason::Protocol));
 }
 
 #[test]

@@ -12,13 +12,13 @@ use datapath::checksum::{crc32c, crc32c_append};
 use datapath::error::IoError;
 use datapath::scsi::slow_path::{FunctionAnswer, TaskManagementFunction};
 use datapath::scsi::{Completion, NexusId, Request, SlowPath, TaskAttribute};
-use datapath::transport::iscsi::SessionParameters;
 use datapath::transport::iscsi::pdu::initiator::{self, *};
 use datapath::transport::iscsi::pdu::target::{self, *};
 use datapath::transport::iscsi::pdu::{
     BHS_BYTES, Bhs, NO_TAG, data_length, padding, set_data_length,
 };
 use datapath::transport::iscsi::session::{Action, PendingFunction, Session, Violation};
+use datapath::transport::iscsi::{SessionParameters, TextAnswer, TextNegotiator};
 
 /// A PDU of the target: header, sequence numbers, data segment.
 pub type Answer = (TargetPdu, TargetNumbers, Vec<u8>);
@@ -83,6 +83,8 @@ pub struct Pair {
     /// Commands that were started and not completed.
     pub started: VecDeque<(u32, Request)>,
     pub functions: VecDeque<PendingFunction>,
+    /// Text requests that were given out, and whether they begin an exchange.
+    pub texts: VecDeque<(Bytes, bool)>,
     pub closed: bool,
     pub cmd_sn: u32,
     /// Feed the session one byte at a time.
@@ -91,8 +93,6 @@ pub struct Pair {
 
 pub fn parameters() -> SessionParameters {
     SessionParameters {
-        target_name: "iqn.2026-11.org.example:disk".into(),
-        target_address: "192.0.2.1:3260".into(),
         cmd_sn: 100,
         stat_sn: 7,
         max_receive_segment_bytes: 65536,
@@ -114,6 +114,7 @@ impl Pair {
             input: BytesMut::new(),
             started: VecDeque::new(),
             functions: VecDeque::new(),
+            texts: VecDeque::new(),
             closed: false,
             cmd_sn,
             bytewise: false,
@@ -148,6 +149,7 @@ impl Pair {
             match action {
                 Action::Execute(tag, request) => self.started.push_back((tag, request)),
                 Action::TaskManagement(function) => self.functions.push_back(function),
+                Action::Text { request, begins } => self.texts.push_back((request, begins)),
                 Action::Close => self.closed = true,
             }
         }
@@ -321,6 +323,20 @@ impl BlockIo for Memory {
         let range = offset_bytes as usize..(offset_bytes + length_bytes) as usize;
         self.bytes.lock().unwrap()[range].fill(0);
         Ok(())
+    }
+}
+
+/// Answers text with itself, and rejects `no pair`; from another thread, as it is in earnest.
+pub struct Echo;
+
+impl TextNegotiator for Echo {
+    fn submit(&self, request: Bytes, _begins: bool, reply: oneshot::Sender<TextAnswer>) {
+        std::thread::spawn(move || {
+            if request != b"no pair"[..] {
+                // A session that has ended needs no answer.
+                let _ = reply.send(TextAnswer { text: request, max_send_segment_bytes: 8192 });
+            }
+        });
     }
 }
 

@@ -12,11 +12,13 @@ use super::handle::{EndReason, SessionHandle};
 use super::parameters::SessionParameters;
 use super::serve::serve;
 use super::session::Session;
+use super::text::TextNegotiator;
 
 /// A connection that is to be served.
 pub struct Handover<D: BlockIo> {
     socket: TcpStream,
     parameters: SessionParameters,
+    negotiator: Arc<dyn TextNegotiator>,
     received: Bytes,
     attachment: Attachment<D>,
 }
@@ -32,20 +34,16 @@ impl<D: BlockIo> Handover<D> {
     /// Makes the session known to its target. `parameters` have been validated.
     pub fn new(
         socket: TcpStream,
-        mut parameters: SessionParameters,
+        parameters: SessionParameters,
+        negotiator: Arc<dyn TextNegotiator>,
         target: Arc<Target<D>>,
         nexus: NexusId,
         received: Bytes,
     ) -> Self {
-        if parameters.target_address.is_empty()
-            && let Ok(address) = socket.local_addr()
-        {
-            parameters.target_address = address.to_string();
-        }
         let handle = SessionHandle::new(nexus);
         target.attach(nexus, Arc::clone(handle.mailbox()));
         let attachment = Attachment { target, handle, reason: EndReason::Closed };
-        Self { socket, parameters, received, attachment }
+        Self { socket, parameters, negotiator, received, attachment }
     }
 
     /// Refers to the session.
@@ -55,13 +53,13 @@ impl<D: BlockIo> Handover<D> {
 
     /// Serves the connection to its end.
     pub async fn serve(self) {
-        let Self { socket, parameters, received, mut attachment } = self;
+        let Self { socket, parameters, negotiator, received, mut attachment } = self;
         let handle = attachment.handle.clone();
         let counters = Arc::clone(handle.session_counters());
         let session = Session::new(handle.nexus(), parameters, counters);
         let target = Arc::clone(&attachment.target);
         let received = BytesMut::from(&received[..]);
-        attachment.reason = serve(socket, session, target, &handle, received).await;
+        attachment.reason = serve(socket, session, target, negotiator, &handle, received).await;
     }
 }
 

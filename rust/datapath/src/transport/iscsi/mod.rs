@@ -25,3 +25,4 @@ pub mod window;
 pub use handle::{EndReason, SessionHandle};
 pub(super) use handover::Handover;
 pub use parameters::SessionParameters;
+pub use text::{TextAnswer, TextNegotiator};

@@ -2,20 +2,13 @@
 
 use thiserror::Error;
 
-use crate::limits::{FIRST_BURST_BYTES_MAX, OUTSTANDING_R2T_MAX, RECEIVE_SEGMENT_BYTES_MAX};
+use crate::limits::{
+    FIRST_BURST_BYTES_MAX, OUTSTANDING_R2T_MAX, RECEIVE_SEGMENT_BYTES_MAX, SEGMENT_BYTES,
+};
 
 /// The outcome of a login (RFC 7143, clause 13), and where its numbers stand.
 #[derive(Clone, Debug)]
 pub struct SessionParameters {
-    /// InitiatorName.
-    pub initiator_name: String,
-    /// TargetName.
-    pub target_name: String,
-    /// TargetAddress as SendTargets shows it, without the portal group: `192.0.2.1:3260`. Where
-    /// empty, the address that the initiator connected to.
-    pub target_address: String,
-    /// TargetPortalGroupTag.
-    pub portal_group_tag: u16,
     /// The connection's CID.
     pub connection_id: u16,
     /// The CmdSN that the next command has.
@@ -56,10 +49,6 @@ impl Default for SessionParameters {
     /// The defaults of RFC 7143, clause 13.
     fn default() -> Self {
         Self {
-            initiator_name: String::new(),
-            target_name: String::new(),
-            target_address: String::new(),
-            portal_group_tag: 1,
             connection_id: 0,
             cmd_sn: 1,
             stat_sn: 1,
@@ -80,13 +69,12 @@ impl Default for SessionParameters {
 impl SessionParameters {
     /// Checks what the session relies on: the ranges of RFC 7143 and the limits of this target.
     pub fn validate(&self) -> Result<(), ParameterError> {
-        let segments = 512..=0xFF_FFFF;
         let table = [
             ("MaxRecvDataSegmentLength", {
                 (512..=RECEIVE_SEGMENT_BYTES_MAX).contains(&self.max_receive_segment_bytes)
-                    && segments.contains(&self.max_send_segment_bytes)
+                    && SEGMENT_BYTES.contains(&self.max_send_segment_bytes)
             }),
-            ("MaxBurstLength", segments.contains(&self.max_burst_bytes)),
+            ("MaxBurstLength", SEGMENT_BYTES.contains(&self.max_burst_bytes)),
             ("FirstBurstLength", {
                 (512..=FIRST_BURST_BYTES_MAX).contains(&self.first_burst_bytes)
                     && self.first_burst_bytes <= self.max_burst_bytes

@@ -21,6 +21,7 @@ use bytes::{BufMut, BytesMut};
 use compio::runtime::fd::PollFd;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream};
+use tokio::sync::oneshot;
 
 use crate::block_io::BlockIo;
 use crate::limits::RECEIVE_BYTES;
@@ -34,6 +35,7 @@ use crate::transport::running::Commands;
 use super::handle::{EndReason, SessionHandle};
 use super::receive::GATHER_BYTES;
 use super::session::{Action, OfUnits, PendingFunction, Session};
+use super::text::{TextAnswer, TextNegotiator};
 
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_secs(5);
@@ -57,6 +59,7 @@ pub(crate) async fn serve<D: BlockIo>(
     socket: TcpStream,
     session: Session,
     target: Arc<Target<D>>,
+    negotiator: Arc<dyn TextNegotiator>,
     handle: &SessionHandle,
     received: BytesMut,
 ) -> EndReason {
@@ -77,6 +80,8 @@ pub(crate) async fn serve<D: BlockIo>(
         mailbox: Arc::clone(handle.mailbox()),
         commands: Commands::new(start),
         functions: FuturesUnordered::new(),
+        negotiator,
+        text: None,
         input: received,
         receive_bytes: RECEIVE_BYTES,
         readable: false,
@@ -105,6 +110,9 @@ struct Connection<D, F, S> {
     mailbox: Arc<Mailbox>,
     commands: Commands<u32, F, S>,
     functions: FuturesUnordered<LocalBoxFuture<'static, FunctionOutcome>>,
+    negotiator: Arc<dyn TextNegotiator>,
+    /// The text request that is being decided on.
+    text: Option<oneshot::Receiver<TextAnswer>>,
     input: BytesMut,
     receive_bytes: usize,
     /// The socket may have more to give than was taken.
@@ -131,6 +139,7 @@ where
             let mut moved = self.take_orders();
             moved |= self.poll_running(context);
             moved |= self.poll_functions(context);
+            moved |= self.poll_text(context);
             moved |= self.receive(context);
             moved |= self.act(context);
             moved |= self.send(context);
@@ -209,6 +218,14 @@ where
         moved
     }
 
+    fn poll_text(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(reply) = &mut self.text else { return false };
+        let Poll::Ready(answer) = Pin::new(reply).poll(context) else { return false };
+        self.text = None;
+        self.session.handle_text_answer(answer.ok());
+        true
+    }
+
     /// TARGET COLD RESET ends the sessions of the target (RFC 7143, 11.5.1); this one once it has
     /// its answer.
     fn end_all_sessions(&mut self) {
@@ -279,6 +296,11 @@ where
                         self.abort_tasks_of_units(&tasks);
                     }
                     self.functions.push(Box::pin(manage(Rc::clone(&self.shared), function)));
+                }
+                Action::Text { request, begins } => {
+                    let (reply, answer) = oneshot::channel();
+                    self.text = Some(answer);
+                    self.negotiator.submit(request, begins, reply);
                 }
                 Action::Close => self.closing = Some(EndReason::LoggedOut),
             }

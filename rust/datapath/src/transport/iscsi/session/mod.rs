@@ -75,6 +75,13 @@ pub enum Action {
     Execute(u32, Request),
     /// Wait for tasks to end, finish the function, then call `handle_task_management`.
     TaskManagement(PendingFunction),
+    /// Have a text request decided on, then call `handle_text_answer`; no other is given out before.
+    Text {
+        /// Its text.
+        request: Bytes,
+        /// It is the first of an exchange.
+        begins: bool,
+    },
     /// The initiator has logged out: close once the outbox is empty.
     Close,
 }
@@ -332,7 +339,7 @@ impl Session {
             match held {
                 Held::Command(tag) => self.admit(tag),
                 Held::TaskManagement(request) => self.start_task_management(&request),
-                Held::Text(request, data) => self.start_text(&request, &data),
+                Held::Text(request, data) => self.start_text(request, &data),
                 Held::Logout(request) => self.start_logout(request),
                 Held::NopOut(nop, data) => self.answer_nop(&nop, data),
                 Held::Nothing => {}
