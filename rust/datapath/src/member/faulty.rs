@@ -53,6 +53,8 @@ struct PlanState {
     dead: bool,
     /// Every call fails from that call on.
     dies_after: Option<(Call, u64)>,
+    /// Writes fail from so many on; all else goes well.
+    full_after: Option<u64>,
     /// Strikes one call out of so many.
     seeded: Option<(Random, u64)>,
     delays: Option<Random>,
@@ -79,6 +81,11 @@ impl FaultPlan {
         self.lock().dies_after = Some((call, skip));
     }
 
+    /// Writes fail after `skip` more of them, as on a file system that has run full.
+    pub fn full_after(&self, skip: u64) {
+        self.lock().full_after = Some(skip);
+    }
+
     /// Fails one call out of `out_of`, as `seed` says.
     pub fn errors(&self, seed: u64, out_of: u64) {
         self.lock().seeded = Some((Random::new(seed), out_of));
@@ -101,6 +108,14 @@ impl FaultPlan {
         }
         if state.dead {
             return Some(Fault::Error);
+        }
+        if call == Call::Write
+            && let Some(left) = &mut state.full_after
+        {
+            match left.checked_sub(1) {
+                Some(rest) => *left = rest,
+                None => return Some(Fault::Error),
+            }
         }
         let mut struck = None;
         state.scripted.retain_mut(|(kind, skip, fault)| {

@@ -3,7 +3,9 @@
 //! The order is what makes it safe: no change is in flight; the survivors are flushed, so that
 //! parity and copies are durable as they are; the survivors' labels say that the member failed,
 //! durable; only then does anything go on without it. So nothing that the member lacks is ever
-//! acknowledged while a label still calls it in sync.
+//! acknowledged while a label still calls it in sync, and a label that says so proves that nothing
+//! else was wrong then. What the level cannot bear is not committed: the labels stay as they were,
+//! with the write intents, and the next open settles what was half changed or refuses.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -32,7 +34,8 @@ impl<M: Member> StripeSet<M> {
         self.take_out_behind(&closed, fault).await
     }
 
-    /// The same for a caller that holds the gate closed.
+    /// The same for a caller that holds the gate closed. All suspects go together: labels never
+    /// call a member in sync that left a stripe half changed.
     pub(super) async fn take_out_behind(
         &self,
         _closed: &Closed<'_>,
@@ -43,27 +46,39 @@ impl<M: Member> StripeSet<M> {
         }
         self.usable()?;
         let failed = self.failed();
-        let fresh = fault.members & !failed;
-        if fresh == 0 && fault.members != 0 {
+        let suspects = self.suspects.mask() & !failed;
+        if (fault.members | suspects) & !failed == 0 && fault.members != 0 {
             return Ok(());
         }
-        let accepted = self.tolerable(failed, fresh);
-        let parity = self.geometry.level == Level::Raid5;
-        // A stripe that two members failed while it changed has no parity to trust.
-        if parity && fault.changed && accepted != failed | fresh {
+        let accepted = self.tolerable(self.tolerable(failed, suspects), fault.members & !failed);
+        // A stripe that two members failed while it changed has no parity to trust, nor have two
+        // stripes of which each was failed by another member.
+        let spoiled = suspects & !accepted != 0 || fault.changed && fault.members & !accepted != 0;
+        if self.geometry.level == Level::Raid5 && spoiled {
             return Err(self.break_set(&fault.error));
         }
-        if accepted == failed {
-            return Err(fault.error);
+        if accepted != failed {
+            self.commit_failure(accepted, &fault.error).await?;
         }
-        self.commit_failure(accepted, &fault.error).await
+        // What is left of them is each the only copy of its data.
+        self.suspects.clear();
+        if accepted == failed || fault.members & !accepted != 0 { Err(fault.error) } else { Ok(()) }
+    }
+
+    /// With the gate closed: takes out whoever failed a change that nobody has reported yet.
+    pub(super) async fn take_out_suspects(&self, closed: &Closed<'_>) -> Result<(), IoError> {
+        self.usable()?;
+        match self.suspects.fault() {
+            Some(fault) => self.take_out_behind(closed, fault).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes a member out by hand.
     pub async fn fail_member(&self, name: &str) -> Result<(), PoolError> {
         let role = self.role_named(name)?;
-        let _closed = self.gate.close().await;
-        self.usable()?;
+        let closed = self.gate.close().await;
+        self.take_out_suspects(&closed).await?;
         let failed = self.failed();
         let wanted = failed | 1 << role;
         if wanted == failed {
@@ -111,7 +126,7 @@ impl<M: Member> StripeSet<M> {
         for role in (0..self.geometry.members).filter(|role| (wanted & !before) >> role & 1 == 1) {
             self.announce(SetEvent::MemberFailed {
                 member: self.name_of(role),
-                reason: reason.to_string(),
+                reason: self.suspects.reason(role).unwrap_or_else(|| reason.clone()).to_string(),
             });
         }
         Ok(())
@@ -149,7 +164,9 @@ impl<M: Member> StripeSet<M> {
 
     /// From now on every call fails, for this reason.
     fn break_set(&self, cause: &IoError) -> IoError {
-        let text = format!("the stripe set stopped, more members failed than it can miss: {cause}");
+        let reasons = self.suspects.reasons().unwrap_or_else(|| cause.to_string());
+        let text =
+            format!("the stripe set stopped, more members failed than it can miss: {reasons}");
         let reason = self.broken.get_or_init(|| IoError::failed(text)).clone();
         self.announce(SetEvent::SetFailed { reason: reason.to_string() });
         reason

@@ -3,7 +3,8 @@
 //! ```text
 //! set            the stripe set: dispatch to the level, retry without a member that failed
 //! striped        raid0, raid1, raid10: columns and copies       parity    raid5
-//! failure        taking a member out                            status    what users see
+//! failure        taking a member out                            suspects  who failed a change
+//! status         what users see
 //! open           from members to a set: create, import          admission which members may join
 //! mapped         what is mapped; taking space in advance
 //! resync         after an unclean stop                          level, geometry   pure arithmetic
@@ -32,6 +33,7 @@ mod resync;
 mod set;
 mod status;
 mod striped;
+mod suspects;
 mod verified;
 
 pub(crate) use bytes_at::{bytes_at, is_sealed, put, seal, u32_at, u64_at};

@@ -15,6 +15,7 @@ use super::label::Label;
 use super::layout::{LABEL_ADDRESSES, LABEL_BYTES};
 use super::set::{Fault, STRIPE_LOCKS, StripeSet};
 use super::status::SetEvent;
+use super::suspects::Suspects;
 use super::{Geometry, Level};
 use crate::error::PoolError;
 use crate::limits::{MEMBER_BYTES_MIN, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
@@ -105,6 +106,7 @@ impl<M: Member> StripeSet<M> {
         let failed = missing.fold(label.failed, |mask, (role, _)| mask | 1 << role);
         Self {
             failed: AtomicU32::new(failed),
+            suspects: Suspects::default(),
             broken: OnceLock::new(),
             closed: AtomicBool::new(false),
             gate: Gate::default(),
@@ -193,13 +195,8 @@ impl<M: Member> StripeSet<M> {
     /// Flushes, forgets the write intents and marks the set clean. Calls after this fail with
     /// `IoError::Closed`.
     pub(crate) async fn close(&self) -> Result<(), PoolError> {
-        self.checkpoint().await?;
-        let _closed = self.gate.close().await;
-        self.usable()?;
-        self.flush_members().await.map_err(refuse)?;
-        if !self.intents.is_empty() {
-            self.forget_intents().await.map_err(refuse)?;
-        }
+        let closed = self.gate.close().await;
+        self.settle(&closed).await?;
         let mut label = self.label.lock().await;
         let next = Label { clean: true, ..label.clone() };
         self.commit_label(&mut label, next).await.map_err(refuse)?;

@@ -82,6 +82,9 @@ impl<M: Member> StripeSet<M> {
             return self.member_read(role, at, buffer).await;
         }
         let _turn = self.lock_stripe(stripe).await;
+        if let Err(fault) = self.check_whole() {
+            return (Err(fault), buffer);
+        }
         self.compute_missing(self.geometry.data_member(stripe, column), at, buffer).await
     }
 
@@ -132,6 +135,7 @@ impl<M: Member> StripeSet<M> {
     /// Writes within one stripe, `start` bytes of data into it.
     async fn write_stripe(&self, stripe: u64, start: u64, data: Bytes) -> Result<(), Fault> {
         let _turn = self.lock_stripe(stripe).await;
+        self.check_whole()?;
         let mut rest = data;
         let parts: Vec<_> = self
             .geometry
@@ -339,6 +343,7 @@ impl<M: Member> StripeSet<M> {
     /// Zeroes whole stripes: zeros are the parity of zeros.
     async fn zero_stripes(&self, stripes: Range<u64>, how: Zeroing) -> Result<(), Fault> {
         let _turns = self.lock_stripes(&stripes).await;
+        self.check_whole()?;
         let strip = self.geometry.strip_bytes;
         let range = stripes.start * strip..stripes.end * strip;
         let entries: Vec<_> = self
@@ -391,6 +396,11 @@ impl<M: Member> StripeSet<M> {
         });
         let (outcomes, buffers): (Vec<_>, Vec<_>) = join_all(reads).await.into_iter().unzip();
         merge(outcomes).map(|()| buffers)
+    }
+
+    /// With a stripe locked, before anything is computed from it: no change has left it half made.
+    fn check_whole(&self) -> Result<(), Fault> {
+        self.suspects.fault().map_or(Ok(()), Err)
     }
 
     async fn lock_stripe(&self, stripe: u64) -> MutexGuard<'_, ()> {

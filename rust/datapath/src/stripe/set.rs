@@ -3,6 +3,9 @@
 //! - A change passes the gate, declares its intent, and is tried. If a member fails it, the gate is
 //!   closed, the member is taken out (`failure`), and the change is tried again without it. Each
 //!   round takes a member out, so it ends.
+//! - A member that fails a change is a *suspect* from that moment on (`suspects`), before the change
+//!   leaves its stripe or the gate: whoever closes the gate sees all that failed, and whoever locks
+//!   the stripe next computes nothing from it.
 //! - The mask of failed members changes only while the gate is closed, so that a change sees one
 //!   mask from its start to its end. Reads pass no gate: one that meets a member which just failed
 //!   is tried again like a change.
@@ -18,13 +21,14 @@ use std::sync::{Mutex, OnceLock};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 
-use super::gate::Gate;
+use super::gate::{Closed, Gate};
 use super::geometry::Piece;
 use super::intents::Intents;
 use super::journal::Journal;
 use super::label::Label;
 use super::layout::Layout;
 use super::status::SetEvent;
+use super::suspects::Suspects;
 use super::{Geometry, Level};
 use crate::block_io::{BlockIo, ReadResult, Verdict, VerifiedRead};
 use crate::error::IoError;
@@ -40,6 +44,7 @@ pub struct StripeSet<M> {
     pub(super) layout: Layout,
     /// A bit for each member that is missing or was taken out.
     pub(super) failed: AtomicU32,
+    pub(super) suspects: Suspects,
     pub(super) broken: OnceLock<IoError>,
     pub(super) closed: AtomicBool,
     pub(super) gate: Gate,
@@ -110,6 +115,9 @@ impl<M: Member> StripeSet<M> {
     fn fault(&self, role: usize, changed: bool) -> impl FnOnce(IoError) -> Fault + '_ {
         move |error| {
             self.errors[role].fetch_add(1, Ordering::Relaxed);
+            if changed && self.geometry.level.is_redundant() {
+                self.suspects.add(role, &error);
+            }
             Fault { members: 1 << role, changed, error }
         }
     }
@@ -216,10 +224,27 @@ impl<M: Member> StripeSet<M> {
     /// The same, without the members that fail it as far as the level allows: durable on every
     /// member in sync when it returns.
     pub(crate) async fn write_metadata(&self, address: u64, data: Bytes) -> Result<(), IoError> {
+        self.make_durable(|| self.write_everywhere(address, &data)).await
+    }
+
+    /// A call that flushes members. It passes the gate: a system reports to one flush what it could
+    /// not write, so no member is taken out while the report may still be on its way. It succeeds
+    /// where no other flush had a failure reported that concerns what this one was to make durable.
+    async fn make_durable<F: Future<Output = Result<(), Fault>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<(), IoError> {
         loop {
+            let pass = self.gate.enter().await;
             self.usable()?;
-            match self.write_everywhere(address, &data).await {
-                Ok(()) => return Ok(()),
+            let outcome = attempt().await;
+            drop(pass);
+            match outcome {
+                Ok(()) if self.suspects.are_none() => return Ok(()),
+                Ok(()) => {
+                    let closed = self.gate.close().await;
+                    self.take_out_suspects(&closed).await?;
+                }
                 Err(fault) => self.take_out(fault).await?,
             }
         }
@@ -306,8 +331,13 @@ impl<M: Member> StripeSet<M> {
     /// crash.
     pub async fn checkpoint(&self) -> Result<(), IoError> {
         let closed = self.gate.close().await;
+        self.settle(&closed).await
+    }
+
+    /// With the gate closed: flushes and forgets the write intents, unless a stripe is half changed.
+    pub(super) async fn settle(&self, closed: &Closed<'_>) -> Result<(), IoError> {
         loop {
-            self.usable()?;
+            self.take_out_suspects(closed).await?;
             let outcome = match self.flush_members().await {
                 Ok(()) if self.intents.is_empty() => Ok(()),
                 Ok(()) => self.forget_intents().await,
@@ -315,7 +345,7 @@ impl<M: Member> StripeSet<M> {
             };
             match outcome {
                 Ok(()) => return Ok(()),
-                Err(fault) => self.take_out_behind(&closed, fault).await?,
+                Err(fault) => self.take_out_behind(closed, fault).await?,
             }
         }
     }
@@ -421,13 +451,7 @@ impl<M: Member> BlockIo for StripeSet<M> {
     }
 
     async fn flush(&self) -> Result<(), IoError> {
-        loop {
-            self.usable()?;
-            match self.flush_members().await {
-                Ok(()) => return Ok(()),
-                Err(fault) => self.take_out(fault).await?,
-            }
-        }
+        self.make_durable(|| self.flush_members()).await
     }
 
     async fn discard(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {

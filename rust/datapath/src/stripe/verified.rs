@@ -56,7 +56,7 @@ impl<M: Member> StripeSet<M> {
         }
         let closed = self.gate.close().await;
         loop {
-            if let Err(error) = self.usable() {
+            if let Err(error) = self.take_out_suspects(&closed).await {
                 return (Err(error), buffer);
             }
             let fault = match self.correct(offset_bytes, &mut buffer, &is_right).await {

@@ -11,4 +11,5 @@ mod inspect;
 mod intents;
 mod support;
 mod threads;
+mod together;
 mod verified;
