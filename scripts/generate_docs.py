@@ -4,12 +4,13 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-PROTOCOLS = Path(__file__).resolve().parent.parent / "docs" / "protocols"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 # Page, and the module whose `render()` is its text.
 PAGES = {
-    "iscsi-keys.md": "scsi_snap.iscsi.keys_page",
-    "login-states.md": "scsi_snap.iscsi.login_page",
-    "scsi-commands.md": "scsi_snap.scsi.command_page",
+    "operating/events.md": "scsi_snap.control.events_page",
+    "protocols/iscsi-keys.md": "scsi_snap.iscsi.keys_page",
+    "protocols/login-states.md": "scsi_snap.iscsi.login_page",
+    "protocols/scsi-commands.md": "scsi_snap.scsi.command_page",
 }
 
 
@@ -17,7 +18,7 @@ def main(check: bool) -> int:
     """Writes or compares every page; the exit code."""
     stale = []
     for name, module in PAGES.items():
-        page = PROTOCOLS / name
+        page = DOCS / name
         text = import_module(module).render()
         if page.exists() and page.read_text(encoding="utf-8") == text:
             continue
@@ -25,9 +26,9 @@ def main(check: bool) -> int:
             stale.append(name)
         else:
             page.write_text(text, encoding="utf-8")
-            print(f"wrote docs/protocols/{name}")
+            print(f"wrote docs/{name}")
     if stale:
-        print(f"error: stale in docs/protocols: {', '.join(stale)}; `make docs` writes them")
+        print(f"error: stale in docs: {', '.join(stale)}; `make docs` writes them")
     return 1 if stale else 0
 
 

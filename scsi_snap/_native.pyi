@@ -58,6 +58,12 @@ class Runtime:
     @property
     def driver(self) -> str:
         """ "io_uring" or "polling"."""
+    def wait_for_events(self, seen: int, timeout_s: float) -> int:
+        """Blocks until more than `seen` events of pools and volumes have been raised in this
+        process, or until the time is over; how many it were. 0 at first, then the last answer:
+        none is missed between two calls."""
+    def wake_event_waiter(self) -> None:
+        """Ends `wait_for_events` as an event does."""
     def stop(self) -> None: ...
 
 @final

@@ -39,11 +39,41 @@ SNAPSHOTS_PER_POINT_MAX = 1024
 CATALOG_BYTES_MAX = 64 << 20
 """A state catalog above this is not ours: reading it would only eat memory."""
 
-EVENTS_KEPT = 1000
-"""Events kept in memory; older ones are in the daemon's log."""
+EVENTS_KEPT = 10_000
+"""A few megabytes in memory and in the state directory; older ones are in the daemon's log."""
 
-EVENT_POLL_S = 1.0
-"""How often the data path is asked for events. Nothing depends on how soon they are seen."""
+EVENTS_OF_A_KIND_KEPT = 2_000
+"""So that what happens often does not push out what happens once."""
+
+EVENT_MESSAGE_CHARS_MAX = 1_000
+"""Messages have words from outside in them."""
+
+EVENT_REPEAT_S = 1.0
+"""An event that repeats is told once in this time, with how often it was."""
+
+EVENTS_THAT_DIFFER_MAX = 4
+"""Messages of one kind about one subject that are told within that time."""
+
+EVENT_WINDOWS_MAX = 256
+"""Kinds and subjects whose repetitions are counted apart; names from outside may be subjects."""
+
+EVENT_FOLLOWERS_MAX = 64
+"""Callers that wait for events: each holds one of the API's connections."""
+
+EVENT_WAIT_S_MAX = 60.0
+"""How long a caller may wait for the next event before it asks again."""
+
+EVENT_NUMBERS_RESERVED = 100
+"""Numbers set aside at a time. After a crash those that are left are skipped."""
+
+EVENT_RETRY_S = 10.0
+"""How soon events that could not be written are tried again."""
+
+EVENT_PACE_S = 0.05
+"""Between two looks at what the data path has to tell: the first one is at once."""
+
+HOUSEKEEPING_S = 1.0
+"""How often portals that could not listen are tried again, and space is looked at."""
 
 DIFF_EXTENTS_PAGE = 10_000
 """Extents in one answer of a diff; the caller asks on from where it ended."""

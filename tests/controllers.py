@@ -14,6 +14,7 @@ from pathlib import Path
 from scsi_snap.api.app import make_app
 from scsi_snap.api.client import Client
 from scsi_snap.api.server import ApiServer
+from scsi_snap.control.event_log import EventLog
 from scsi_snap.control.service import Service
 from scsi_snap.inventory.absent_exporter import AbsentExporter
 from scsi_snap.inventory.assembly import Assembly
@@ -55,7 +56,7 @@ class Controller:
         exporters = Exporters(exporter, kernel or AbsentExporter(NO_LIO))
         try:
             assembly = Assembly(Catalog(directory), FakeDataPath(disks), exporters)
-            service = Service(assembly, str(state), counting_clock())
+            service = Service(assembly, str(state), EventLog(counting_clock()))
             service.start()
         except BaseException:
             directory.release()

@@ -31,7 +31,6 @@ class FakeExporter:
         self._listening = listening
         self._portals = {listening: PortalView(listening, 1, on_record=False)}
         self.spaces: dict[UUID, Space] = {}
-        self.troubles: list[tuple[str, str]] = []
         self.shown_beside: dict[UUID, str] = {}
         """What shows a unit though no LUN does."""
         self.refuses_own_luns = False
@@ -84,10 +83,6 @@ class FakeExporter:
     def set_discovery_chap(self, chap: ChapRecord | None) -> None:
         self._may_fail()
         self.discovery_chap = chap
-
-    def take_troubles(self) -> list[tuple[str, str]]:
-        taken, self.troubles = self.troubles, []
-        return taken
 
     def capacity_changed(self, uuid: UUID) -> None:
         self.told += [key for key, unit in self.units.items() if unit.uuid == uuid]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import uuid
 from dataclasses import dataclass, field
 
@@ -397,6 +398,8 @@ class FakeDataPath:
     def __init__(self, disks: Disks) -> None:
         self._disks = disks
         self.stopped = False
+        self._raised = 0
+        self._raising = threading.Condition()
         self.rings: list[FakeNativeRing] = []
 
     def create_pool(
@@ -479,6 +482,16 @@ class FakeDataPath:
         ring = FakeNativeRing(target, nexus, os.fstat(region).st_ino, records)
         self.rings.append(ring)
         return ring
+
+    def wait_for_events(self, seen: int, timeout_s: float) -> int:
+        with self._raising:
+            self._raising.wait_for(lambda: self._raised > seen, timeout_s)
+            return self._raised
+
+    def wake_event_waiter(self) -> None:
+        with self._raising:
+            self._raised += 1
+            self._raising.notify_all()
 
     def stop(self) -> None:
         self.stopped = True

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from scsi_snap import __version__, limits
 from scsi_snap.api.body_limit import BodyLimit
 from scsi_snap.api.daemon_routes import daemon_router
+from scsi_snap.api.event_routes import event_router
 from scsi_snap.api.pool_routes import pool_router
 from scsi_snap.api.portal_routes import portal_router
 from scsi_snap.api.query import refuse_unknown_query
@@ -75,6 +76,7 @@ def make_app(service: Service) -> FastAPI:
         target_router,
         portal_router,
         daemon_router,
+        event_router,
     ):
         app.include_router(make_router(service))
     app.add_middleware(BodyLimit, limit_bytes=limits.REQUEST_BODY_BYTES_MAX)

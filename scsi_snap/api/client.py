@@ -35,7 +35,7 @@ class Client:
         self._socket_path = socket_path
         self._timeout_s = timeout_s
 
-    def get(self, *parts: str | int, **query: str | int | bool | None) -> Any:
+    def get(self, *parts: str | int, **query: str | float | bool | None) -> Any:
         return self._call("GET", parts, query, None)
 
     def post(self, *parts: str | int, body: object = None, **query: str | bool | None) -> Any:
@@ -54,7 +54,7 @@ class Client:
         self,
         method: str,
         parts: tuple[str | int, ...],
-        query: Mapping[str, str | int | bool | list[str] | None],
+        query: Mapping[str, str | float | bool | list[str] | None],
         body: object,
     ) -> Any:
         """The answer's JSON. Raises the error that the daemon answered, or `DaemonUnreachable`."""

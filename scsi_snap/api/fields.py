@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from scsi_snap import limits, units
 from scsi_snap.control import pools, volumes
+from scsi_snap.control.event_kinds import Severity
 from scsi_snap.inventory import names, personalities
 from scsi_snap.iscsi.limits import (
     MAX_CHAP_NAME_BYTES,
@@ -199,6 +200,17 @@ Address = Annotated[
 ]
 SessionId = Annotated[int, _counted("of `session list`", 1), _INTEGER]
 EventNumber = Annotated[int, _counted("of an event", 0), _INTEGER]
+LeastSeverity = Annotated[Severity, Field(description="only those that are so grave, or graver")]
+Subject = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="only about this, and what is in it: a pool, a volume, a target, a portal, ...",
+    ),
+]
+WaitSeconds = Annotated[
+    float, Field(ge=0, le=limits.EVENT_WAIT_S_MAX, description="to wait for the first one")
+]
 
 ChapUser = Annotated[
     str,

@@ -50,6 +50,19 @@ pools_and_volumes = _names(
 backings = _names(
     lambda client: _field("volumes", "name")(client) + _field("snapshots", "name")(client)
 )
+subjects = _names(
+    lambda client: [
+        str(one[field])
+        for path, field in (
+            ("pools", "name"),
+            ("volumes", "name"),
+            ("snapshots", "name"),
+            ("targets", "name"),
+            ("portals", "address"),
+        )
+        for one in client.get(path)
+    ]
+)
 new_volumes = _names(lambda client: [f"{name}/" for name in _field("pools", "name")(client)])
 new_snapshots = _names(lambda client: [f"{name}@" for name in _field("volumes", "name")(client)])
 

@@ -136,6 +136,11 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def print_json_line(value: object) -> None:
+    """One of many that come one by one."""
+    click.echo(json.dumps(value))
+
+
 def print_outcome(answer: Any, what: str, as_json: bool = False) -> None:
     """One line on how a verb ended: `created pool tank`."""
     if as_json:

@@ -1,4 +1,4 @@
-"""scsi-snap daemon, status, events, check"""
+"""scsi-snap daemon, status, check"""
 
 from __future__ import annotations
 
@@ -113,20 +113,6 @@ def _lio(found: Any) -> str:
     if found["lio_obstacle"]:
         return f"not used: {found['lio_obstacle']}"
     return "listens on " + (", ".join(found["lio_addresses"]) or "-")
-
-
-@click.command()
-@click.option("--after", default=0, help="Only those numbered above this.")
-@json_option
-@socket_option
-def events(after: int, as_json: bool) -> None:
-    """List what happened: full stores, dropped snapshots, failed members."""
-    found = client().get("events", after=after)
-    if as_json:
-        print_json(found)
-        return
-    for one in found:
-        click.echo(f"{one['number']}  {render.time(one['at_ms'])}  {one['kind']}  {one['message']}")
 
 
 @click.command()

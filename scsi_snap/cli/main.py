@@ -9,7 +9,8 @@ import click
 
 from scsi_snap import __version__
 from scsi_snap.cli.context import ErrorReportingGroup, socket_option
-from scsi_snap.cli.daemon_cmd import check, daemon, events, status
+from scsi_snap.cli.daemon_cmd import check, daemon, status
+from scsi_snap.cli.event_cmd import events
 from scsi_snap.cli.lun_cmd import lun
 from scsi_snap.cli.pool_cmd import pool
 from scsi_snap.cli.portal_cmd import discovery, portal

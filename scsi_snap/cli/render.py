@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,19 @@ def time(at_ms: int) -> str:
         return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
         return f"{at_ms}ms after 1970"
+
+
+def event(one: Mapping[str, Any]) -> str:
+    """A line of a list of events."""
+    words = f"{one['severity']:<7}  {one['kind']}  {event_text(one)}"
+    return f"{one['number']}  {time(one['at_ms'])}  {words}"
+
+
+def event_text(one: Mapping[str, Any]) -> str:
+    """What it is about, and what is said of it."""
+    about = f"{one['subject']}: " if one["subject"] else ""
+    times = f" ({one['count']} times)" if one["count"] > 1 else ""
+    return f"{about}{one['message']}{times}"
 
 
 def size(size_bytes: int | None) -> str:

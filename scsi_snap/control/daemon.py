@@ -26,6 +26,9 @@ from typing import Protocol
 from scsi_snap import limits
 from scsi_snap.control import ways
 from scsi_snap.control.backing_check import backing_check
+from scsi_snap.control.event_keeper import EventKeeper
+from scsi_snap.control.event_log import EventLog
+from scsi_snap.control.event_watch import EventWatch
 from scsi_snap.control.kernel_side import LIO_LISTEN, kernel_side
 from scsi_snap.control.service import Service
 from scsi_snap.control.service_manager import notify
@@ -84,12 +87,17 @@ async def serve(
         directory = StateDirectory(options.state_directory)
         undo.callback(directory.release)
         catalog = Catalog(directory)
+        events = EventLog(_now_ms)
+        keeper = EventKeeper(events, directory.path, _now_ms)
+        keeper.start()
+        undo.push_async_callback(asyncio.to_thread, keeper.stop)
         data_path = make_data_path()
         undo.push_async_callback(asyncio.to_thread, data_path.stop)
         units = Units(
             partial(ReservationFile, directory),
             options.erase_bytes_per_s,
             partial(ModeFile, directory, boot()),
+            events.tell,
         )
         exporter = PortalExporter(data_path, units)
         lio_records = [one for one in catalog.state.portals.values() if one.via == LIO]
@@ -99,11 +107,14 @@ async def serve(
             )
         )
         assembly = Assembly(catalog, data_path, Exporters(exporter, lio))
-        service = Service(assembly, str(options.state_directory), _now_ms)
+        service = Service(assembly, str(options.state_directory), events)
         undo.push_async_callback(asyncio.to_thread, service.stop)
         undo.callback(units.outlive)
         undo.push_async_callback(exporter.end_sessions)
         await asyncio.to_thread(service.start)
+        watch = EventWatch(data_path, service.fetch_events)
+        watch.start()
+        undo.push_async_callback(asyncio.to_thread, watch.stop)
         undo.push_async_callback(exporter.stop_listening)
         portals = catalog.state.portals.values()
         await exporter.start(options.listen, [one for one in portals if one.via == PORTAL])
@@ -123,6 +134,7 @@ async def serve(
         announce(_ready(exporter.addresses(), lio.addresses(), options.control_socket))
         notify("READY=1")
         await stopping.wait()
+        events.end_waits()
         _log.info("stopping")
         notify("STOPPING=1")
 
@@ -138,10 +150,10 @@ async def _housekeep(service: Service) -> None:
     """Ends by being cancelled."""
     while True:
         try:
-            await asyncio.to_thread(service.poll_events)
+            await asyncio.to_thread(service.housekeep)
         except Exception:
-            _log.exception("polling events failed")
-        await asyncio.sleep(limits.EVENT_POLL_S)
+            _log.exception("housekeeping failed")
+        await asyncio.sleep(limits.HOUSEKEEPING_S)
 
 
 def _now_ms() -> int:

@@ -57,7 +57,7 @@ def kernel_side(
         _log.info("process %d looks after the kernel's target when this one ends", guardian.pid)
         try:
             rings = Rings(data_path, units, tree, Listener, state_directory / RECORDS, once_codes())
-            yield LioExporter(rtslib, rings, units.new_nexus)
+            yield LioExporter(rtslib, rings, units.new_nexus, units.tell)
         finally:
             if tree.devices():
                 guardian.release()

@@ -18,8 +18,9 @@ from scsi_snap.errors import (
     ScsiSnapError,
 )
 from scsi_snap.inventory import names
-from scsi_snap.inventory.assembly import Assembly, Note, backings_in
+from scsi_snap.inventory.assembly import Assembly, backings_in
 from scsi_snap.inventory.native import translated
+from scsi_snap.inventory.notes import Note
 from scsi_snap.inventory.pools import PoolHandle
 from scsi_snap.inventory.records import PoolPhase, PoolRecord, State
 
@@ -104,7 +105,7 @@ class PoolVerbs:
             handle.close()
             raise
         for note in [*notes, *self._assembly.attach(handle)]:
-            self._events.add(note.kind, note.message)
+            self._events.tell(note)
         return Created(_view(handle))
 
     def export(self, name: str) -> Deleted:

@@ -15,8 +15,6 @@ Verbs block and may be called from any thread; locks and their order are told in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from scsi_snap import __version__
 from scsi_snap.control import views
 from scsi_snap.control.event_log import EventLog
@@ -33,10 +31,10 @@ from scsi_snap.inventory.target_records import LIO, PORTAL
 class Service:
     """`start` builds everything from the records, `stop` takes it down cleanly."""
 
-    def __init__(self, assembly: Assembly, state_directory: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, assembly: Assembly, state_directory: str, events: EventLog) -> None:
         self._assembly = assembly
         self._state_directory = state_directory
-        self.events = EventLog(now_ms)
+        self.events = events
         self.pools = PoolVerbs(assembly, self.events)
         self.volumes = VolumeVerbs(assembly)
         self.snapshots = SnapshotVerbs(assembly)
@@ -45,12 +43,12 @@ class Service:
 
     def start(self) -> None:
         for note in self._assembly.start():
-            self.events.add(note.kind, note.message)
+            self.events.tell(note)
 
     def stop(self) -> None:
-        self.poll_events()
+        self.fetch_events()
         for note in self._assembly.stop():
-            self.events.add(note.kind, note.message)
+            self.events.tell(note)
 
     def note_portals(self) -> None:
         """After the exporter has begun to listen: tells which portals do not, and once where it is
@@ -59,19 +57,22 @@ class Service:
         obstacle, portals = exporter.obstacle(LIO), exporter.portals()
         ways = {*(one.via for one in portals), *(one.via for one in state.targets.values())}
         if obstacle is not None and LIO in ways:
-            self.events.add("lio-unavailable", f"the kernel's target cannot be used: {obstacle}")
+            self.events.add(
+                "lio-unavailable", "", f"the kernel's target cannot be used: {obstacle}"
+            )
         for one in portals:
             if one.reason and exporter.obstacle(one.via) is None:
-                self.events.add("portal-unavailable", f"portal {one.address}: {one.reason}")
+                self.events.add("portal-unavailable", one.address, one.reason)
 
-    def poll_events(self) -> None:
-        """Takes what pools, portals and units have to tell over into the event log, and has
-        initiators told of space that is running out."""
+    def housekeep(self) -> None:
+        """To be called now and then: has initiators told of space that is running out, and
+        portals tried again that could not listen."""
         self._assembly.watch_space()
         for portal in self._assembly.exporter.housekeep():
-            self.events.add("portal-available", f"portal {portal.address} listens now")
-        for kind, message in self._assembly.exporter.take_troubles():
-            self.events.add(kind, message)
+            self.events.add("portal-available", portal.address, "it listens now")
+
+    def fetch_events(self) -> None:
+        """Takes what pools have to tell over into the event log."""
         for handle in self._assembly.pools.opened():
             try:
                 events = handle.events()
@@ -80,7 +81,7 @@ class Service:
                 continue
             for event in events:
                 subject = handle.name + (f"/{event.subject}" if event.subject else "")
-                self.events.add(event.kind, f"{subject}: {event.message}")
+                self.events.add(event.kind, subject, event.message)
 
     def status(self) -> views.Daemon:
         exporter = self._assembly.exporter

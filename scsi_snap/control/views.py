@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scsi_snap.control.event_kinds import Severity
 from scsi_snap.inventory.exporter import PortalView as ListedPortal
 from scsi_snap.inventory.exporter import SessionView as Session
 from scsi_snap.inventory.pool_views import MemberView as Member
@@ -226,12 +227,18 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Event:
-    """`number` counts up over the daemon's life."""
+    """`number` counts up for ever, over restarts too; some may be missing. `kind` is one of
+    `event_kinds`, `severity` info, warning or error. `subject` is what it is about, by the name
+    that users type; empty: the controller itself. `count`: how often it was since the last one of
+    the same kind and subject."""
 
     number: int
     at_ms: int
+    severity: Severity
     kind: str
+    subject: str
     message: str
+    count: int = 1
 
 
 @dataclass(frozen=True)

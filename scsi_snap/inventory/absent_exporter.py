@@ -70,9 +70,6 @@ class AbsentExporter:
     def in_use(self, uuid: UUID) -> str | None:
         return None
 
-    def take_troubles(self) -> list[tuple[str, str]]:
-        return []
-
     def sessions(self) -> list[SessionView]:
         return []
 

@@ -28,20 +28,13 @@ from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.exporters import Exporters
 from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.native import DataPath, translated
+from scsi_snap.inventory.notes import Note
 from scsi_snap.inventory.personalities import Claim
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle, Pools
 from scsi_snap.inventory.records import LunRecord, PoolRecord
 from scsi_snap.inventory.volume_eraser import VolumeEraser
 from scsi_snap.scsi.identity import Identity, Personality
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something that the start found or repaired, for the event log."""
-
-    kind: str
-    message: str
 
 
 class Assembly:
@@ -72,7 +65,7 @@ class Assembly:
             try:
                 self.exporter.set_target(target)
             except ScsiSnapError as error:
-                notes.append(Note("target-unavailable", f"{target.name}: {error.message}"))
+                notes.append(Note("target-unavailable", target.name, error.message))
         for handle in self.pools.opened():
             notes += self.attach(handle)
         return notes
@@ -87,7 +80,7 @@ class Assembly:
                 try:
                     handle.close()
                 except ScsiSnapError as error:
-                    notes.append(Note("pool-not-clean", f"pool {handle.name}: {error.message}"))
+                    notes.append(Note("pool-not-clean", handle.name, error.message))
         return notes
 
     def open_pool(self, members: tuple[str, ...]) -> PoolHandle:
@@ -100,7 +93,7 @@ class Assembly:
         """As far as its level allows: members that do not fit are left out, and noted."""
         with translated(self.data_path):
             native, refused = self.data_path.open_available(list(record.members))
-        notes = [Note("member-refused", f"pool {record.name}: {reason}") for reason in refused]
+        notes = [Note("member-refused", record.name, reason) for reason in refused]
         return PoolHandle(self.data_path, native), notes
 
     def attach(self, handle: PoolHandle) -> list[Note]:
@@ -118,14 +111,16 @@ class Assembly:
     def _attach_lun(
         self, handle: PoolHandle, backings: Backings, target: str, record: LunRecord
     ) -> list[Note]:
-        label = f"{target} LUN {record.lun} ({record.backing})"
+        label = f"LUN {record.lun} ({record.backing})"
         try:
             unit = self.unit(handle, backings, record)
             if unit is None:
-                return [Note("lun-missing", f"{label}: its volume or snapshot does not exist")]
+                return [
+                    Note("lun-missing", target, f"{label}: its volume or snapshot does not exist")
+                ]
             self.exporter.map(target, record.lun, unit, record.initiators, record.read_only)
         except ScsiSnapError as error:
-            return [Note("lun-unavailable", f"{label}: {error.message}")]
+            return [Note("lun-unavailable", target, f"{label}: {error.message}")]
         return []
 
     def with_unit(self, backing: BackingName, use: Callable[[Unit], None]) -> None:
@@ -213,10 +208,12 @@ class Assembly:
             with translated(self.data_path):
                 settled = self.data_path.settle_groups(pools)
         except ScsiSnapError as error:
-            return [Note("groups-not-settled", error.message)]
+            return [Note("groups-not-settled", "", error.message)]
         if not settled:
             return []
-        return [Note("groups-settled", f"{settled} consistent points were cut short by a crash")]
+        return [
+            Note("groups-settled", "", f"{settled} consistent points were cut short by a crash")
+        ]
 
     def _start_pool(self, record: PoolRecord) -> list[Note]:
         try:
@@ -224,7 +221,7 @@ class Assembly:
         except ScsiSnapError as error:
             if record.phase == "present":
                 self.pools.set_unavailable(record.name, error.message)
-                return [Note("pool-unavailable", f"pool {record.name}: {error.message}")]
+                return [Note("pool-unavailable", record.name, error.message)]
             return [self._forget(record, f"its members hold no pool ({error.message})")]
         if record.phase == "creating" and handle.name != record.name:
             handle.close()
@@ -236,7 +233,7 @@ class Assembly:
             handle.close()
             reason = f"its members now hold another pool, {handle.name} ({handle.id})"
             self.pools.set_unavailable(record.name, reason)
-            return [Note("pool-unavailable", f"pool {record.name}: {reason}")]
+            return [Note("pool-unavailable", record.name, reason)]
         self.pools.add(handle)
         present = replace(record, id=handle.id, phase="present")
         self.catalog.update(lambda state: state.with_pool(present))
@@ -244,12 +241,12 @@ class Assembly:
 
     def _forget(self, record: PoolRecord, reason: str) -> Note:
         self.catalog.update(lambda state: state.without_pool(record.name))
-        return Note("pool-forgotten", f"pool {record.name} was being made or destroyed: {reason}")
+        return Note("pool-forgotten", record.name, f"it was being made or destroyed: {reason}")
 
 
 def _unusable_attributes(pool: str, backings: Backings) -> list[Note]:
     return [
-        Note("attribute-unusable", f"{pool}/{found.volume.name}: {problem}")
+        Note("attribute-unusable", f"{pool}/{found.volume.name}", problem)
         for found in backings.values()
         if found.snapshot is None
         for problem in personalities.read(found.volume.attributes)[1]

@@ -129,9 +129,6 @@ class Exporter(Protocol):
         """To be called now and then with what these volumes have: tells initiators that set a
         threshold, or left one set, when it is crossed."""
 
-    def take_troubles(self) -> list[tuple[str, str]]:
-        """What an operator has to see to since the last call: kind and message of an event."""
-
     def sessions(self) -> list[SessionView]: ...
     def close_session(self, session_id: int) -> bool:
         """False where there is no such session."""

@@ -101,9 +101,6 @@ class Exporters:
         for one in self._by_via.values():
             one.watch_space(spaces)
 
-    def take_troubles(self) -> list[tuple[str, str]]:
-        return [trouble for one in self._by_via.values() for trouble in one.take_troubles()]
-
     def sessions(self) -> list[SessionView]:
         return [
             replace(session, via=via)

@@ -29,6 +29,7 @@ from scsi_snap.errors import Busy, Exists, InvalidArgument, IoFailed, ScsiSnapEr
 from scsi_snap.inventory import addresses, lio_names
 from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.lio_wishes import Shown, Wish, backstore, chap_of, kept, neighbours
+from scsi_snap.inventory.notes import Note, Tell, unheard
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.rings import Rings
 from scsi_snap.inventory.target_records import FIRST_GROUP
@@ -51,7 +52,11 @@ class LioExporter:
     """
 
     def __init__(
-        self, connect: Callable[[], KernelTarget], rings: Rings, new_number: Callable[[], int]
+        self,
+        connect: Callable[[], KernelTarget],
+        rings: Rings,
+        new_number: Callable[[], int],
+        tell: Tell = unheard,
     ) -> None:
         self._connect = connect
         self._connected: KernelTarget | None = None
@@ -65,14 +70,14 @@ class LioExporter:
         self._discovery: ChapRecord | None = None
         self._portals: dict[str, PortalView] = {}
         self._sessions: dict[tuple[str, int, str, int], int] = {}
-        self._troubles: list[tuple[str, str]] = []
+        self._tell = tell
 
     def take_over(self, find: FindUnit) -> None:
         self._rings.take_over(find)
 
     def start(self, listen: Iterable[str], records: Iterable[PortalRecord] = ()) -> None:
         """Makes the kernel as wished. `listen`: ADDRESS:PORT of portal group 1. What cannot be
-        done is told as trouble, or with the portal, and tried again."""
+        done is told, or shown with the portal, and tried again."""
         with self._lock:
             for record in records:
                 self._portals[record.address] = _probed(
@@ -92,7 +97,7 @@ class LioExporter:
                 try:
                     self._tell_discovery()
                 except IoFailed as error:
-                    self._troubles.append(("lio-refused", f"discovery: {error.message}"))
+                    self._tell(Note("lio-refused", "", f"discovery: {error.message}"))
 
     def close(self) -> None:
         with self._lock:
@@ -172,11 +177,6 @@ class LioExporter:
         if not beside:
             return None
         return f"the kernel's storage object {beside[0].label}"
-
-    def take_troubles(self) -> list[tuple[str, str]]:
-        with self._lock:
-            taken, self._troubles = self._troubles, []
-        return [*taken, *self._rings.take_troubles()]
 
     def sessions(self) -> list[SessionView]:
         with self._lock:
@@ -298,7 +298,7 @@ class LioExporter:
             self._make(name, before)
         except ScsiSnapError as error:
             if name not in self._behind:
-                self._troubles.append(("lio-refused", f"{name}: {error.message}"))
+                self._tell(Note("lio-refused", name, error.message))
             self._behind.add(name)
 
     def _make(self, name: str, before: Wish | None = None) -> None:
@@ -348,7 +348,7 @@ class LioExporter:
         try:
             return frozenset(self._kernel.backstores())
         except KernelRefused as error:
-            self._troubles.append(("lio-refused", str(error)))
+            self._tell(Note("lio-refused", "", str(error)))
             return frozenset()
 
     def _tell_discovery(self) -> None:

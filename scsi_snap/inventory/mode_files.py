@@ -49,10 +49,10 @@ class ModeFile(RecordFile):
         super().save(self._boot_line + data)
 
 
-def damage(unit: UUID, backing: str, reason: str) -> str:
+def damage(unit: UUID, reason: str) -> str:
     """What an operator is told of a unit whose record is damaged."""
     return (
-        f"{backing}: what its initiators had chosen by MODE SELECT is not known, as the file "
+        "what its initiators had chosen by MODE SELECT is not known, as the file "
         f"modes-{unit} of the state directory is damaged: {reason}. The defaults hold, with the "
         "write cache on, and every initiator is told to look again"
     )

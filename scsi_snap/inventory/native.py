@@ -168,6 +168,13 @@ class DataPath(Protocol):
         (of `region_bytes`) and `doorbell` are file descriptors, which stay the caller's. `records`:
         the file of what must not be carried out twice, which is the operation codes `once`."""
 
+    def wait_for_events(self, seen: int, timeout_s: float) -> int:
+        """Blocks until more than `seen` events have been raised, or until the time is over; how
+        many it were. 0 at first, then the last answer: none is missed between two calls."""
+
+    def wake_event_waiter(self) -> None:
+        """Ends `wait_for_events` as an event does."""
+
     def stop(self) -> None: ...
 
 

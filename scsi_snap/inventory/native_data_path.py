@@ -83,5 +83,11 @@ class NativeDataPath:
             native, nexus, lun, region, region_bytes, doorbell, records, once
         )
 
+    def wait_for_events(self, seen: int, timeout_s: float) -> int:
+        return self.runtime.wait_for_events(seen, timeout_s)
+
+    def wake_event_waiter(self) -> None:
+        self.runtime.wake_event_waiter()
+
     def stop(self) -> None:
         self.runtime.stop()

@@ -149,9 +149,6 @@ class PortalExporter:
                     for lun in view.luns_of(uuid):
                         view.report(SenseCode.CAPACITY_DATA_HAS_CHANGED, lun)
 
-    def take_troubles(self) -> list[tuple[str, str]]:
-        return self._units.take_troubles()
-
     def personality_changed(self, uuid: UUID, personality: Personality) -> None:
         shared = self._units.find(uuid)
         if shared is not None:

@@ -22,10 +22,10 @@ class ReservationFile(RecordFile):
         super().__init__(directory, f"reservations-{unit}", RECORD_BYTES_MAX)
 
 
-def damage(unit: UUID, backing: str, reason: str) -> str:
+def damage(unit: UUID, reason: str) -> str:
     """What an operator is told of a unit whose record is damaged."""
     return (
-        f"{backing}: who has registered and reserved it is not known, as the file "
+        "who has registered and reserved it is not known, as the file "
         f"reservations-{unit} of the state directory is damaged: {reason}. Its initiators are "
         "refused until a cluster node replaces the reservation (sg_persist --out --replace-lost), "
         "or until you, being sure that no node is fenced, remove the file and restart the daemon"

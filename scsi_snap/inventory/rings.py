@@ -26,6 +26,7 @@ from scsi_snap.errors import IoFailed, ScsiSnapError
 from scsi_snap.inventory import lio_names
 from scsi_snap.inventory.exporter import FindUnit, Unit
 from scsi_snap.inventory.native import DataPath, NativeRing, translated
+from scsi_snap.inventory.notes import Note
 from scsi_snap.inventory.target_views import Place, View
 from scsi_snap.inventory.units import SharedUnit, Units
 from scsi_snap.lio.tcmu_events import Event
@@ -91,7 +92,6 @@ class Rings:
         self._neighbours: Mapping[str, frozenset[str]] = {}
         self._waiting: dict[str, str] = {}
         """By uio name, why a device is not served."""
-        self._troubles: list[tuple[str, str]] = []
 
     def take_over(self, find: FindUnit) -> None:
         """Serves every device that is there, and from now on those that come. What the last daemon
@@ -103,7 +103,7 @@ class Rings:
             self._listening = self._listen(self.event, self.rescan, self.expects_answer)
         except OSError as error:
             told = f"the kernel tells nothing of its devices ({error}): they are looked for instead"
-            self._troubles.append(("lio-events", told))
+            self._units.tell(Note("lio-events", "", told))
         self._scan(quietly=True)
         self._forget_others_records()
         if self._listening is not None:
@@ -177,11 +177,6 @@ class Rings:
         for ring in broken:
             self._restart(ring)
         self.rescan()
-
-    def take_troubles(self) -> list[tuple[str, str]]:
-        with self._lock:
-            taken, self._troubles = self._troubles, []
-            return taken
 
     def event(self, event: Event) -> None:
         if event.kind == "removed":
@@ -374,5 +369,4 @@ class Rings:
         return self._records / f"{device.hba}-{device.name}"
 
     def _trouble(self, kind: str, device: TcmuDevice, message: str) -> None:
-        with self._lock:
-            self._troubles.append((kind, f"device {device.label} ({device.uio}): {message}"))
+        self._units.tell(Note(kind, device.label, f"device {device.uio}: {message}"))

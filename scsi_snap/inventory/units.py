@@ -22,6 +22,7 @@ from uuid import UUID
 
 from scsi_snap.inventory import mode_files
 from scsi_snap.inventory.exporter import Unit
+from scsi_snap.inventory.notes import Note, Tell, unheard
 from scsi_snap.inventory.reservation_files import damage
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
@@ -42,14 +43,17 @@ class SharedUnit:
 
 
 class Units:
-    """By the UUID of their volume or snapshot. From any thread."""
+    """By the UUID of their volume or snapshot. From any thread. `tell`: of what an operator has to
+    see to; for the exporters too."""
 
     def __init__(
         self,
         reservation_store: Callable[[UUID], RecordStore] = lambda _unit: NoStore(),
         erase_bytes_per_s: float = inf,
         mode_store: Callable[[UUID], RecordStore] = lambda _unit: NoStore(),
+        tell: Tell = unheard,
     ) -> None:
+        self.tell = tell
         self._reservation_store = reservation_store
         self._mode_store = mode_store
         self._erase_bytes_per_s = erase_bytes_per_s
@@ -59,7 +63,6 @@ class Units:
         self._numbers = itertools.count(1)
         self._nexuses = itertools.count(1)
         self._outlive = False
-        self._troubles: list[tuple[str, str]] = []
 
     def take(self, unit: Unit, holder: str, count: int = 1) -> SharedUnit:
         """The one that is there already, or a new one, for so many LUNs of the holder."""
@@ -105,12 +108,6 @@ class Units:
         with self._lock:
             return next(self._nexuses)
 
-    def take_troubles(self) -> list[tuple[str, str]]:
-        """What an operator has to see to since the last call: kind and message of an event."""
-        with self._lock:
-            taken, self._troubles = self._troubles, []
-            return taken
-
     def forget(self, uuid: UUID) -> None:
         """The volume or snapshot, mapped nowhere, is deleted: nothing is kept of its reservations
         and mode parameters. Where that fails, what stays means nothing."""
@@ -133,12 +130,10 @@ class Units:
         )
         lost = logical_unit.reservations.lost
         if lost is not None:
-            trouble = damage(unit.uuid, unit.backing, lost)
-            self._troubles.append(("reservations-lost", trouble))
+            self.tell(Note("reservations-lost", unit.backing, damage(unit.uuid, lost)))
         lost = logical_unit.kept_modes.lost
         if lost is not None:
-            trouble = mode_files.damage(unit.uuid, unit.backing, lost)
-            self._troubles.append(("modes-lost", trouble))
+            self.tell(Note("modes-lost", unit.backing, mode_files.damage(unit.uuid, lost)))
         shared = SharedUnit(next(self._numbers), unit, logical_unit)
         self._shared[unit.uuid] = shared
         return shared

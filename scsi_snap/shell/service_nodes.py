@@ -165,15 +165,14 @@ class Events(Node):
         events = self.state.all("events")
         if not events:
             return "none", None
-        return f"{len(events)}, the last: {events[-1]['message']}", None
+        return f"{len(events)}, the last: {render.event_text(events[-1])}", None
 
     def ui_command_show(self, after: str = "0") -> None:
         """
         List what happened; of events that are numbered above `after`.
         """
-        for one in self.client.get("events", after=number("event", after)):
-            at = render.time(one["at_ms"])
-            self.say(f"{one['number']}  {at}  {one['kind']}  {one['message']}")
+        found = self.client.get("events", after=number("event", after))
+        self.say("\n".join(map(render.event, found)) or "no events")
 
 
 def create_portal(node: Node, address: str, group: str, via: str | None = None) -> None:

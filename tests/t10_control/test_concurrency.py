@@ -41,7 +41,9 @@ def one_verb(controller: Controller, dice: random.Random) -> None:
 
 def test_no_lun_outlives_its_volume(controller: Controller) -> None:
     for pool in ("tank", "lake"):
-        controller.service.pools.create(pool, "raid1", 65536, [(f"/{pool}{n}", 512) for n in (1, 2)])
+        controller.service.pools.create(
+            pool, "raid1", 65536, [(f"/{pool}{n}", 512) for n in (1, 2)]
+        )
     controller.service.targets.create(IQN)
     together = threading.Barrier(THREADS)
 

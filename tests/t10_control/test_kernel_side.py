@@ -160,7 +160,6 @@ def test_rings_are_served_though_rtslib_cannot_be_used(host: Host) -> None:
     host.connect = broken
 
     def verbs(service: Service) -> None:
-        service.poll_events()
         assert "libudev" in str(service.events.after(0))
 
     host.daemon(verbs)

@@ -221,7 +221,7 @@ def test_an_unusable_stored_value_is_told_and_hinders_nothing(controller: Contro
     again = controller.restarted()
     events = again.service.events.after(0)
     assert [event.kind for event in events] == ["attribute-unusable"]
-    assert "tank/vol0" in events[0].message and "'naa'" in events[0].message
+    assert events[0].subject == "tank/vol0" and "'naa'" in events[0].message
     assert again.exporter.units[IQN, 0].personality.identity.vendor == "ACME"
     again.service.volumes.set(VOL0, TraitChoices(product="DISK"))
     assert "naa" not in again.disks.pool("tank").volumes["vol0"].attributes

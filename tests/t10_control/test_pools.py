@@ -189,10 +189,10 @@ def test_events_of_pools_are_numbered_and_named(controller: Controller) -> None:
     service = controller.service
     service.pools.create("tank", "raid5", 65536, MEMBERS)
     service.pools.fail_member("tank", "/m2")
-    service.poll_events()
+    service.fetch_events()
     (event,) = service.events.after(0)
-    assert (event.number, event.kind) == (1, "member-failed")
-    assert event.message == "tank: member /m2 was taken out: by hand"
+    assert (event.number, event.kind, event.severity) == (1, "member-failed", "error")
+    assert (event.subject, event.message) == ("tank", "member /m2 was taken out: by hand")
     assert service.events.after(1) == []
 
 
@@ -239,11 +239,3 @@ def test_a_catalog_that_cannot_be_written_leaves_no_pool_behind(
             action()
     assert controller.disks.pools == [] and controller.exporter.targets == {}
     assert controller.service.targets.all() == [] and controller.service.pools.all() == []
-
-
-def test_what_the_exporter_finds_is_an_event(controller: Controller) -> None:
-    controller.exporter.troubles.append(("reservations-lost", "tank/vol0: …"))
-    controller.service.poll_events()
-    controller.service.poll_events()
-    events = controller.service.events.after(0)
-    assert [event.kind for event in events].count("reservations-lost") == 1

@@ -158,10 +158,10 @@ def test_a_dropped_snapshot_says_why_and_draws_nothing(controller: Controller) -
         controller.service.snapshots.diff(MONDAY)
     with pytest.raises(SnapshotInvalid):
         controller.service.snapshots.map(MONDAY, 10)
-    controller.service.poll_events()
-    assert controller.service.events.after(0)[-1].message == (
-        "tank/vol0@monday: the snapshot was dropped: the store is full"
-    )
+    controller.service.fetch_events()
+    event = controller.service.events.after(0)[-1]
+    assert (event.kind, event.subject) == ("snapshots-dropped", "tank/vol0@monday")
+    assert event.message == "the snapshot was dropped: the store is full"
     controller.service.snapshots.delete(MONDAY)
 
 

@@ -190,10 +190,10 @@ def test_sessions_and_events(tour: Typist, controller: Controller) -> None:
     assert tour(f"/scsi_snap/sessions close {number}") == f"closed session {number}\n"
     assert tour.status("/scsi_snap/sessions") == "0 sessions"
     tour(f"{TANK} fail_member /m3")
-    controller.service.poll_events()
+    controller.service.fetch_events()
     assert "/m3" in tour("/scsi_snap/events show")
     assert tour.status("/scsi_snap/events").startswith("1, the last: ")
-    assert tour("/scsi_snap/events show after=1") == ""
+    assert tour("/scsi_snap/events show after=1") == "no events\n"
 
 
 def test_the_tree_in_the_words_of_targetcli(typed: Typist, controller: Controller) -> None:

@@ -83,15 +83,15 @@ def test_a_snapshot_has_nobody(controller: Controller) -> None:
 
 def test_volumes_with_snapshots_are_watched_while_mapped(controller: Controller) -> None:
     controller.with_volume().service.snapshots.create([SnapshotToMake(MONDAY)])
-    controller.service.poll_events()
+    controller.service.housekeep()
     assert controller.exporter.spaces == {}
     controller.service.targets.create(IQN)
     controller.service.targets.map(IQN, 0, VOL0)
-    controller.service.poll_events()
+    controller.service.housekeep()
     uuid = UUID(controller.service.volumes.show(VOL0).id)
     free = replace(POOL, free_bytes=(1 << 40) - MIB)
     shown = controller.assembly.pools.get("tank").volume("vol0")
     assert controller.exporter.spaces == {uuid: space_of(free, shown)}
     controller.service.snapshots.delete(MONDAY)
-    controller.service.poll_events()
+    controller.service.housekeep()
     assert controller.exporter.spaces == {}

@@ -53,8 +53,6 @@ def test_what_is_of_a_volume_reaches_both() -> None:
     assert (at.portal.told, at.lio.told) == ([(BY_PORTAL.name, 0)], [(BY_LIO.name, 1)])
     at.exporters.backing_deleted(OTHER)
     assert at.portal.deleted == at.lio.deleted == [OTHER]
-    at.lio.troubles.append(("a", "b"))
-    assert at.exporters.take_troubles() == [("a", "b")]
     assert at.exporters.in_use(VOLUME) is None
     at.lio.shown_beside[VOLUME] = "user_1/vol0"
     assert at.exporters.in_use(VOLUME) == "user_1/vol0"

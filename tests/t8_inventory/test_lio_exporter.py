@@ -28,6 +28,7 @@ from scsi_snap.inventory.units import Units
 from scsi_snap.lio.kernel_target import Acl, Chap, Group, KernelRefused, KernelSession, KernelTarget
 from scsi_snap.lio.tcmu_events import Event
 from tests.fakes import FakeDevice
+from tests.heard import Heard
 from tests.simulated_kernel import SimulatedKernel
 from tests.t8_inventory.exporting import OTHER, VOLUME, RecordingDataPath, unit
 from tests.t8_inventory.ring_world import Listening
@@ -52,15 +53,17 @@ class World:
     exporter: LioExporter
     data_path: RecordingDataPath
     units: Units
+    heard: Heard
 
     @classmethod
     def begin(cls, kernel: SimulatedKernel, root: Path, listen: str) -> World:
         """A daemon that starts; the records are its next lines."""
-        data_path, units, listening = RecordingDataPath(), Units(), Listening()
+        heard = Heard()
+        data_path, units, listening = RecordingDataPath(), Units(tell=heard), Listening()
         rings = Rings(data_path, units, kernel.tree, listening, root / "rings", [0x89])
         kernel.tell = listening.tell
-        exporter = LioExporter(lambda: kernel, rings, itertools.count(1).__next__)
-        return cls(kernel, root, listen, exporter, data_path, units)
+        exporter = LioExporter(lambda: kernel, rings, itertools.count(1).__next__, heard)
+        return cls(kernel, root, listen, exporter, data_path, units, heard)
 
     def started(self, *records: TargetRecord) -> World:
         self.exporter.take_over(self._find)
@@ -211,7 +214,7 @@ def test_luns_of_a_pool_that_is_away_keep_their_place(world: World) -> None:
     again.exporter.map(DISK, 0, unit())
     again.exporter.start([world.listen])
     assert world.kernel.changes == []
-    assert [kind for kind, _ in again.exporter.take_troubles()] == ["ring-not-served"]
+    assert [note.kind for note in again.heard.take()] == ["ring-not-served"]
     again.exporter.map(DISK, 1, other())
     assert world.kernel.changes == [] and len(again.data_path.rings) == 2
     again.exporter.unmap(DISK, 1)
@@ -258,10 +261,10 @@ def test_what_the_kernel_refuses_is_taken_back(world: World, verb: str) -> None:
 def test_a_target_that_is_refused_at_the_start_is_tried_again(world: World) -> None:
     world.kernel.refusing = {"add_group"}
     world.started(RECORD)
-    (trouble,) = world.exporter.take_troubles()
-    assert trouble[0] == "lio-refused" and DISK in trouble[1]
+    (note,) = world.heard.take()
+    assert (note.kind, note.subject) == ("lio-refused", DISK)
     world.exporter.housekeep()
-    assert world.exporter.take_troubles() == [], "told once"
+    assert world.heard.take() == [], "told once"
     world.kernel.refusing.clear()
     world.exporter.housekeep()
     assert DISK in world.kernel.targets
@@ -275,10 +278,10 @@ def test_rtslib_that_cannot_be_used_is_tried_again(world: World) -> None:
 
     world.root.joinpath("broken").touch()
     rings = Rings(world.data_path, world.units, world.kernel.tree, Listening(), world.root, [])
-    exporter = LioExporter(connect, rings, itertools.count(1).__next__)
+    exporter = LioExporter(connect, rings, itertools.count(1).__next__, world.heard)
     exporter.set_target(RECORD)
     exporter.start([world.listen])
-    assert "pyudev" in str(exporter.take_troubles())
+    assert "pyudev" in str(world.heard.take())
     with pytest.raises(IoFailed, match="pyudev"):
         exporter.map(DISK, 0, unit())
     world.root.joinpath("broken").unlink()

@@ -12,12 +12,14 @@ import pytest
 from scsi_snap.inventory import mode_files
 from scsi_snap.inventory.exporter import Unit
 from scsi_snap.inventory.mode_files import ModeFile
+from scsi_snap.inventory.notes import Tell, unheard
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.inventory.state_directory import StateDirectory
 from scsi_snap.inventory.units import Units
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.record_store import StoreFailed
+from tests.heard import Heard
 from tests.t7_iscsi.initiator import DISK
 from tests.t8_inventory.exporting import RecordingDataPath, device
 
@@ -77,8 +79,9 @@ def test_what_cannot_be_read_or_written(directory: StateDirectory) -> None:
             call()
 
 
-def exporter(directory: StateDirectory) -> PortalExporter:
-    made = PortalExporter(RecordingDataPath(), Units(mode_store=partial(ModeFile, directory, BOOT)))
+def exporter(directory: StateDirectory, tell: Tell = unheard) -> PortalExporter:
+    units = Units(mode_store=partial(ModeFile, directory, BOOT), tell=tell)
+    made = PortalExporter(RecordingDataPath(), units)
     made.set_target(TargetRecord(DISK, "id"))
     made.map(DISK, 0, Unit("tank/vol0", device(), UNIT, Personality(Identity(UNIT))))
     return made
@@ -96,11 +99,11 @@ def test_they_stay_with_the_process_and_go_with_the_last_mapping(
 
 def test_an_operator_learns_once_of_a_damaged_file(directory: StateDirectory) -> None:
     save(directory)
-    mapped = exporter(directory)
-    ((kind, message),) = mapped.take_troubles()
-    assert kind == "modes-lost"
-    assert message.startswith("tank/vol0: ") and f"modes-{UNIT}" in message
-    assert mapped.take_troubles() == []
+    heard = Heard()
+    exporter(directory, heard)
+    (note,) = heard.take()
+    assert (note.kind, note.subject) == ("modes-lost", "tank/vol0")
+    assert f"modes-{UNIT}" in note.message
 
 
 def test_they_go_with_the_volume(directory: StateDirectory) -> None:

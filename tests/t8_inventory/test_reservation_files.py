@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from scsi_snap.inventory.exporter import Unit
+from scsi_snap.inventory.notes import Tell, unheard
 from scsi_snap.inventory.portal_exporter import PortalExporter
 from scsi_snap.inventory.records import TargetRecord
 from scsi_snap.inventory.reservation_files import ReservationFile
@@ -18,6 +19,7 @@ from scsi_snap.inventory.units import Units
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.record_store import StoreFailed
 from scsi_snap.scsi.reservation_record import RECORD_BYTES_MAX
+from tests.heard import Heard
 from tests.t7_iscsi.initiator import DISK
 from tests.t8_inventory.exporting import RecordingDataPath, device
 
@@ -31,8 +33,9 @@ def directory(tmp_path: Path) -> Iterator[StateDirectory]:
     made.release()
 
 
-def exporter_of(directory: StateDirectory) -> PortalExporter:
-    return PortalExporter(RecordingDataPath(), Units(partial(ReservationFile, directory)))
+def exporter_of(directory: StateDirectory, tell: Tell = unheard) -> PortalExporter:
+    units = Units(partial(ReservationFile, directory), tell=tell)
+    return PortalExporter(RecordingDataPath(), units)
 
 
 def test_what_was_saved_is_there_for_that_unit_alone(directory: StateDirectory) -> None:
@@ -88,12 +91,11 @@ def test_what_cannot_be_read_or_written(directory: StateDirectory) -> None:
 
 def test_an_operator_learns_once_of_a_damaged_file(directory: StateDirectory) -> None:
     (directory.path / f"reservations-{UNIT}").write_bytes(b"damaged")
-    exporter = exporter_of(directory)
+    heard = Heard()
+    exporter = exporter_of(directory, heard)
     exporter.set_target(TargetRecord(DISK, "id"))
     for lun, (name, uuid) in enumerate({"tank/vol0": UNIT, "tank/vol1": OTHER}.items()):
         exporter.map(DISK, lun, Unit(name, device(), uuid, Personality(Identity(uuid))))
-    ((kind, message),) = exporter.take_troubles()
-    assert kind == "reservations-lost"
-    assert message.startswith("tank/vol0: ") and f"reservations-{UNIT}" in message
-    assert "--replace-lost" in message
-    assert exporter.take_troubles() == []
+    (note,) = heard.take()
+    assert (note.kind, note.subject) == ("reservations-lost", "tank/vol0")
+    assert f"reservations-{UNIT}" in note.message and "--replace-lost" in note.message

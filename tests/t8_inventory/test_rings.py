@@ -18,6 +18,7 @@ from scsi_snap.inventory.units import Units
 from scsi_snap.lio.tcmu_events import Event
 from scsi_snap.scsi import lun_address
 from tests.fakes import FakeNativeError, FakeNativeRing
+from tests.heard import Heard
 from tests.simulated_kernel import SimulatedKernel
 from tests.t8_inventory.exporting import (
     SNAPSHOT,
@@ -39,11 +40,12 @@ class World:
     kernel: SimulatedKernel
     records: Path
     data_path: RecordingDataPath = field(default_factory=RecordingDataPath)
-    units: Units = field(default_factory=Units)
+    heard: Heard = field(default_factory=Heard)
     listening: Listening = field(default_factory=Listening)
     backings: dict[str, Callable[[], Unit]] = field(default_factory=lambda: {"tank/vol0": unit})
 
     def __post_init__(self) -> None:
+        self.units = Units(tell=self.heard)
         self.rings = Rings(
             self.data_path, self.units, self.kernel.tree, self.listening, self.records, [0x89]
         )
@@ -101,7 +103,7 @@ def test_a_device_that_comes_is_served_and_begins_with_power_on(world: World) ->
     assert world.attention(world.ring()) == POWER_ON
     assert world.kernel.attribute("a", "attrib/cmd_time_out") == "0"
     assert world.kernel.attribute("a", "attrib/dev_size") == str(1 << 20), "what it really has"
-    assert world.rings.take_troubles() == []
+    assert world.heard.take() == []
 
 
 def test_a_read_only_device(world: World) -> None:
@@ -159,10 +161,10 @@ def test_commands_wait_where_the_backing_is_not_there(
     world.backings.clear()
     world.kernel.add_device("a", config, 1 << 20)
     world.taken_over()
-    ((kind, message),) = world.rings.take_troubles()
-    assert kind == "ring-not-served" and reason in message and "user/a" in message
+    (note,) = world.heard.take()
+    assert note.kind == "ring-not-served" and reason in note.message and "user/a" in note.subject
     world.rings.retry()
-    assert world.rings.take_troubles() == [], "told once"
+    assert world.heard.take() == [], "told once"
     assert world.data_path.rings == []
 
 
@@ -173,7 +175,7 @@ def test_it_is_served_when_the_backing_is_back(world: World) -> None:
     world.backings["tank/vol0"] = unit
     world.rings.retry()
     assert world.ring().device == world.kernel.device("a")
-    assert [kind for kind, _ in world.rings.take_troubles()] == ["ring-not-served", "ring-served"]
+    assert [note.kind for note in world.heard.take()] == ["ring-not-served", "ring-served"]
 
 
 def test_a_ring_that_cannot_be_attached_is_tried_again(
@@ -182,7 +184,7 @@ def test_a_ring_that_cannot_be_attached_is_tried_again(
     world.kernel.add_device("a", CONFIG, 1 << 20)
     (world.kernel.dev / "uio0").unlink()
     world.taken_over()
-    assert "uio0" in str(world.rings.take_troubles())
+    assert "uio0" in str(world.heard.take())
     (world.kernel.dev / "uio0").touch()
 
     def refuse(*arguments: object) -> FakeNativeRing:
@@ -191,7 +193,7 @@ def test_a_ring_that_cannot_be_attached_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(world.data_path, "attach_ring", refuse)
         world.rings.retry()
-    assert "full" in str(world.rings.take_troubles())
+    assert "full" in str(world.heard.take())
     assert world.units.find(VOLUME) is None, "nothing is left of it"
     world.rings.retry()
     assert not world.ring().closed()
@@ -205,8 +207,8 @@ def test_a_broken_ring_is_emptied_and_served_again(world: World) -> None:
     assert world.ring().device == world.kernel.device("a")
     assert world.kernel.attribute("a", "action/reset_ring") == "1"
     assert world.kernel.attribute("a", "action/block_dev") == "0"
-    ((kind, message),) = world.rings.take_troubles()
-    assert kind == "ring-restarted" and "length 3" in message
+    (note,) = world.heard.take()
+    assert note.kind == "ring-restarted" and "length 3" in note.message
 
 
 def test_what_initiators_chose_stays_when_a_broken_ring_is_begun_again(world: World) -> None:
@@ -240,7 +242,7 @@ def test_a_device_that_gives_up_is_not_taken_over_as_it_stands(
     world.taken_over()
     assert order == [(["1"], "1")]
     assert world.kernel.attribute("a", "action/block_dev") == "0"
-    assert [kind for kind, _ in world.rings.take_troubles()] == ["ring-gives-up"]
+    assert [note.kind for note in world.heard.take()] == ["ring-gives-up"]
 
 
 def test_lost_events_are_made_good_by_a_look_at_all(world: World) -> None:
@@ -277,7 +279,7 @@ def test_records_of_devices_that_have_gone_unseen_go(world: World) -> None:
 def test_without_events_devices_are_looked_for(world: World) -> None:
     world.listening.failing = OSError(2, "the kernel has no netlink family TCM-USER")
     world.taken_over()
-    assert [kind for kind, _ in world.rings.take_troubles()] == ["lio-events"]
+    assert [note.kind for note in world.heard.take()] == ["lio-events"]
     world.kernel.add_device("a", CONFIG, 1 << 20)
     assert world.data_path.rings == []
     world.rings.retry()

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use datapath::event_signal;
 use datapath::scsi::Sessions;
 use datapath::transport::Workers;
 use pyo3::prelude::*;
@@ -57,6 +59,18 @@ impl Runtime {
     #[getter]
     fn driver(&self) -> &'static str {
         self.threads.workers.driver().name()
+    }
+
+    /// Blocks, without the GIL, until more than `seen` events have been raised since the process
+    /// began, or until the time is over. How many it were.
+    fn wait_for_events(&self, py: Python<'_>, seen: u64, timeout_s: f64) -> u64 {
+        let timeout = Duration::try_from_secs_f64(timeout_s).unwrap_or_default();
+        py.detach(|| event_signal::wait(seen, timeout))
+    }
+
+    /// Ends `wait_for_events` as an event does.
+    fn wake_event_waiter(&self) {
+        event_signal::raise();
     }
 
     /// Sessions first: their commands may still need the command set.

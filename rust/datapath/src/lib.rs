@@ -11,13 +11,14 @@
 //! 2  pool        label, catalog and extents of a stripe set
 //!    stripe      RAID levels over members
 //! 1  member      files and block devices
-//! 0  block_io, units, limits, error, checksum, gate
+//! 0  block_io, units, limits, error, checksum, gate, event_signal
 //!    simulation  the seeded executor (feature `simulation`)
 //! ```
 
 pub mod block_io;
 pub mod checksum;
 pub mod error;
+pub mod event_signal;
 pub mod gate;
 pub mod limits;
 pub mod member;

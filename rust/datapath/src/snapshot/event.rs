@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::event_signal;
 use crate::limits::EVENTS_MAX;
 use crate::units::Epoch;
 
@@ -42,6 +43,8 @@ impl EventQueue {
             events.pop_front();
         }
         events.push_back(event);
+        drop(events);
+        event_signal::raise();
     }
 
     /// Takes all events, oldest first.

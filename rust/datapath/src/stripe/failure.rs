@@ -20,6 +20,7 @@ use super::layout::LABEL_ADDRESSES;
 use super::set::{Fault, StripeSet, merge};
 use super::status::SetEvent;
 use crate::error::{IoError, PoolError};
+use crate::event_signal;
 use crate::limits::POOL_EVENTS_MAX;
 use crate::member::Member;
 
@@ -178,5 +179,7 @@ impl<M: Member> StripeSet<M> {
             events.pop_front();
         }
         events.push_back(event);
+        drop(events);
+        event_signal::raise();
     }
 }
