@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 
 import click
 
 from scsi_snap import __version__
 from scsi_snap.cli.context import ErrorReportingGroup, socket_option
-from scsi_snap.cli.daemon_cmd import check, daemon, status
-from scsi_snap.cli.event_cmd import events
-from scsi_snap.cli.lun_cmd import lun
-from scsi_snap.cli.pool_cmd import pool
-from scsi_snap.cli.portal_cmd import discovery, portal
-from scsi_snap.cli.session_cmd import session
-from scsi_snap.cli.shell_cmd import shell
-from scsi_snap.cli.snapshot_cmd import snapshot
-from scsi_snap.cli.target_cmd import target
-from scsi_snap.cli.volume_cmd import volume
+
+COMMANDS = {
+    "daemon": "daemon_cmd",
+    "pool": "pool_cmd",
+    "volume": "volume_cmd",
+    "snapshot": "snapshot_cmd",
+    "target": "target_cmd",
+    "lun": "lun_cmd",
+    "portal": "portal_cmd",
+    "discovery": "portal_cmd",
+    "session": "session_cmd",
+    "shell": "shell_cmd",
+    "check": "daemon_cmd",
+    "events": "event_cmd",
+    "status": "daemon_cmd",
+}
+"""What is under `scsi-snap`, and the module that has it by that name."""
 
 
-@click.group(cls=ErrorReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class Root(ErrorReportingGroup):
+    """Imports the module of the command that is asked for, and no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        found = getattr(import_module(f"scsi_snap.cli.{module}"), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="scsi-snap")
 @socket_option
 def cli() -> None:
@@ -29,24 +52,6 @@ def cli() -> None:
 
     Names: POOL, POOL/VOLUME, POOL/VOLUME@SNAPSHOT. Start with `scsi-snap daemon --state DIR`.
     """
-
-
-for command in (
-    daemon,
-    pool,
-    volume,
-    snapshot,
-    target,
-    lun,
-    portal,
-    discovery,
-    session,
-    shell,
-    check,
-    events,
-    status,
-):
-    cli.add_command(command)
 
 
 def main() -> None:
