@@ -46,14 +46,15 @@ class Catalog:
 
 
 def encode(state: State, sequence: int) -> bytes:
-    """The bytes of the file."""
+    """The bytes of the file: what the checksum is of, and the checksum behind it."""
     body: Json = {
         "format": FORMAT,
         "version": VERSION,
         "sequence": sequence,
         "state": state.to_json(),
     }
-    return (json.dumps({**body, "sha256": _digest(body)}, indent=1) + "\n").encode()
+    text = _canonical(body)
+    return f'{text[:-1]},"sha256":"{_digest(text)}"}}\n'.encode()
 
 
 def decode(content: bytes) -> tuple[State, int]:
@@ -69,7 +70,7 @@ def decode(content: bytes) -> tuple[State, int]:
     version = body.get("version")
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(f"its version is {version!r}; this scsi_snap reads 1 to {VERSION}")
-    if body.pop("sha256", None) != _digest(body):
+    if body.pop("sha256", None) != _digest(_canonical(body)):
         raise ValueError("its checksum is wrong")
     sequence = body.get("sequence")
     if not isinstance(sequence, int) or isinstance(sequence, bool) or sequence < 1:
@@ -77,8 +78,11 @@ def decode(content: bytes) -> tuple[State, int]:
     return State.from_json(upgraded(body.get("state"), version)), sequence
 
 
-def _digest(body: Json) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+def _canonical(body: Json) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(canonical: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
