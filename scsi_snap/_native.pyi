@@ -1,7 +1,8 @@
 """The data path, bound by `rust/binding`. Every call but a property may block and releases the GIL.
 
-What is answered as JSON is a string, parsed at the door by `scsi_snap.inventory.native`.
-Names of states, levels and policies are lower case with dashes.
+What a pool says about itself is a frozen object, which holds what was so when it was asked for; a
+property costs nothing that is not read. Counters of sessions and rings are JSON. Names of states,
+levels and policies are lower case with dashes; UUIDs are text with hyphens.
 """
 
 from collections.abc import Collection
@@ -9,7 +10,21 @@ from typing import Protocol, final, type_check_only
 
 from scsi_snap.iscsi.parameters import SessionParameters
 
-__all__ = ["Device", "NativeError", "Pool", "Ring", "Runtime", "Session", "Target"]
+__all__ = [
+    "Device",
+    "Event",
+    "MemberView",
+    "NativeError",
+    "Pool",
+    "PoolStatus",
+    "Ring",
+    "Runtime",
+    "Session",
+    "SnapshotView",
+    "StoreView",
+    "Target",
+    "VolumeView",
+]
 
 class NativeError(Exception):
     """`code` is that of `PoolError` or `IoError`: "not-found", "exists", "busy", "no-space",
@@ -95,19 +110,20 @@ class Pool:
     def close(self) -> None: ...
     def destroy(self) -> None:
         """Erases the labels and closes; "busy" while the pool has volumes."""
-    def status(self) -> str:
-        """{name, id, level, strip_bytes, event, state: "optimal" | "degraded" | "failed",
-        size_bytes, free_bytes, granule_bytes,
-        members: [{name, id, role, state: "in-sync" | "failed" | "missing", errors, repairs}]}"""
+    def status(self) -> PoolStatus: ...
     def fail_member(self, name: str) -> None: ...
-    def volumes(self) -> str:
-        """[{id, name, created_at_ms, size_bytes, block_bytes, chunk_bytes,
-        policy: "drop-snapshot" | "fail-write",
-        store: {used_bytes, capacity_bytes, limit_bytes | null, preserved_chunks},
-        attributes: {...},
-        snapshots: [{id, name, created_at_ms, epoch, first_byte, length_bytes,
-                     state: "live" | "invalid", invalid_reason | null, group | null,
-                     volume_bytes: the volume's size at its point | null: as it is now}]}]"""
+    def volumes(self) -> list[VolumeView]:
+        """By name. Where one volume is wanted, or their number, ask for that."""
+    def volume(self, name: str) -> VolumeView | None:
+        """None where there is none of that name. What it costs does not grow with other volumes or
+        with its snapshots."""
+    def volume_of(self, volume_id: str) -> VolumeView | None:
+        """The same, by its UUID."""
+    def volumes_with(self, attribute: str, value: str) -> list[VolumeView]:
+        """Those whose attribute has that value."""
+    def volume_names(self) -> list[str]:
+        """Ascending."""
+    def volume_count(self) -> int: ...
     def create_volume(
         self,
         name: str,
@@ -134,24 +150,168 @@ class Pool:
         a snapshot is live. May take long."""
     def delete_volume(self, name: str) -> None: ...
     def delete_snapshot(self, volume: str, snapshot: str) -> None: ...
-    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
-        """(first byte, length in bytes), ascending, merged. Until None: the volume as it is now."""
+    def diff(
+        self,
+        volume: str,
+        since: str,
+        until: str | None,
+        first_byte: int = 0,
+        limit: int | None = None,
+    ) -> list[tuple[int, int]]:
+        """(first byte, length in bytes), ascending, merged. Until None: the volume as it is now.
+        From `first_byte` on, which clips an extent that begins before it, and at most `limit` of
+        them: what it costs is what it gives."""
     def device(self, volume: str, snapshot: str | None) -> Device: ...
-    def check(self, volume: str) -> str:
-        """{problems: [text, ...]}: every invariant of the formats; empty where all hold."""
-    def events(self) -> str:
-        """What happened since the last call, each with its kind as "event":
-        {pool: [{event: "member-failed", member, reason} | {event: "member-missing", member} |
-                {event: "resynced", bytes} | {event: "set-failed", reason} |
-                {event: "repaired", member, offset_bytes, length_bytes}],
-         volumes: [{event: "snapshots-dropped", volume, snapshots: [...], reason} |
-                   {event: "store-full", volume} |
-                   {event: "store-threshold", volume, percent}]}"""
+    def check(self, volume: str) -> list[str]:
+        """What is wrong with the formats that hold the volume, in words; empty where all is
+        well."""
+    def events(self) -> list[Event]:
+        """What happened since the last call: to the pool, then to its volumes."""
     @staticmethod
     def create_snapshots(
         points: list[tuple[Pool, str, str, tuple[int, int] | None]],
     ) -> None:
         """(pool, volume, snapshot, (first LBA, blocks) or None): one consistent point."""
+
+@final
+class PoolStatus:
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def strip_bytes(self) -> int: ...
+    @property
+    def event(self) -> int:
+        """The event count of its labels: grows with each change of them; what `at_least_event` asks
+        for."""
+    @property
+    def state(self) -> str:
+        """ "optimal", "degraded" or "failed"."""
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def free_bytes(self) -> int: ...
+    @property
+    def granule_bytes(self) -> int: ...
+    @property
+    def members(self) -> tuple[MemberView, ...]:
+        """By role."""
+
+@final
+class MemberView:
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def role(self) -> int:
+        """Its place in the set, from 0."""
+    @property
+    def state(self) -> str:
+        """ "in-sync", "failed" or "missing"."""
+    @property
+    def errors(self) -> int:
+        """Calls that it failed since the pool was opened."""
+    @property
+    def repairs(self) -> int:
+        """Ranges of it that were found wrong and rewritten since the pool was opened."""
+
+@final
+class VolumeView:
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def created_at_ms(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def chunk_bytes(self) -> int: ...
+    @property
+    def policy(self) -> str:
+        """ "drop-snapshot" or "fail-write"."""
+    @property
+    def store(self) -> StoreView: ...
+    @property
+    def attributes(self) -> dict[str, str]: ...
+    @property
+    def snapshot_count(self) -> int: ...
+    @property
+    def snapshots(self) -> tuple[SnapshotView, ...]:
+        """Oldest first."""
+    def snapshot(self, name: str) -> SnapshotView | None: ...
+    def snapshot_of(self, snapshot_id: str) -> SnapshotView | None:
+        """By its UUID."""
+
+@final
+class StoreView:
+    @property
+    def used_bytes(self) -> int: ...
+    @property
+    def capacity_bytes(self) -> int: ...
+    @property
+    def limit_bytes(self) -> int | None:
+        """None: as far as the pool goes."""
+    @property
+    def preserved_chunks(self) -> int: ...
+
+@final
+class SnapshotView:
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def created_at_ms(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def first_byte(self) -> int: ...
+    @property
+    def length_bytes(self) -> int: ...
+    @property
+    def state(self) -> str:
+        """ "live" or "invalid"."""
+    @property
+    def invalid_reason(self) -> str | None: ...
+    @property
+    def group(self) -> str | None:
+        """The consistent point that it belongs to, where several snapshots were taken at once."""
+    @property
+    def volume_bytes(self) -> int:
+        """The size that its volume had when it was taken."""
+
+@final
+class Event:
+    """`kind`: "member-failed" (member, reason), "member-missing" (member), "resynced" (bytes of
+    each member that were compared), "set-failed" (reason), "repaired" (member, offset_bytes,
+    length_bytes), "snapshots-dropped" (volume, snapshots, reason), "store-full" (volume),
+    "store-threshold" (volume, percent). What a kind has nothing for is None or empty."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def member(self) -> str | None: ...
+    @property
+    def volume(self) -> str | None: ...
+    @property
+    def snapshots(self) -> list[str]: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def bytes(self) -> int | None: ...
+    @property
+    def offset_bytes(self) -> int | None: ...
+    @property
+    def length_bytes(self) -> int | None: ...
+    @property
+    def percent(self) -> int | None: ...
 
 @final
 class Device:

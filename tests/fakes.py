@@ -18,6 +18,9 @@ from scsi_snap.inventory.native import NativePool, NativeRing, NativeSession, Na
 from scsi_snap.iscsi.full_feature_text import NormalSessionText
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi.target import Target
+from tests.pool_views import Event, MemberView, PoolStatus, SnapshotView, StoreView, VolumeView
+
+_MADE_AT_MS = 1_793_000_000_000
 
 
 class FakeNativeError(Exception):
@@ -64,8 +67,7 @@ class _PoolContent:
     members: list[str]
     failed: set[str] = field(default_factory=set)
     volumes: dict[str, _Volume] = field(default_factory=dict)
-    pool_events: list[dict[str, object]] = field(default_factory=list)
-    volume_events: list[dict[str, object]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     erased_stores: list[str] = field(default_factory=list)
     open: bool = False
 
@@ -93,6 +95,8 @@ class FakePool:
     def __init__(self, content: _PoolContent, disks: Disks) -> None:
         self.content = content
         self._disks = disks
+        self.listed = 0
+        """How often all of its volumes were asked for."""
         content.open = True
 
     def close(self) -> None:
@@ -106,31 +110,28 @@ class FakePool:
         self._disks.pools.remove(self.content)
         self.content.open = False
 
-    def status(self) -> str:
+    def status(self) -> PoolStatus:
         self._check_open()
         pool = self.content
-        members = [
-            {
-                "name": path,
-                "id": str(uuid.uuid5(uuid.NAMESPACE_URL, path)),
-                "role": role,
-                "state": "failed" if path in pool.failed else "in-sync",
-                "errors": 0,
-            }
-            for role, path in enumerate(pool.members)
-        ]
         used = sum(volume.size_bytes for volume in pool.volumes.values())
-        return json.dumps(
-            {
-                "name": pool.name,
-                "id": pool.id,
-                "level": pool.level,
-                "strip_bytes": pool.strip_bytes,
-                "state": "degraded" if pool.failed else "optimal",
-                "size_bytes": 1 << 40,
-                "free_bytes": (1 << 40) - used,
-                "members": members,
-            }
+        return PoolStatus(
+            name=pool.name,
+            id=pool.id,
+            level=pool.level,
+            strip_bytes=pool.strip_bytes,
+            state="degraded" if pool.failed else "optimal",
+            size_bytes=1 << 40,
+            free_bytes=(1 << 40) - used,
+            members=tuple(
+                MemberView(
+                    path,
+                    str(uuid.uuid5(uuid.NAMESPACE_URL, path)),
+                    role,
+                    "failed" if path in pool.failed else "in-sync",
+                    0,
+                )
+                for role, path in enumerate(pool.members)
+            ),
         )
 
     def fail_member(self, name: str) -> None:
@@ -138,12 +139,36 @@ class FakePool:
         if self.content.failed:
             raise FakeNativeError("pool-unavailable", "the level allows one failed member")
         self.content.failed.add(name)
-        told: dict[str, object] = {"event": "member-failed", "member": name, "reason": "by hand"}
-        self.content.pool_events.append(told)
+        self.content.events.append(Event("member-failed", member=name, reason="by hand"))
 
-    def volumes(self) -> str:
+    def volumes(self) -> list[VolumeView]:
         self._check_open()
-        return json.dumps([_volume_json(one) for one in self.content.volumes.values()])
+        self.listed += 1
+        return [_view(one) for _, one in sorted(self.content.volumes.items())]
+
+    def volume(self, name: str) -> VolumeView | None:
+        self._check_open()
+        found = self.content.volumes.get(name)
+        return _view(found) if found else None
+
+    def volume_of(self, volume_id: str) -> VolumeView | None:
+        self._check_open()
+        found = [one for one in self.content.volumes.values() if one.id == volume_id]
+        return _view(found[0]) if found else None
+
+    def volumes_with(self, attribute: str, value: str) -> list[VolumeView]:
+        self._check_open()
+        volumes = self.content.volumes.values()
+        return [_view(one) for one in volumes if one.attributes.get(attribute) == value]
+
+    def volume_names(self) -> list[str]:
+        self._check_open()
+        self.listed += 1
+        return sorted(self.content.volumes)
+
+    def volume_count(self) -> int:
+        self._check_open()
+        return len(self.content.volumes)
 
     def create_volume(
         self,
@@ -172,7 +197,7 @@ class FakePool:
         )
 
     def resize_volume(self, name: str, size_bytes: int) -> None:
-        volume = self.volume(name)
+        volume = self.the_volume(name)
         if size_bytes < volume.size_bytes:
             raise FakeNativeError("invalid-argument", f"volume {name} cannot shrink")
         if size_bytes > 1 << 40:
@@ -180,84 +205,87 @@ class FakePool:
         volume.size_bytes = size_bytes
 
     def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
-        merged = {**self.volume(volume).attributes, **attributes}
-        self.volume(volume).attributes = {key: value for key, value in merged.items() if value}
+        merged = {**self.the_volume(volume).attributes, **attributes}
+        self.the_volume(volume).attributes = {key: value for key, value in merged.items() if value}
 
     def erase_store(self, volume: str) -> None:
-        if self.volume(volume).snapshots:
+        if self.the_volume(volume).snapshots:
             raise FakeNativeError("busy", f"volume {volume} has snapshots")
         self.content.erased_stores.append(volume)
 
     def delete_volume(self, name: str) -> None:
-        if self.volume(name).snapshots:
+        if self.the_volume(name).snapshots:
             raise FakeNativeError("busy", f"volume {name} has snapshots")
         del self.content.volumes[name]
 
     def delete_snapshot(self, volume: str, snapshot: str) -> None:
-        origin = self.volume(volume)
+        origin = self.the_volume(volume)
         found = self.snapshot(volume, snapshot)
         index = origin.snapshots.index(found)
         if index:
             origin.snapshots[index - 1].changed |= found.changed
         origin.snapshots.remove(found)
 
-    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
-        origin = self.volume(volume)
+    def diff(
+        self,
+        volume: str,
+        since: str,
+        until: str | None,
+        first_byte: int = 0,
+        limit: int | None = None,
+    ) -> list[tuple[int, int]]:
+        origin = self.the_volume(volume)
         first = origin.snapshots.index(self.snapshot(volume, since))
         end = origin.snapshots.index(self.snapshot(volume, until)) if until else None
         changed = set().union(*(one.changed for one in origin.snapshots[first:end]))
         extents: list[tuple[int, int]] = []
         for chunk in sorted(changed):
-            offset = chunk * origin.chunk_bytes
-            length = min(origin.chunk_bytes, origin.size_bytes - offset)
+            end = min((chunk + 1) * origin.chunk_bytes, origin.size_bytes)
+            offset = max(chunk * origin.chunk_bytes, first_byte)
+            length = end - offset
+            if length <= 0:
+                continue
             if extents and sum(extents[-1]) == offset:
                 extents[-1] = (extents[-1][0], extents[-1][1] + length)
             else:
                 extents.append((offset, length))
-        return extents
+        return extents[:limit]
 
     def device(self, volume: str, snapshot: str | None) -> FakeDevice:
         if snapshot is not None:
             self.snapshot(volume, snapshot)
-        return FakeDevice(self, self.volume(volume).id, volume, snapshot)
+        return FakeDevice(self, self.the_volume(volume).id, volume, snapshot)
 
-    def check(self, volume: str) -> str:
-        self.volume(volume)
-        return json.dumps({"problems": []})
+    def check(self, volume: str) -> list[str]:
+        self.the_volume(volume)
+        return []
 
-    def events(self) -> str:
+    def events(self) -> list[Event]:
         self._check_open()
-        content = self.content
-        events = {"pool": content.pool_events, "volumes": content.volume_events}
-        content.pool_events, content.volume_events = [], []
-        return json.dumps(events)
+        events, self.content.events = self.content.events, []
+        return events
 
     def drop_snapshot(self, volume: str, snapshot: str, reason: str) -> None:
         """As the policy `drop-snapshot` does when the store is full."""
         self.snapshot(volume, snapshot).invalid_reason = reason
-        self.content.volume_events.append(
-            {
-                "event": "snapshots-dropped",
-                "volume": volume,
-                "snapshots": [snapshot],
-                "reason": reason,
-            }
+        self.content.events.append(
+            Event("snapshots-dropped", volume=volume, snapshots=(snapshot,), reason=reason)
         )
 
-    def volume(self, name: str) -> _Volume:
+    def the_volume(self, name: str) -> _Volume:
         self._check_open()
         if name not in self.content.volumes:
             raise FakeNativeError("not-found", f"volume {name} does not exist")
         return self.content.volumes[name]
 
     def snapshot(self, volume: str, name: str) -> _Snapshot:
-        for one in self.volume(volume).snapshots:
+        for one in self.the_volume(volume).snapshots:
             if one.name == name:
                 return one
         raise FakeNativeError("not-found", f"snapshot {name} does not exist")
 
     def take(self, volume: str, name: str, blocks: tuple[int, int] | None, group: str) -> None:
-        origin = self.volume(volume)
+        origin = self.the_volume(volume)
         first, length = 0, origin.size_bytes
         if blocks is not None:
             first, length = (count * origin.block_bytes for count in blocks)
@@ -444,7 +472,7 @@ class FakeDataPath:
         group = str(uuid.uuid4())
         for pool, volume, _, _ in points:
             assert isinstance(pool, FakePool)
-            pool.volume(volume)
+            pool.the_volume(volume)
         for pool, volume, name, blocks in points:
             assert isinstance(pool, FakePool)
             pool.take(volume, name, blocks, group)
@@ -581,35 +609,31 @@ class FakeNativeSession:
         return json.dumps({"commands": 3, "read_bytes": 4096, "written_bytes": 0})
 
 
-def _volume_json(volume: _Volume) -> dict[str, object]:
+def _view(volume: _Volume) -> VolumeView:
     used = sum(len(one.changed) for one in volume.snapshots) * volume.chunk_bytes
-    return {
-        "id": volume.id,
-        "name": volume.name,
-        "created_at_ms": 1_793_000_000_000,
-        "size_bytes": volume.size_bytes,
-        "block_bytes": volume.block_bytes,
-        "chunk_bytes": volume.chunk_bytes,
-        "policy": volume.policy,
-        "store": {
-            "used_bytes": used,
-            "capacity_bytes": 2 * used,
-            "limit_bytes": volume.limit_bytes,
-        },
-        "attributes": volume.attributes,
-        "snapshots": [
-            {
-                "id": one.id,
-                "name": one.name,
-                "created_at_ms": 1_793_000_000_000 + one.epoch,
-                "epoch": one.epoch,
-                "first_byte": one.first_byte,
-                "length_bytes": one.length_bytes,
-                "state": "invalid" if one.invalid_reason else "live",
-                "invalid_reason": one.invalid_reason,
-                "group": one.group,
-                "volume_bytes": one.volume_bytes,
-            }
+    return VolumeView(
+        id=volume.id,
+        name=volume.name,
+        created_at_ms=_MADE_AT_MS,
+        size_bytes=volume.size_bytes,
+        block_bytes=volume.block_bytes,
+        chunk_bytes=volume.chunk_bytes,
+        policy=volume.policy,
+        store=StoreView(used, 2 * used, volume.limit_bytes),
+        snapshots=tuple(
+            SnapshotView(
+                id=one.id,
+                name=one.name,
+                created_at_ms=_MADE_AT_MS + one.epoch,
+                first_byte=one.first_byte,
+                length_bytes=one.length_bytes,
+                state="invalid" if one.invalid_reason else "live",
+                invalid_reason=one.invalid_reason,
+                group=one.group,
+                volume_bytes=one.volume_bytes,
+                epoch=one.epoch,
+            )
             for one in volume.snapshots
-        ],
-    }
+        ),
+        attributes=dict(volume.attributes),
+    )

@@ -18,7 +18,7 @@ from scsi_snap.errors import (
     ScsiSnapError,
 )
 from scsi_snap.inventory import names
-from scsi_snap.inventory.assembly import Assembly, backings_in
+from scsi_snap.inventory.assembly import Assembly, backings_of
 from scsi_snap.inventory.native import translated
 from scsi_snap.inventory.notes import Note
 from scsi_snap.inventory.pools import PoolHandle
@@ -115,9 +115,10 @@ class PoolVerbs:
             self._pools.remove(name)
             return Deleted(name)
         with self._pools.locked([name]) as handles:
-            for (volume, snapshot), found in backings_in(handles[name]).items():
-                label = f"{name}/{found.label}"
-                mappings.refuse_shown(self._assembly.exporter, label, snapshot or volume)
+            for volume in handles[name].volumes():
+                for found in backings_of(volume):
+                    label = f"{name}/{found.label}"
+                    mappings.refuse_shown(self._assembly.exporter, label, found.id)
             self._catalog.update(_removing(name))
             self._pools.remove(name)
             handles[name].close()
@@ -202,7 +203,7 @@ def _view(handle: PoolHandle) -> views.Pool:
         strip_bytes=status.strip_bytes,
         size_bytes=status.size_bytes,
         free_bytes=status.free_bytes,
-        members=status.members,
+        members=tuple(map(views.member, status.members)),
     )
 
 

@@ -43,7 +43,7 @@ class SnapshotVerbs:
         found = []
         for handle in handles:
             volumes = _named(handle, volume, must_exist=pool is not None)
-            for one in sorted(volumes, key=lambda volume_view: volume_view.name):
+            for one in volumes:
                 luns = mapped.get(one.id, [])
                 found += [view(handle.name, one, snapshot, luns) for snapshot in one.snapshots]
         return found
@@ -65,7 +65,7 @@ class SnapshotVerbs:
     def delete(self, name: SnapshotName) -> Deleted:
         with self._pools.locked([name.pool]) as handles:
             volume = handles[name.pool].volume(name.volume)
-            snapshot = volume.snapshot_named(name.pool, name.snapshot)
+            snapshot = handles[name.pool].snapshot(volume, name.snapshot)
             found = mappings.of_volume(self._catalog.state, volume.id)
             mappings.refuse_in_use([one for one in found if one[1].snapshot_id == snapshot.id])
             mappings.refuse_shown(self._exporter, str(name), snapshot.id)
@@ -80,8 +80,10 @@ class SnapshotVerbs:
         first_lba: int = 0,
         limit: int = limits.DIFF_EXTENTS_PAGE,
     ) -> views.Diff:
-        """What changed from `since` to `until`, or to the volume as it is now: extents at or
-        after `first_lba`, at most `limit` of them."""
+        """What changed from `since` to `until`, or to the volume as it is now: extents from
+        `first_lba` on, which clips one that begins before it, and at most `limit` of them."""
+        if first_lba < 0:
+            raise InvalidArgument(f"a diff cannot begin at LBA {first_lba}", "0 or more")
         if not 1 <= limit <= limits.DIFF_EXTENTS_PAGE:
             raise InvalidArgument(
                 f"a page of {limit} extents cannot be had", f"1 to {limits.DIFF_EXTENTS_PAGE}"
@@ -94,24 +96,28 @@ class SnapshotVerbs:
                     f"{since} and {until} are not of the same volume",
                     f"`scsi-snap snapshot list {since.origin}` shows those of {since.origin}",
                 )
-            later = volume.snapshot_named(until.pool, until.snapshot)
+            later = handle.snapshot(volume, until.snapshot)
             _refuse_invalid(until, later)
-            order = [one.id for one in volume.snapshots]
-            if order.index(later.id) <= order.index(earlier.id):
+            if later.epoch <= earlier.epoch:
                 raise InvalidArgument(
                     f"{until} was not taken after {since}", "name the earlier snapshot first"
                 )
-        changed = handle.diff(since.volume, since.snapshot, until.snapshot if until else None)
         block_bytes = volume.block_bytes
-        blocks = [_extent(offset, length, block_bytes) for offset, length in changed]
-        wanted = [one for one in blocks if one.first_lba >= first_lba]
-        following = wanted[limit].first_lba if len(wanted) > limit else None
+        # One more than the page has, to say where the next one begins.
+        changed = handle.diff(
+            since.volume,
+            since.snapshot,
+            until.snapshot if until else None,
+            min(first_lba * block_bytes, volume.size_bytes),
+            limit + 1,
+        )
+        extents = [_extent(offset, length, block_bytes) for offset, length in changed]
         return views.Diff(
             since=str(since),
             until=str(until) if until else None,
             block_bytes=block_bytes,
-            extents=tuple(wanted[:limit]),
-            next_lba=following,
+            extents=tuple(extents[:limit]),
+            next_lba=extents[limit].first_lba if len(extents) > limit else None,
         )
 
     def map(self, name: SnapshotName, cells: int) -> views.SnapshotMap:
@@ -129,13 +135,14 @@ class SnapshotVerbs:
     def _find(self, name: SnapshotName) -> tuple[PoolHandle, VolumeView, SnapshotView]:
         handle = self._pools.get(name.pool)
         volume = handle.volume(name.volume)
-        return handle, volume, volume.snapshot_named(name.pool, name.snapshot)
+        return handle, volume, handle.snapshot(volume, name.snapshot)
 
 
 def _named(handle: PoolHandle, volume: str | None, *, must_exist: bool) -> Sequence[VolumeView]:
-    if volume is not None and must_exist:
-        return [handle.volume(volume)]
-    return [one for one in handle.volumes() if volume in (None, one.name)]
+    if volume is None:
+        return handle.volumes()
+    found = handle.volume(volume) if must_exist else handle.find_volume(volume)
+    return [found] if found else []
 
 
 def view(

@@ -8,13 +8,11 @@ from scsi_snap.control import views
 from scsi_snap.control.outcomes import Changed, Unchanged
 from scsi_snap.errors import InvalidArgument, NotFound, ScsiSnapError
 from scsi_snap.inventory.access import credentials_of
-from scsi_snap.inventory.assembly import Assembly, Backings, backings_in
+from scsi_snap.inventory.assembly import Assembly, find_backing
+from scsi_snap.inventory.pools import Pools
 from scsi_snap.inventory.records import ChapRecord, LunRecord, TargetRecord
 from scsi_snap.iscsi.directory import spelled
 from scsi_snap.iscsi.errors import InvalidCredentials
-
-Backed = dict[str, Backings]
-"""What is in every open pool, by the pool's id."""
 
 
 class TargetBook:
@@ -61,20 +59,17 @@ class TargetBook:
         return self._views([record])[0]
 
     def _views(self, records: list[TargetRecord]) -> list[views.Target]:
-        there, sessions = self._backings(), self._exporter.sessions()
+        pools, sessions = self._assembly.pools, self._exporter.sessions()
         portals = self._exporter.portals()
         return [
-            _view(record, there, sessions, portals, self._exporter.obstacle(record.via) or "")
+            _view(record, pools, sessions, portals, self._exporter.obstacle(record.via) or "")
             for record in records
         ]
-
-    def _backings(self) -> Backed:
-        return {handle.id: backings_in(handle) for handle in self._assembly.pools.opened()}
 
 
 def _view(
     record: TargetRecord,
-    there: Backed,
+    pools: Pools,
     sessions: list[views.Session],
     portals: list[views.ListedPortal],
     reason: str,
@@ -108,20 +103,21 @@ def _view(
         ),
         redirect=spelled(redirect.host, redirect.port) if redirect else None,
         redirect_permanent=redirect is not None and redirect.permanent,
-        luns=tuple(lun_view(record, lun, there, shown=not reason) for lun in record.luns),
+        luns=tuple(lun_view(record, lun, pools, shown=not reason) for lun in record.luns),
         sessions=sum(one.target == record.name for one in sessions),
     )
 
 
-def lun_view(target: TargetRecord, lun: LunRecord, there: Backed, *, shown: bool) -> views.Lun:
+def lun_view(target: TargetRecord, lun: LunRecord, pools: Pools, *, shown: bool) -> views.Lun:
     """`shown`: by what carries its target."""
-    found = there.get(lun.pool_id, {}).get((lun.volume_id, lun.snapshot_id))
+    handle = pools.by_id(lun.pool_id)
+    found = find_backing(handle, lun) if handle else None
     if found is not None:
         read_only = lun.read_only or found.personality.read_only
         state = "mapped" if shown else "unavailable"
     else:
         read_only = lun.read_only or bool(lun.snapshot_id)
-        state = "missing" if lun.pool_id in there else "unavailable"
+        state = "missing" if handle else "unavailable"
     return views.Lun(target.name, lun.lun, lun.backing, read_only, state, lun.initiators)
 
 

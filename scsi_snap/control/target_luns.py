@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from scsi_snap import limits
 from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
-from scsi_snap.control.target_book import Backed, TargetBook, lun_view
+from scsi_snap.control.target_book import TargetBook, lun_view
 from scsi_snap.errors import Exists, InvalidArgument, LimitReached, NotFound
 from scsi_snap.inventory import names
-from scsi_snap.inventory.assembly import backings_in, lun_record
+from scsi_snap.inventory.assembly import lun_record
 from scsi_snap.inventory.names import BackingName
 from scsi_snap.inventory.records import LunRecord, TargetRecord, Via
 
@@ -21,8 +21,7 @@ class LunVerbs(TargetBook):
     def luns(self, target: str | None = None) -> list[views.Lun]:
         found = [self._find(target)] if target else self._catalog.state.targets.values()
         targets = sorted(found, key=lambda one: one.name)
-        there = self._backings()
-        return [self._lun(one, lun, there) for one in targets for lun in one.luns]
+        return [self._lun(one, lun) for one in targets for lun in one.luns]
 
     def map(
         self,
@@ -50,14 +49,14 @@ class LunVerbs(TargetBook):
             same = _check_place(target, record)
             new = [one for one in wanted if same is None or one not in same.initiators]
             if same is not None and not new:
-                return Unchanged(self._lun(target, same, self._backings()))
+                return Unchanged(self._lun(target, same))
             _check_initiators(target, new)
             if same is None and len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
                 raise LimitReached(
                     f"a target has at most {limits.LUNS_PER_TARGET_MAX} LUNs",
                     "make another target for more",
                 )
-            unit = self._assembly.unit(handle, backings_in(handle), record)
+            unit = self._assembly.unit(handle, record)
             assert unit is not None, "the pool's lock is held since the backing was looked up"
             changed = target.with_lun(record)
             self._exporter.check(changed)
@@ -65,7 +64,7 @@ class LunVerbs(TargetBook):
             shown = (target.name, lun, unit, tuple(new), read_only)
             self._tell(target, lambda: self._exporter.map(*shown))
             there = next(one for one in changed.luns_at(lun) if one.shows_the_same(record))
-            view = self._lun(changed, there, self._backings())
+            view = self._lun(changed, there)
             return Created(view) if same is None else Changed(view)
 
     def unmap(self, name: str, lun: int, initiators: Sequence[str] = ()) -> Deleted:
@@ -99,8 +98,9 @@ class LunVerbs(TargetBook):
         ways.refuse_other(target, via)
         ways.refuse_unusable(self._exporter, target.via)
 
-    def _lun(self, target: TargetRecord, lun: LunRecord, there: Backed) -> views.Lun:
-        return lun_view(target, lun, there, shown=self._exporter.obstacle(target.via) is None)
+    def _lun(self, target: TargetRecord, lun: LunRecord) -> views.Lun:
+        shown = self._exporter.obstacle(target.via) is None
+        return lun_view(target, lun, self._assembly.pools, shown=shown)
 
 
 def _check_place(target: TargetRecord, wanted: LunRecord) -> LunRecord | None:

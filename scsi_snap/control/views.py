@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scsi_snap.control.event_kinds import Severity
 from scsi_snap.inventory.exporter import PortalView as ListedPortal
 from scsi_snap.inventory.exporter import SessionView as Session
-from scsi_snap.inventory.pool_views import MemberView as Member
+from scsi_snap.inventory.pool_views import MemberView
 
 __all__ = [
     "CheckResult",
@@ -34,6 +34,23 @@ __all__ = [
     "TargetPort",
     "Volume",
 ]
+
+
+@dataclass(frozen=True)
+class Member:
+    """`role`: its place in the set, from 0. `errors`: calls that it failed since the pool was
+    opened. `state`: in-sync, failed or missing; unknown, and without a role, while the pool is not
+    available."""
+
+    name: str
+    id: str
+    role: int | None
+    state: str
+    errors: int
+
+
+def member(member: MemberView) -> Member:
+    return Member(member.name, member.id, member.role, member.state, member.errors)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class VolumeVerbs:
         return [
             view(handle.name, volume, mapped.get(volume.id, []))
             for handle in handles
-            for volume in sorted(handle.volumes(), key=lambda one: one.name)
+            for volume in handle.volumes()
         ]
 
     def show(self, name: VolumeName) -> views.Volume:
@@ -59,7 +59,7 @@ class VolumeVerbs:
         naming = self._assembly.naming_lock if chosen.serial or chosen.naa else nullcontext()
         with self._pools.locked([name.pool]) as handles, naming:
             handle = handles[name.pool]
-            there = next((one for one in handle.volumes() if one.name == name.volume), None)
+            there = handle.find_volume(name.volume)
             if there is not None:
                 if (_parameters(there), personalities.read(there.attributes)[0]) == (
                     wanted,
@@ -130,9 +130,9 @@ class VolumeVerbs:
             handle = handles[name.pool]
             volume = handle.volume(name.volume)
             mappings.refuse_in_use(mappings.of_volume(self._catalog.state, volume.id))
-            if volume.snapshots and not with_snapshots:
+            if volume.snapshot_count and not with_snapshots:
                 raise Busy(
-                    f"volume {str(name)!r} has {len(volume.snapshots)} snapshot(s),"
+                    f"volume {str(name)!r} has {volume.snapshot_count} snapshot(s),"
                     f" such as {volume.snapshots[0].name!r}",
                     f"`scsi-snap volume delete --snapshots {name}` deletes them too",
                 )
@@ -181,7 +181,7 @@ def view(pool: str, volume: VolumeView, mapped: mappings.Mapped) -> views.Volume
         store_used_bytes=volume.store.used_bytes,
         store_capacity_bytes=volume.store.capacity_bytes,
         store_limit_bytes=volume.store.limit_bytes,
-        snapshots=len(volume.snapshots),
+        snapshots=volume.snapshot_count,
         mapped=mappings.references(mapped, ""),
         provisioning="thin" if personality.thin else "full",
         deallocation=personalities.read(volume.attributes)[0].deallocation,

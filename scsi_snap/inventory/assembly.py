@@ -16,7 +16,7 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -99,21 +99,18 @@ class Assembly:
     def attach(self, handle: PoolHandle) -> list[Note]:
         """Brings up every recorded unit whose backing is in this pool."""
         with self.exports_lock:
-            backings = backings_in(handle)
-            return _unusable_attributes(handle.name, backings) + [
+            return _unusable_attributes(handle) + [
                 note
                 for target in self.catalog.state.targets.values()
                 for record in target.luns
                 if record.pool_id == handle.id
-                for note in self._attach_lun(handle, backings, target.name, record)
+                for note in self._attach_lun(handle, target.name, record)
             ]
 
-    def _attach_lun(
-        self, handle: PoolHandle, backings: Backings, target: str, record: LunRecord
-    ) -> list[Note]:
+    def _attach_lun(self, handle: PoolHandle, target: str, record: LunRecord) -> list[Note]:
         label = f"LUN {record.lun} ({record.backing})"
         try:
-            unit = self.unit(handle, backings, record)
+            unit = self.unit(handle, record)
             if unit is None:
                 return [
                     Note("lun-missing", target, f"{label}: its volume or snapshot does not exist")
@@ -128,13 +125,13 @@ class Assembly:
         with self.pools.locked([backing.pool]) as handles:
             handle = handles[backing.pool]
             record = lun_record(handle, 0, backing)
-            unit = self.unit(handle, backings_in(handle), record)
+            unit = self.unit(handle, record)
             assert unit is not None, "the pool's lock is held since the backing was looked up"
             use(unit)
 
-    def unit(self, handle: PoolHandle, backings: Backings, record: LunRecord) -> Unit | None:
+    def unit(self, handle: PoolHandle, record: LunRecord) -> Unit | None:
         """The unit that `record` stands for; None where its volume or snapshot is not there."""
-        found = backings.get((record.volume_id, record.snapshot_id))
+        found = find_backing(handle, record)
         if found is None:
             return None
         name = f"{handle.name}/{found.label}"
@@ -157,7 +154,7 @@ class Assembly:
             return found
         for handle in self.pools.opened():
             try:
-                volumes = handle.volumes()
+                volumes = _that_may_claim(handle, chosen)
             except ScsiSnapError:
                 # Closed since it was listed: what it holds is not shown any more.
                 continue
@@ -168,12 +165,15 @@ class Assembly:
         """Raises `Exists` where another unit that is mapped has a name that this one chose, which
         pools that come together may have: a host would take the two for paths to one disk, and
         write each one's data on both."""
+        claims = self.claims_on(chosen)
+        if not claims:
+            return
         shown = {
             record.snapshot_id or record.volume_id
             for target in self.catalog.state.targets.values()
             for record in target.luns
         }
-        for claim in self.claims_on(chosen):
+        for claim in claims:
             if str(claim.uuid) in shown:
                 raise Exists(
                     f"the {claim.what} of {label} is that of {claim.label}, which is mapped",
@@ -182,9 +182,8 @@ class Assembly:
 
     def personality_changed(self, handle: PoolHandle, volume_id: str) -> None:
         """Tells the exporter of the volume, and of its snapshots, which look like it."""
-        for (volume, snapshot), found in backings_in(handle).items():
-            if volume == volume_id:
-                self.exporter.personality_changed(UUID(snapshot or volume), found.personality)
+        for found in backings_of(handle.volume_of(volume_id)):
+            self.exporter.personality_changed(UUID(found.id), found.personality)
 
     def watch_space(self) -> None:
         """Lets the exporter look at how much space the volumes of mapped pools have."""
@@ -226,7 +225,7 @@ class Assembly:
         if record.phase == "creating" and handle.name != record.name:
             handle.close()
             return [self._forget(record, f"its members belong to pool {handle.name}")]
-        if record.phase == "destroying" and not handle.volumes():
+        if record.phase == "destroying" and not handle.volume_count():
             handle.destroy()
             return [self._forget(record, "its destruction is finished")]
         if record.id and record.id != handle.id:
@@ -244,12 +243,21 @@ class Assembly:
         return Note("pool-forgotten", record.name, f"it was being made or destroyed: {reason}")
 
 
-def _unusable_attributes(pool: str, backings: Backings) -> list[Note]:
+def _that_may_claim(handle: PoolHandle, chosen: Identity) -> Collection[VolumeView]:
+    """The volumes of the pool that may have, or have a snapshot with, a name that was chosen."""
+    if personalities.may_derive(chosen):
+        return handle.volumes()
+    found: dict[str, VolumeView] = {}
+    for attribute, value in personalities.chosen_names(chosen).items():
+        found |= {one.id: one for one in handle.volumes_with(attribute, value)}
+    return found.values()
+
+
+def _unusable_attributes(handle: PoolHandle) -> list[Note]:
     return [
-        Note("attribute-unusable", f"{pool}/{found.volume.name}", problem)
-        for found in backings.values()
-        if found.snapshot is None
-        for problem in personalities.read(found.volume.attributes)[1]
+        Note("attribute-unusable", f"{handle.name}/{volume.name}", problem)
+        for volume in handle.volumes()
+        for problem in personalities.read(volume.attributes)[1]
     ]
 
 
@@ -259,6 +267,11 @@ class Backing:
 
     volume: VolumeView
     snapshot: SnapshotView | None
+
+    @property
+    def id(self) -> str:
+        """The UUID of the one or the other."""
+        return self.snapshot.id if self.snapshot else self.volume.id
 
     @property
     def label(self) -> str:
@@ -283,19 +296,23 @@ def lun_record(
     volume = handle.volume(backing.volume)
     snapshot_id = ""
     if isinstance(backing, SnapshotName):
-        snapshot_id = volume.snapshot_named(backing.pool, backing.snapshot).id
+        snapshot_id = handle.snapshot(volume, backing.snapshot).id
     return LunRecord(lun, str(backing), handle.id, volume.id, snapshot_id, initiators, read_only)
 
 
-Backings = Mapping[tuple[str, str], Backing]
-"""By the UUIDs of a volume and of a snapshot (empty: the volume itself)."""
+def find_backing(handle: PoolHandle, record: LunRecord) -> Backing | None:
+    """What the record names by its UUIDs, where the pool has it; nothing else is looked at."""
+    volume = handle.find_volume_of(record.volume_id)
+    if volume is None:
+        return None
+    if not record.snapshot_id:
+        return Backing(volume, None)
+    snapshot = volume.snapshot_of(record.snapshot_id)
+    return Backing(volume, snapshot) if snapshot else None
 
 
-def backings_in(handle: PoolHandle) -> Backings:
-    """Everything in the pool that a LUN can be mapped to."""
-    found: dict[tuple[str, str], Backing] = {}
-    for volume in handle.volumes():
-        found[volume.id, ""] = Backing(volume, None)
-        for snapshot in volume.snapshots:
-            found[volume.id, snapshot.id] = Backing(volume, snapshot)
-    return found
+def backings_of(volume: VolumeView) -> Iterator[Backing]:
+    """The volume and its snapshots."""
+    yield Backing(volume, None)
+    for snapshot in volume.snapshots:
+        yield Backing(volume, snapshot)

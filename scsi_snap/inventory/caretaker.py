@@ -45,7 +45,9 @@ def spaces(handle: PoolHandle) -> Mapping[UUID, Space]:
     """Of every volume of the pool that has snapshots: the others' writes need no more space."""
     status = handle.status()
     return {
-        UUID(volume.id): space_of(status, volume) for volume in handle.volumes() if volume.snapshots
+        UUID(volume.id): space_of(status, volume)
+        for volume in handle.volumes()
+        if volume.snapshot_count
     }
 
 

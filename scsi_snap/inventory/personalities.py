@@ -141,6 +141,24 @@ def of_snapshot(volume: VolumeView, snapshot: SnapshotView) -> Personality:
     return replace(base, identity=identity, read_only=True)
 
 
+def chosen_names(chosen: Identity) -> dict[str, str]:
+    """What of the identity was chosen to tell its unit apart, as attributes of its volume."""
+    names = {"serial": chosen.chosen_serial, "naa": chosen.chosen_naa.hex()}
+    return {attribute: value for attribute, value in names.items() if value}
+
+
+def may_derive(chosen: Identity) -> bool:
+    """Whether a name that was chosen looks like one that derives from a UUID: then any volume or
+    snapshot may have it, without having chosen anything."""
+    if chosen.chosen_naa.hex().startswith("3"):
+        return True
+    try:
+        UUID(chosen.chosen_serial)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Claim:
     """The unit of a volume or snapshot that has a name which another one chose."""

@@ -1,84 +1,134 @@
-"""What a pool tells about itself: the JSON texts of the data path, parsed at the door."""
+"""What a pool tells about itself, as the control plane reads it: objects of the data path, and the
+protocols that say what of them is used. Each holds what was so when it was asked for; a property
+costs nothing that is not read.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from scsi_snap.errors import InternalError, NotFound
+from typing import Protocol
 
 
-@dataclass(frozen=True)
-class MemberView:
-    name: str
-    id: str
-    role: int | None
-    state: str
-    errors: int
+class MemberView(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def role(self) -> int | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def repairs(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class PoolStatus:
-    name: str
-    id: str
-    level: str
-    strip_bytes: int
-    state: str
-    size_bytes: int
-    free_bytes: int
-    members: tuple[MemberView, ...]
+class PoolStatus(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def strip_bytes(self) -> int: ...
+    @property
+    def event(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def free_bytes(self) -> int: ...
+    @property
+    def members(self) -> Sequence[MemberView]: ...
 
 
-@dataclass(frozen=True)
-class SnapshotView:
-    id: str
-    name: str
-    created_at_ms: int
-    first_byte: int
-    length_bytes: int
-    state: str
-    invalid_reason: str | None
-    group: str | None
-    volume_bytes: int
-    """What its volume had when it was taken; the volume may have grown since."""
+class SnapshotView(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def created_at_ms(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def first_byte(self) -> int: ...
+    @property
+    def length_bytes(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def invalid_reason(self) -> str | None: ...
+    @property
+    def group(self) -> str | None: ...
+    @property
+    def volume_bytes(self) -> int:
+        """What its volume had when it was taken; the volume may have grown since."""
 
 
-@dataclass(frozen=True)
-class StoreView:
-    used_bytes: int
-    capacity_bytes: int
-    limit_bytes: int | None
+class StoreView(Protocol):
+    @property
+    def used_bytes(self) -> int: ...
+    @property
+    def capacity_bytes(self) -> int: ...
+    @property
+    def limit_bytes(self) -> int | None: ...
 
 
-@dataclass(frozen=True)
-class VolumeView:
-    id: str
-    name: str
-    created_at_ms: int
-    size_bytes: int
-    block_bytes: int
-    chunk_bytes: int
-    policy: str
-    store: StoreView
-    snapshots: tuple[SnapshotView, ...]
-    attributes: Mapping[str, str]
+class VolumeView(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def created_at_ms(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def chunk_bytes(self) -> int: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def store(self) -> StoreView: ...
+    @property
+    def attributes(self) -> Mapping[str, str]: ...
+    @property
+    def snapshot_count(self) -> int: ...
+    @property
+    def snapshots(self) -> Sequence[SnapshotView]:
+        """Oldest first. Where one is wanted, or their number, ask for that."""
 
-    def snapshot(self, name: str) -> SnapshotView | None:
-        return next((one for one in self.snapshots if one.name == name), None)
+    def snapshot(self, name: str) -> SnapshotView | None: ...
+    def snapshot_of(self, snapshot_id: str) -> SnapshotView | None: ...
 
-    def snapshot_named(self, pool: str, name: str) -> SnapshotView:
-        """Raises `NotFound` with what is nearest."""
-        found = self.snapshot(name)
-        if found is None:
-            raise NotFound.named(
-                f"snapshot of {pool}/{self.name}",
-                name,
-                (one.name for one in self.snapshots),
-                f"scsi-snap snapshot list {pool}/{self.name}",
-            )
-        return found
+
+class NativeEvent(Protocol):
+    """Which kinds there are, and with which fields: `_native.Event`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def member(self) -> str | None: ...
+    @property
+    def volume(self) -> str | None: ...
+    @property
+    def snapshots(self) -> Sequence[str]: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def bytes(self) -> int | None: ...
+    @property
+    def offset_bytes(self) -> int | None: ...
+    @property
+    def length_bytes(self) -> int | None: ...
+    @property
+    def percent(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -90,103 +140,30 @@ class PoolEvent:
     message: str
 
 
-def parse_status(text: str) -> PoolStatus:
-    value = _parsed(text)
-    members = tuple(
-        MemberView(one["name"], str(one["id"]), one["role"], one["state"], one["errors"])
-        for one in value["members"]
-    )
-    return PoolStatus(
-        name=value["name"],
-        id=str(value["id"]),
-        level=value["level"],
-        strip_bytes=value["strip_bytes"],
-        state=value["state"],
-        size_bytes=value["size_bytes"],
-        free_bytes=value["free_bytes"],
-        members=members,
-    )
-
-
-def parse_volumes(text: str) -> tuple[VolumeView, ...]:
-    return tuple(_volume(value) for value in _parsed(text))
-
-
-def parse_events(text: str) -> list[PoolEvent]:
-    value = _parsed(text)
-    return [
-        event
-        for one in [*value["pool"], *value["volumes"]]
-        for event in _events_of(one["event"], one)
-    ]
-
-
-def _events_of(kind: str, told: Any) -> list[PoolEvent]:
-    volume = told.get("volume", "")
-    match kind:
+def pool_events(event: NativeEvent) -> list[PoolEvent]:
+    """What operators read of it: one event for each thing that it is about."""
+    volume = event.volume or ""
+    match event.kind:
         case "member-failed":
-            text = f"member {told['member']} was taken out: {told['reason']}"
+            text = f"member {event.member} was taken out: {event.reason}"
         case "member-missing":
-            text = f"member {told['member']} is missing"
+            text = f"member {event.member} is missing"
         case "resynced":
-            text = f"after an unclean stop, {told['bytes']} bytes of each member were compared"
+            text = f"after an unclean stop, {event.bytes} bytes of each member were compared"
         case "repaired":
             text = (
-                f"member {told['member']} held {told['length_bytes']} bytes at"
-                f" {told['offset_bytes']} that were wrong; they were rewritten from the others"
+                f"member {event.member} held {event.length_bytes} bytes at {event.offset_bytes}"
+                " that were wrong; they were rewritten from the others"
             )
         case "set-failed":
-            text = f"every read and write fails: {told['reason']}"
+            text = f"every read and write fails: {event.reason}"
         case "snapshots-dropped":
-            names = told["snapshots"]
-            dropped = f"the snapshot was dropped: {told['reason']}"
-            return [PoolEvent(kind, f"{volume}@{name}", dropped) for name in names]
+            dropped = f"the snapshot was dropped: {event.reason}"
+            return [PoolEvent(event.kind, f"{volume}@{name}", dropped) for name in event.snapshots]
         case "store-full":
             text = "the exception store is full"
         case "store-threshold":
-            text = f"the exception store is at {told['percent']}% of what it may take"
+            text = f"the exception store is at {event.percent}% of what it may take"
         case _:
-            text = json.dumps(told)
-    return [PoolEvent(kind, volume, text)]
-
-
-def parse_check(text: str) -> list[str]:
-    return [str(problem) for problem in _parsed(text)["problems"]]
-
-
-def _volume(value: Any) -> VolumeView:
-    store = value["store"]
-    return VolumeView(
-        id=str(value["id"]),
-        name=value["name"],
-        created_at_ms=value["created_at_ms"],
-        size_bytes=value["size_bytes"],
-        block_bytes=value["block_bytes"],
-        chunk_bytes=value["chunk_bytes"],
-        policy=value["policy"],
-        store=StoreView(store["used_bytes"], store["capacity_bytes"], store["limit_bytes"]),
-        snapshots=tuple(_snapshot(one, value["size_bytes"]) for one in value["snapshots"]),
-        attributes=value["attributes"],
-    )
-
-
-def _snapshot(value: Any, size_bytes: int) -> SnapshotView:
-    volume_bytes = value["volume_bytes"]
-    return SnapshotView(
-        id=str(value["id"]),
-        name=value["name"],
-        created_at_ms=value["created_at_ms"],
-        first_byte=value["first_byte"],
-        length_bytes=value["length_bytes"],
-        state=value["state"],
-        invalid_reason=value["invalid_reason"],
-        group=value["group"],
-        volume_bytes=size_bytes if volume_bytes is None else volume_bytes,
-    )
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InternalError(f"the data path answered what is not JSON: {error}") from error
+            text = event.reason or event.kind
+    return [PoolEvent(event.kind, volume, text)]

@@ -9,13 +9,18 @@ inside and held only for one replacement of the file. Reading takes no lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from scsi_snap.errors import NotFound, PoolUnavailable
-from scsi_snap.inventory import pool_views
 from scsi_snap.inventory.native import DataPath, NativeDevice, NativePool, translated
-from scsi_snap.inventory.pool_views import PoolEvent, PoolStatus, VolumeView
+from scsi_snap.inventory.pool_views import (
+    PoolEvent,
+    PoolStatus,
+    SnapshotView,
+    VolumeView,
+    pool_events,
+)
 
 
 class PoolHandle:
@@ -30,31 +35,59 @@ class PoolHandle:
 
     def status(self) -> PoolStatus:
         with translated(self._data_path):
-            return pool_views.parse_status(self.native.status())
+            return self.native.status()
 
-    def volumes(self) -> tuple[VolumeView, ...]:
+    def volumes(self) -> Sequence[VolumeView]:
+        """All, by name. Where one is wanted, or their number, ask for that."""
         with translated(self._data_path):
-            return pool_views.parse_volumes(self.native.volumes())
+            return self.native.volumes()
+
+    def volume_count(self) -> int:
+        with translated(self._data_path):
+            return self.native.volume_count()
 
     def volume(self, name: str) -> VolumeView:
         """Raises `NotFound` with what is nearest."""
-        volumes = self.volumes()
-        for one in volumes:
-            if one.name == name:
-                return one
+        found = self.find_volume(name)
+        if found is not None:
+            return found
+        with translated(self._data_path):
+            names = self.native.volume_names()
         raise NotFound.named(
-            f"volume in pool {self.name!r}",
-            name,
-            (one.name for one in volumes),
-            f"scsi-snap volume list {self.name}",
+            f"volume in pool {self.name!r}", name, names, f"scsi-snap volume list {self.name}"
         )
+
+    def find_volume(self, name: str) -> VolumeView | None:
+        with translated(self._data_path):
+            return self.native.volume(name)
 
     def volume_of(self, volume_id: str) -> VolumeView:
         """By its UUID, whatever it is called. Raises `NotFound`."""
-        for one in self.volumes():
-            if one.id == volume_id:
-                return one
-        raise NotFound(f"volume {volume_id} is not in pool {self.name!r} any more")
+        found = self.find_volume_of(volume_id)
+        if found is None:
+            raise NotFound(f"volume {volume_id} is not in pool {self.name!r} any more")
+        return found
+
+    def volumes_with(self, attribute: str, value: str) -> Sequence[VolumeView]:
+        """Those whose attribute has that value."""
+        with translated(self._data_path):
+            return self.native.volumes_with(attribute, value)
+
+    def find_volume_of(self, volume_id: str) -> VolumeView | None:
+        with translated(self._data_path):
+            return self.native.volume_of(volume_id)
+
+    def snapshot(self, volume: VolumeView, name: str) -> SnapshotView:
+        """Of a volume of this pool. Raises `NotFound` with what is nearest."""
+        found = volume.snapshot(name)
+        if found is None:
+            raise NotFound.named(
+                f"snapshot of {self.name}/{volume.name}",
+                name,
+                (one.name for one in volume.snapshots),
+                f"scsi-snap snapshot list {self.name}/{volume.name}",
+            )
+        return found
 
     def create_volume(
         self,
@@ -88,9 +121,17 @@ class PoolHandle:
         with translated(self._data_path):
             self.native.delete_snapshot(volume, snapshot)
 
-    def diff(self, volume: str, since: str, until: str | None) -> list[tuple[int, int]]:
+    def diff(
+        self,
+        volume: str,
+        since: str,
+        until: str | None,
+        first_byte: int = 0,
+        limit: int | None = None,
+    ) -> list[tuple[int, int]]:
+        """(first byte, length) of what changed, from `first_byte` on, at most `limit` extents."""
         with translated(self._data_path):
-            return self.native.diff(volume, since, until)
+            return self.native.diff(volume, since, until, first_byte, limit)
 
     def device(self, volume: str, snapshot: str | None) -> NativeDevice:
         with translated(self._data_path):
@@ -98,11 +139,12 @@ class PoolHandle:
 
     def check(self, volume: str) -> list[str]:
         with translated(self._data_path):
-            return pool_views.parse_check(self.native.check(volume))
+            return self.native.check(volume)
 
     def events(self) -> list[PoolEvent]:
         with translated(self._data_path):
-            return pool_views.parse_events(self.native.events())
+            happened = self.native.events()
+        return [event for one in happened for event in pool_events(one)]
 
     def fail_member(self, name: str) -> None:
         with translated(self._data_path):

@@ -27,7 +27,7 @@ class VolumeEraser:
 
     def begin(self, note: str) -> bool:
         with self._handle.lock:
-            if self._volume().snapshots:
+            if self._volume().snapshot_count:
                 return False
             self.set_note(note)
             return True

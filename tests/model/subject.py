@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from scsi_snap import _native
 from tests.model.volume_model import ModelVolume, Shape
@@ -76,8 +74,9 @@ class Volume:
     def compare_states(self) -> None:
         """Snapshots are those of the model; only a full store ends some, the oldest first."""
         pool, _ = self.opened()
-        (record,) = (one for one in json.loads(pool.volumes()) if one["name"] == self.name)
-        states = {one["name"]: one["state"] == "live" for one in record["snapshots"]}
+        volume = pool.volume(self.name)
+        assert volume is not None
+        states = {one.name: one.state == "live" for one in volume.snapshots}
         live_before = self.model.live()
         assert list(states) == list(self.model.snapshots)
         live_now = [name for name, live in states.items() if live]
@@ -96,8 +95,19 @@ class Volume:
         live = self.model.live()
         pairs: list[tuple[str, str | None]] = [(name, None) for name in live]
         for older, newer in [*pairs, *itertools.pairwise(live)]:
-            assert pool.diff(self.name, older, newer) == self.model.diff(older, newer)
+            changed = self.model.diff(older, newer)
+            assert pool.diff(self.name, older, newer) == changed
+            assert list(self.pages(older, newer)) == changed
         assert device.size_bytes == self.model.shape.size_bytes
+
+    def pages(self, older: str, newer: str | None) -> Iterator[tuple[int, int]]:
+        """A diff in pages of two, each asked for where the one before it ended."""
+        pool, _ = self.opened()
+        first_byte = 0
+        while page := pool.diff(self.name, older, newer, first_byte, 2):
+            assert len(page) <= 2
+            yield from page
+            first_byte = sum(page[-1])
 
     def compare_part(self, start: int, end: int) -> None:
         """A range of the volume and of its snapshots."""
@@ -119,7 +129,7 @@ class Volume:
 
     def check(self) -> None:
         pool, _ = self.opened()
-        assert json.loads(pool.check(self.name))["problems"] == []
+        assert pool.check(self.name) == []
 
 
 def assert_unmapped_is_zero(
@@ -185,10 +195,10 @@ class Pool:
     def fail_member(self, number: int) -> None:
         self.opened().fail_member(str(self.paths[number]))
         self.failed = number
-        assert self.status()["state"] == "degraded"
+        assert self.state() == "degraded"
 
-    def status(self) -> Any:
-        return json.loads(self.opened().status())
+    def state(self) -> str:
+        return self.opened().status().state
 
     def close(self) -> None:
         native = self.opened()
@@ -225,11 +235,11 @@ class Pool:
         paths = [str(path) for path in self.paths]
         if self.failed is None:
             self.native = _native.Pool.open(runtime(), paths)
-            assert self.status()["state"] == "optimal"
+            assert self.state() == "optimal"
         else:
             assert code_of(_native.Pool.open, runtime(), paths) == "member-refused"
             self.native, refused = _native.Pool.open_available(runtime(), paths)
             assert len(refused) == 1 and paths[self.failed] in refused[0]
-            assert self.status()["state"] == "degraded"
+            assert self.state() == "degraded"
         for volume in self.volumes.values():
             volume.find(self.native)

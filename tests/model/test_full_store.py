@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +48,7 @@ def take(volume: Volume, name: str, block_range: tuple[int, int] | None = None) 
 
 
 def events(volume: Volume) -> list[str]:
-    return [one["event"] for one in json.loads(volume.opened()[0].events())["volumes"]]
+    return [one.kind for one in volume.opened()[0].events() if one.volume]
 
 
 def test_dropping_gives_up_the_oldest_and_only_what_it_must(pool: Pool) -> None:

@@ -10,9 +10,9 @@ import pytest
 from scsi_snap.control.snapshots import SnapshotToMake
 from scsi_snap.errors import NotFound
 from scsi_snap.inventory.caretaker import space_of
-from scsi_snap.inventory.pool_views import PoolStatus, StoreView, VolumeView
 from scsi_snap.scsi.caretaker import Nobody, Space
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller
+from tests.pool_views import PoolStatus, StoreView, VolumeView
 
 POOL = PoolStatus("tank", "", "raid0", 65536, "optimal", 100 * MIB, 50 * MIB, ())
 

@@ -8,7 +8,7 @@ import pytest
 
 from scsi_snap.inventory import personalities
 from scsi_snap.inventory.personalities import Traits
-from scsi_snap.inventory.pool_views import SnapshotView, StoreView, VolumeView
+from tests.pool_views import SnapshotView, StoreView, VolumeView
 
 CHOSEN = Traits("full", "write-same", "512", True, True, "ACME", "DISK", "A1", "6001405" + "0" * 25)
 

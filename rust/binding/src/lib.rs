@@ -5,6 +5,7 @@ mod device;
 mod error;
 mod json;
 mod pool;
+mod report;
 mod ring;
 mod runtime;
 mod slow_path;
@@ -20,6 +21,8 @@ mod _native {
     use crate::error::NativeError;
     #[pymodule_export]
     use crate::pool::Pool;
+    #[pymodule_export]
+    use crate::report::{Event, MemberView, PoolStatus, SnapshotView, StoreView, VolumeView};
     #[pymodule_export]
     use crate::ring::Ring;
     #[pymodule_export]

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use datapath::error::PoolError;
 use datapath::limits::CHUNK_BYTES_MAX;
 use datapath::member::FileMember;
-use datapath::pool::{CreateOptions, Pool as StripedPool, StorePolicy};
+use datapath::pool::{CreateOptions, Pool as StripedPool, StorePolicy, VolumeId};
 use datapath::stripe::{Level, Opening};
 use datapath::volume::{Point, VolumeOptions, Volumes, settle_groups, take_snapshots};
 use pyo3::prelude::*;
 
 use crate::device::{Device, UnitDevice};
 use crate::error::Failure;
-use crate::json;
+use crate::report::{Event, PoolStatus, VolumeView};
 use crate::runtime::{Runtime, Threads};
 
 type FileVolumes = Arc<Volumes<FileMember>>;
@@ -132,8 +132,8 @@ impl Pool {
         self.threads.run(py, move || async move { volumes.pool().destroy().await })
     }
 
-    fn status(&self) -> PyResult<String> {
-        json::text(&self.volumes.pool().status())
+    fn status(&self) -> PoolStatus {
+        PoolStatus(self.volumes.pool().status())
     }
 
     fn fail_member(&self, py: Python<'_>, name: String) -> PyResult<()> {
@@ -141,8 +141,28 @@ impl Pool {
         self.threads.run(py, move || async move { volumes.pool().fail_member(&name).await })
     }
 
-    fn volumes(&self) -> PyResult<String> {
-        json::text(&self.volumes.list())
+    fn volumes(&self) -> Vec<VolumeView> {
+        self.volumes.list().into_iter().map(VolumeView).collect()
+    }
+
+    fn volume(&self, name: &str) -> Option<VolumeView> {
+        self.volumes.status(name).map(VolumeView)
+    }
+
+    fn volume_of(&self, volume_id: &str) -> Option<VolumeView> {
+        self.volumes.status_of(VolumeId(volume_id.parse().ok()?)).map(VolumeView)
+    }
+
+    fn volumes_with(&self, attribute: &str, value: &str) -> Vec<VolumeView> {
+        self.volumes.with_attribute(attribute, value).into_iter().map(VolumeView).collect()
+    }
+
+    fn volume_names(&self) -> Vec<String> {
+        self.volumes.names()
+    }
+
+    fn volume_count(&self) -> usize {
+        self.volumes.count()
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -203,14 +223,19 @@ impl Pool {
             .run(py, move || async move { volumes.delete_snapshot(&volume, &snapshot).await })
     }
 
+    #[pyo3(signature = (volume, since, until, first_byte=0, limit=None))]
     fn diff(
         &self,
         py: Python<'_>,
         volume: &str,
         since: &str,
         until: Option<&str>,
+        first_byte: u64,
+        limit: Option<usize>,
     ) -> PyResult<Vec<(u64, u64)>> {
-        let runs = py.detach(|| self.volumes.diff(volume, since, until)).map_err(Failure::from)?;
+        let limit = limit.unwrap_or(usize::MAX);
+        let page = || self.volumes.diff_page(volume, since, until, first_byte, limit);
+        let runs = py.detach(page).map_err(Failure::from)?;
         Ok(runs.into_iter().map(|run| (run.first_byte, run.length_bytes)).collect())
     }
 
@@ -223,15 +248,16 @@ impl Pool {
         Ok(Device::new(Arc::clone(&self.threads), device))
     }
 
-    fn check(&self, py: Python<'_>, volume: String) -> PyResult<String> {
+    fn check(&self, py: Python<'_>, volume: String) -> PyResult<Vec<String>> {
         let volumes = Arc::clone(&self.volumes);
         let report = self.threads.run(py, move || async move { volumes.check(&volume).await })?;
-        json::text(&report)
+        Ok(report.problems)
     }
 
-    fn events(&self) -> PyResult<String> {
+    fn events(&self) -> Vec<Event> {
         let (pool, volumes) = (self.volumes.pool().take_events(), self.volumes.take_events());
-        json::text(&serde_json::json!({ "pool": pool, "volumes": volumes }))
+        let pool = pool.into_iter().map(Event::from);
+        pool.chain(volumes.into_iter().map(Event::from)).collect()
     }
 }
 

@@ -18,6 +18,9 @@ pub const CHUNKS_PER_VOLUME_MAX: u64 = 1 << 32;
 pub const SNAPSHOTS_PER_VOLUME_MAX: usize = 4096;
 /// Volumes of one pool: the catalog is written whole at each change.
 pub const VOLUMES_PER_POOL_MAX: usize = 4096;
+/// Volumes of a pool that are opened or closed at the same time: each reads its map and flushes, so
+/// that more of them share the waiting; and each holds a chunk or two in memory.
+pub const VOLUMES_OPENING_MAX: usize = 64;
 /// Attributes of one volume: a few for each thing that the floors above keep with it.
 pub const ATTRIBUTES_PER_VOLUME_MAX: usize = 32;
 /// Bytes of an attribute's name: it is a word.

@@ -7,6 +7,7 @@
 //! pool, are multiples of the granule and belong to one space only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -46,8 +47,8 @@ pub struct Catalog {
     pub next_space: u64,
     /// Each space's extents, in the order of its addresses.
     pub spaces: BTreeMap<SpaceId, Vec<Extent>>,
-    /// The volumes.
-    pub volumes: BTreeMap<VolumeId, VolumeRecord>,
+    /// The volumes. A catalog shares the records that a change leaves alone with the one before it.
+    pub volumes: BTreeMap<VolumeId, Arc<VolumeRecord>>,
     /// Whatever the floors above want to keep with the pool.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
@@ -67,7 +68,12 @@ impl Catalog {
 
     /// The volume called `name`.
     pub fn volume_named(&self, name: &str) -> Option<&VolumeRecord> {
-        self.volumes.values().find(|volume| volume.name == name)
+        self.volumes.values().map(Arc::as_ref).find(|volume| volume.name == name)
+    }
+
+    /// A volume's record, to be changed in this catalog alone.
+    pub fn volume_mut(&mut self, id: VolumeId) -> Option<&mut VolumeRecord> {
+        self.volumes.get_mut(&id).map(Arc::make_mut)
     }
 }
 

@@ -3,7 +3,9 @@
 //! Sharded by chunk; a shard is locked for one look-up or one insertion. 16 bytes an exception, and
 //! nothing for a chunk that was never preserved.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -124,19 +126,48 @@ impl ExceptionMap {
     pub fn for_each(&self, mut visit: impl FnMut(Record)) {
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            for (&(chunk, tag), stored) in shard.iter() {
-                visit(Record {
-                    chunk: ChunkIndex(chunk),
-                    tag: Epoch(tag),
-                    place: place_of(stored.slot),
-                    data_crc: stored.data_crc,
-                });
+            shard.iter().map(record_of).for_each(&mut visit);
+        }
+    }
+
+    /// Calls `visit` with the exceptions of `first` and the chunks after it, by chunk and tag, until
+    /// it breaks. Costs what is visited, not what there is. One shard is locked at a time, so what is
+    /// published or swept during the walk may be visited or not.
+    pub fn walk(&self, first: ChunkIndex, mut visit: impl FnMut(Record) -> ControlFlow<()>) {
+        let following = |shard: usize, chunk: u32| {
+            let shard = self.shards[shard].read().unwrap_or_else(PoisonError::into_inner);
+            shard.range((chunk, 0)..).next().map(|(&(chunk, _), _)| chunk)
+        };
+        let heads =
+            (0..SHARDS).filter_map(|shard| Some(Reverse((following(shard, first.0)?, shard))));
+        let mut heads: BinaryHeap<Reverse<(u32, usize)>> = heads.collect();
+        let mut together = Vec::new();
+        while let Some(Reverse((chunk, shard))) = heads.pop() {
+            let last = chunk | (CHUNKS_TOGETHER - 1);
+            let locked = self.shards[shard].read().unwrap_or_else(PoisonError::into_inner);
+            together.extend(locked.range((chunk, 0)..=(last, u32::MAX)).map(record_of));
+            drop(locked);
+            for record in together.drain(..) {
+                if visit(record).is_break() {
+                    return;
+                }
             }
+            let next = last.checked_add(1).and_then(|next| following(shard, next));
+            heads.extend(next.map(|next| Reverse((next, shard))));
         }
     }
 
     fn shard(&self, chunk: ChunkIndex) -> &RwLock<Shard> {
         &self.shards[(chunk.0 / CHUNKS_TOGETHER) as usize % SHARDS]
+    }
+}
+
+fn record_of((&(chunk, tag), stored): (&(u32, u32), &Stored)) -> Record {
+    Record {
+        chunk: ChunkIndex(chunk),
+        tag: Epoch(tag),
+        place: place_of(stored.slot),
+        data_crc: stored.data_crc,
     }
 }
 
@@ -189,6 +220,33 @@ mod tests {
             [found(1), found(2), found(3), found(5), found(6)],
             [Some(2), Some(2), Some(5), Some(5), None]
         );
+    }
+
+    #[test]
+    fn a_walk_goes_by_chunk_and_tag_and_visits_no_more_than_it_is_let() {
+        let map = ExceptionMap::new();
+        // In one shard, in its neighbour, in the same shard 64 groups on, and at the very end.
+        for (chunk, tag) in [(70, 2), (3, 5), (3, 1), (63, 1), (64 * 64 + 1, 1), (u32::MAX, 9)] {
+            map.insert(&record(chunk, tag, chunk));
+        }
+        let walk = |first, most| {
+            let mut visited = Vec::new();
+            map.walk(ChunkIndex(first), |record| {
+                visited.push((record.chunk.0, record.tag.0));
+                if visited.len() < most {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+            visited
+        };
+        let all = [(3, 1), (3, 5), (63, 1), (70, 2), (4097, 1), (u32::MAX, 9)];
+        assert_eq!(walk(0, 100), all);
+        assert_eq!(walk(3, 2), all[..2]);
+        assert_eq!(walk(4, 100), all[2..]);
+        assert_eq!(walk(71, 1), all[4..5]);
+        assert_eq!(walk(u32::MAX, 100), all[5..]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! for a chunk of zeros), [`ExceptionStore::write_copy`], [`ExceptionStore::commit`] the record. When
 //! the last returns `Ok`, copy and record are durable and the exception can be looked up.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -161,6 +162,11 @@ impl<S: Growable> ExceptionStore<S> {
     /// Calls `visit` with every exception's record, in no order.
     pub fn for_each(&self, visit: impl FnMut(Record)) {
         self.map.for_each(visit);
+    }
+
+    /// The same by chunk and tag, from `first` on, until `visit` breaks: costs what is visited.
+    pub fn walk(&self, first: ChunkIndex, visit: impl FnMut(Record) -> ControlFlow<()>) {
+        self.map.walk(first, visit);
     }
 
     /// Reads preserved data, from `offset_bytes` within the chunk.

@@ -62,7 +62,7 @@ impl<M: Member> Volumes<M> {
         let volume = self.assemble(record, store)?;
         let update = self.pool.update(|catalog| {
             fail_if_taken(catalog, &record.name)?;
-            catalog.volumes.insert(record.id, record.clone());
+            catalog.volumes.insert(record.id, Arc::new(record.clone()));
             Ok(())
         });
         update.await?;
@@ -100,7 +100,7 @@ impl<M: Member> Volumes<M> {
         let record = update.await?;
         self.remove(name);
         volume.engine.stop().await;
-        for space in record.iter().flat_map(VolumeRecord::spaces) {
+        for space in record.iter().flat_map(|record| record.spaces()) {
             self.give_back(space).await?;
         }
         Ok(())

@@ -38,7 +38,7 @@ impl<M: Member> CatalogLedger<M> {
 impl<M: Member> SnapshotLedger for Arc<CatalogLedger<M>> {
     async fn invalidate(&self, epochs: &[Epoch], reason: &str) -> Result<(), IoError> {
         let update = self.pool.update(|catalog| {
-            let record = catalog.volumes.get_mut(&self.volume);
+            let record = catalog.volume_mut(self.volume);
             let mut snapshots =
                 record.map_or_else(Vec::new, |record| record.snapshots.iter_mut().collect());
             for epoch in epochs {

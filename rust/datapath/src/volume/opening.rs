@@ -101,7 +101,7 @@ impl<M: Member> Volumes<M> {
         let (space, store) = self.create_store(record).await?;
         let update = self.pool.update(|catalog| {
             let missing = || PoolError::NotFound(format!("volume {}", record.name));
-            let record = catalog.volumes.get_mut(&record.id).ok_or_else(missing)?;
+            let record = catalog.volume_mut(record.id).ok_or_else(missing)?;
             record.store = space;
             for snapshot in &mut record.snapshots {
                 if snapshot.state == SnapshotState::Live {
@@ -120,7 +120,7 @@ impl<M: Member> Volumes<M> {
     /// Gives back the spaces that no volume names.
     pub(super) async fn give_back_unused_spaces(&self) -> Result<(), PoolError> {
         let catalog = self.pool.catalog();
-        let named = catalog.volumes.values().flat_map(VolumeRecord::spaces);
+        let named = catalog.volumes.values().flat_map(|record| record.spaces());
         let named: BTreeSet<SpaceId> = named.collect();
         for space in catalog.spaces.keys().filter(|space| !named.contains(space)) {
             self.give_back(*space).await?;

@@ -239,7 +239,7 @@ pub(super) fn volume_record<'a, M: Member>(
     volume: &Volume<M>,
 ) -> Result<&'a mut VolumeRecord, PoolError> {
     let missing = || PoolError::NotFound(format!("volume {}", volume.name));
-    catalog.volumes.get_mut(&volume.id).ok_or_else(missing)
+    catalog.volume_mut(volume.id).ok_or_else(missing)
 }
 
 fn new_record(name: &str, epoch: Epoch, place: PointPlace, group: Option<Uuid>) -> SnapshotRecord {

@@ -60,7 +60,7 @@ impl<M: Member> Volumes<M> {
         let update = self.pool.update(|catalog| {
             catalog.attributes.remove(&pending_key(group));
             for volume in catalog.volumes.values_mut().filter(|_| drop_snapshots) {
-                volume.snapshots.retain(|snapshot| snapshot.group != Some(group));
+                Arc::make_mut(volume).snapshots.retain(|snapshot| snapshot.group != Some(group));
             }
             Ok(())
         });

@@ -11,6 +11,7 @@ use crate::block_io::BlockIo;
 use crate::error::{IoError, PoolError};
 use crate::member::Member;
 use crate::pool::{SnapshotRecord, SnapshotState};
+use crate::units::ChunkIndex;
 
 /// Bytes in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +58,19 @@ impl<M: Member> Volumes<M> {
         since: &str,
         until: Option<&str>,
     ) -> Result<Vec<ByteRun>, PoolError> {
+        self.diff_page(volume, since, until, 0, usize::MAX)
+    }
+
+    /// The same from `first_byte` on, which clips a run that begins before it: at most `limit` runs.
+    /// A page costs what is in it.
+    pub fn diff_page(
+        &self,
+        volume: &str,
+        since: &str,
+        until: Option<&str>,
+        first_byte: u64,
+        limit: usize,
+    ) -> Result<Vec<ByteRun>, PoolError> {
         let volume = self.get(volume)?;
         let since = volume.live_snapshot(since)?;
         let until = until.map(|until| volume.live_snapshot(until)).transpose()?;
@@ -66,14 +80,18 @@ impl<M: Member> Volumes<M> {
                 since.name
             )));
         }
-        let mut first = since.first_byte;
+        let mut first = since.first_byte.max(first_byte);
         let mut end = since.first_byte + since.length_bytes;
         if let Some(until) = &until {
             first = first.max(until.first_byte);
             end = end.min(until.first_byte + until.length_bytes);
         }
         let chunk = volume.engine.chunk();
-        let changed = volume.engine.changed(since.epoch, until.map(|until| until.epoch));
+        // What begins after the last chunk that can be counted is after the end of any range.
+        let Ok(first_chunk) = u32::try_from(first / chunk.bytes()) else { return Ok(Vec::new()) };
+        let until = until.map(|until| until.epoch);
+        let first_chunk = ChunkIndex(first_chunk);
+        let changed = volume.engine.changed(since.epoch, until, first_chunk, limit);
         let clipped = changed.into_iter().filter_map(|run| {
             let start = chunk.offset_of(run.first);
             let run_end = (start + run.count * chunk.bytes()).min(end);

@@ -1,45 +1,27 @@
 //! Volumes as users see them, and their check.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use serde::Serialize;
 
 use super::device::Volume;
 use super::volumes::Volumes;
 use crate::error::PoolError;
 use crate::member::Member;
-use crate::pool::{SnapshotRecord, StorePolicy, VolumeId, VolumeRecord};
-use crate::snapmap::{CheckReport, MapError, StoreUse};
+use crate::pool::{VolumeId, VolumeRecord};
+use crate::snapmap::{CheckReport, MapError};
 
-/// A volume: its record, with the state of its exception store.
-#[derive(Clone, Debug, Serialize)]
+/// A volume: its record in the catalog, as it stood when it was asked for, and the state of its
+/// exception store. To have one costs nothing that grows with the record.
+#[derive(Clone, Debug)]
 pub struct VolumeStatus {
-    /// Its identity.
-    pub id: VolumeId,
-    /// Its name.
-    pub name: String,
-    /// When it was made, in milliseconds since 1970.
-    pub created_at_ms: u64,
-    /// Its size.
-    pub size_bytes: u64,
-    /// Bytes of a logical block.
-    pub block_bytes: u32,
-    /// Bytes of a chunk.
-    pub chunk_bytes: u32,
-    /// What happens when the exception store is full.
-    pub policy: StorePolicy,
+    /// The record.
+    pub record: Arc<VolumeRecord>,
     /// The exception store.
     pub store: StoreStatus,
-    /// The snapshots, oldest first.
-    pub snapshots: Vec<SnapshotRecord>,
-    /// Whatever the floors above keep with the volume.
-    pub attributes: BTreeMap<String, String>,
 }
 
 /// How full an exception store is.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreStatus {
     /// Bytes in use.
     pub used_bytes: u64,
@@ -54,12 +36,38 @@ pub struct StoreStatus {
 impl<M: Member> Volumes<M> {
     /// All volumes, by name.
     pub fn list(&self) -> Vec<VolumeStatus> {
+        self.all().iter().filter_map(|volume| volume.status()).collect()
+    }
+
+    /// The names of all volumes, ascending.
+    pub fn names(&self) -> Vec<String> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.keys().cloned().collect()
+    }
+
+    /// How many volumes there are.
+    pub fn count(&self) -> usize {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The volumes whose attribute `name` is `value`.
+    pub fn with_attribute(&self, name: &str, value: &str) -> Vec<VolumeStatus> {
         let catalog = self.pool.catalog();
-        let status = |volume: Arc<Volume<M>>| {
-            let record = catalog.volumes.get(&volume.id)?.clone();
-            Some(status_of(record, volume.engine.store_usage()))
-        };
-        self.all().into_iter().filter_map(status).collect()
+        let records = catalog.volumes.values();
+        let found =
+            records.filter(|record| record.attributes.get(name).is_some_and(|at| at == value));
+        found.filter_map(|record| self.status(&record.name)).collect()
+    }
+
+    /// The volume called `name`; no other one is looked at.
+    pub fn status(&self, name: &str) -> Option<VolumeStatus> {
+        self.get(name).ok()?.status()
+    }
+
+    /// The volume of that identity, whatever it is called; no other one is looked at.
+    pub fn status_of(&self, id: VolumeId) -> Option<VolumeStatus> {
+        let catalog = self.pool.catalog();
+        self.status(&catalog.volumes.get(&id)?.name)
     }
 
     /// A volume's snapshot map in words, a line for each block and record; and its atomic log.
@@ -80,7 +88,7 @@ impl<M: Member> Volumes<M> {
         report.problems.extend(volume.check_atomic_log().await?);
         let catalog = self.pool.catalog();
         let record = catalog.volumes.get(&volume.id);
-        let snapshots = record.map_or(&[][..], |record| &record.snapshots);
+        let snapshots = record.map_or(&[][..], |record| &record.snapshots[..]);
         if snapshots.windows(2).any(|pair| pair[0].epoch >= pair[1].epoch) {
             report.problems.push("the snapshots' epochs do not rise".into());
         }
@@ -92,23 +100,18 @@ impl<M: Member> Volumes<M> {
     }
 }
 
-fn status_of(record: VolumeRecord, usage: StoreUse) -> VolumeStatus {
-    VolumeStatus {
-        id: record.id,
-        name: record.name,
-        created_at_ms: record.created_at_ms,
-        size_bytes: record.size_bytes,
-        block_bytes: record.block_bytes,
-        chunk_bytes: record.chunk_bytes,
-        policy: record.policy,
-        store: StoreStatus {
+impl<M: Member> Volume<M> {
+    /// `None` where the volume has just been deleted.
+    fn status(&self) -> Option<VolumeStatus> {
+        let record = Arc::clone(self.pool.catalog().volumes.get(&self.id)?);
+        let usage = self.engine.store_usage();
+        let store = StoreStatus {
             used_bytes: usage.used_bytes,
             capacity_bytes: usage.capacity_bytes,
             limit_bytes: record.store_limit_bytes,
             preserved_chunks: usage.exceptions,
-        },
-        snapshots: record.snapshots,
-        attributes: record.attributes,
+        };
+        Some(VolumeStatus { record, store })
     }
 }
 

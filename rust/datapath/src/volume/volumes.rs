@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::device::Volume;
 use crate::error::PoolError;
+use crate::limits::VOLUMES_OPENING_MAX;
 use crate::member::Member;
 use crate::pool::{Pool, VolumeRecord};
 use crate::snapmap::StoreOptions;
@@ -36,14 +39,15 @@ impl<M: Member> Volumes<M> {
             open: RwLock::default(),
         };
         volumes.give_back_unused_spaces().await?;
-        let mut records: Vec<VolumeRecord> =
+        let mut records: Vec<Arc<VolumeRecord>> =
             volumes.pool.catalog().volumes.values().cloned().collect();
         // In the order they were made, so that a restart does the same each time.
         records.sort_by_key(|record| record.origin);
-        for record in records {
-            let volume = volumes.open_volume(record).await?;
-            volumes.insert(volume);
-        }
+        let opening = stream::iter(&records)
+            .map(|record| volumes.open_volume(VolumeRecord::clone(record)))
+            .buffered(VOLUMES_OPENING_MAX);
+        let opened: Vec<Arc<Volume<M>>> = opening.try_collect().await?;
+        opened.into_iter().for_each(|volume| volumes.insert(volume));
         Ok(Arc::new(volumes))
     }
 
@@ -52,11 +56,18 @@ impl<M: Member> Volumes<M> {
     pub async fn close(&self) -> Result<(), PoolError> {
         let _turn = self.admin.lock().await;
         let mut outcome = Ok(());
-        for volume in self.all() {
-            // One that is under way ends as it should, not with its record left.
-            let _no_atomic_write = volume.atomic_log.lock().await;
-            outcome = outcome.and(volume.engine.close().await);
+        let volumes = self.all();
+        let mut closing = stream::iter(&volumes)
+            .map(|volume| async {
+                // One that is under way ends as it should, not with its record left.
+                let _no_atomic_write = volume.atomic_log.lock().await;
+                volume.engine.close().await
+            })
+            .buffered(VOLUMES_OPENING_MAX);
+        while let Some(closed) = closing.next().await {
+            outcome = outcome.and(closed);
         }
+        drop(closing);
         self.open.write().unwrap_or_else(PoisonError::into_inner).clear();
         outcome.map_err(PoolError::Io)
     }

@@ -21,7 +21,7 @@ use datapath::error::IoError;
 use datapath::member::Power;
 use datapath::simulation::{Random, Simulation};
 use datapath::snapshot::{PointRange, SnapshotPoint};
-use datapath::units::Epoch;
+use datapath::units::{ChunkIndex, Epoch};
 
 use super::support::*;
 
@@ -194,7 +194,7 @@ fn verify_changes(engine: &TestEngine<Medium>, catalog: &Catalog, model: &Model)
         let later = epochs[index + 1..].iter().map(|until| Some(*until));
         for until in later.chain([None]) {
             let after = until.map_or(&now, |until| &model.snapshots[&until]);
-            let runs = engine.changed(*since, until);
+            let runs = engine.changed(*since, until, ChunkIndex(0), usize::MAX);
             let told = |chunk: u64| {
                 let holds = |first: u64, count: u64| (first..first + count).contains(&chunk);
                 runs.iter().any(|run| holds(run.first.0.into(), run.count))

@@ -134,7 +134,7 @@ fn a_snapshot_without_a_size_keeps_that_of_its_volume() {
         // As catalogs are that were written before snapshots had a size.
         let update = volumes.pool().update(|catalog| {
             for volume in catalog.volumes.values_mut() {
-                volume.snapshots[0].volume_bytes = None;
+                Arc::make_mut(volume).snapshots[0].volume_bytes = None;
             }
             Ok(())
         });

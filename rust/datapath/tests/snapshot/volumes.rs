@@ -88,12 +88,49 @@ fn a_volume_and_its_snapshots_come_back_from_the_members_alone() {
         assert_eq!(diff("monday", Some("tuesday")), [run(CHUNK, 1), run(3 * CHUNK, 1)]);
         assert_eq!(diff("monday", None), [run(0, 2), run(3 * CHUNK, 1)]);
         assert_eq!(diff("tuesday", None), [run(0, 1)]);
+        let page = |first_byte, limit| {
+            volumes.diff_page("vol0", "monday", None, first_byte, limit).unwrap()
+        };
+        assert_eq!(page(0, 1), [run(0, 2)]);
+        assert_eq!(page(2 * CHUNK, 1), [run(3 * CHUNK, 1)]);
+        let clipped = ByteRun { first_byte: CHUNK + 512, length_bytes: CHUNK - 512 };
+        assert_eq!(page(CHUNK + 512, 9), [clipped, run(3 * CHUNK, 1)]);
+        assert_eq!(page(4 * CHUNK, 9), []);
+        assert_eq!(page(u64::MAX, 9), []);
         assert!(volumes.diff("vol0", "tuesday", Some("monday")).is_err());
         assert_eq!(volumes.check("vol0").await.unwrap().problems, Vec::<String>::new());
         assert!(volumes.dump("vol0").await.unwrap().contains("chunk 1 tag 1"));
-        let listed = serde_json::to_value(volumes.list()).unwrap();
-        assert_eq!(listed[0]["snapshots"][1]["name"], "tuesday");
-        assert_eq!(listed[0]["store"]["preserved_chunks"], 3);
+        let listed = volumes.status("vol0").unwrap();
+        assert_eq!(listed.record.snapshots[1].name, "tuesday");
+        assert_eq!(listed.store.preserved_chunks, 3);
+    });
+}
+
+/// What a status costs does not grow with what the pool holds, nor a change with what it leaves alone.
+#[test]
+fn a_status_shares_the_record_and_a_change_leaves_the_others() {
+    run(async {
+        let volumes = new_pool("tank", &members("a", &Power::new())).await;
+        for name in ["vol0", "vol1", "vol2"] {
+            volumes.create(options(name)).await.unwrap();
+        }
+        assert_eq!(
+            (volumes.names(), volumes.count()),
+            (vec!["vol0".to_owned(), "vol1".into(), "vol2".into()], 3)
+        );
+        let before = volumes.status("vol1").unwrap();
+        let record = |name| volumes.status(name).unwrap().record;
+        assert!(Arc::ptr_eq(&before.record, &record("vol1")));
+        assert!(Arc::ptr_eq(&before.record, &volumes.status_of(before.record.id).unwrap().record));
+        take_snapshots(&[point(&volumes, "vol0", "monday")]).await.unwrap();
+        assert!(Arc::ptr_eq(&before.record, &record("vol1")), "a record was copied for another's");
+        assert_eq!(record("vol0").snapshots.len(), 1);
+        assert!(volumes.status("vol3").is_none());
+        let named = |value| volumes.with_attribute("naa", value).len();
+        assert_eq!((named("1"), named("2")), (3, 0));
+        volumes.delete("vol1").await.unwrap();
+        assert!(volumes.status_of(before.record.id).is_none());
+        assert_eq!(before.record.name, "vol1", "what was given out stays as it was");
     });
 }
 
@@ -172,9 +209,9 @@ fn attributes_are_replaced_by_name_and_kept() {
         assert_eq!(set("provisioning", "full").await, Err("invalid-argument"));
         let kept = [("info", "a text"), ("naa", "2")];
         let kept = BTreeMap::from(kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(volumes.list()[0].attributes, kept);
+        assert_eq!(volumes.list()[0].record.attributes, kept);
         let volumes = open_pool(members.iter().map(|member| member.copy(&power)).collect()).await;
-        assert_eq!(volumes.list()[0].attributes, kept, "durable when it returns");
+        assert_eq!(volumes.list()[0].record.attributes, kept, "durable when it returns");
         for number in 0..30 {
             let changes = BTreeMap::from([(format!("n{number}"), "x".to_owned())]);
             volumes.set_attributes("vol0", changes).await.unwrap();
