@@ -319,7 +319,7 @@ def test_access_and_sessions(tour: Shell, controller: Controller) -> None:
 def test_problems_found_by_a_check_are_an_exit_code(
     tour: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FakePool, "check", lambda self, volume: '{"problems": ["chunk 3: torn"]}')
+    monkeypatch.setattr(FakePool, "check", lambda self, volume: ["chunk 3: torn"])
     result = tour.run("check")
     assert result.exit_code == 9 and result.stdout == "tank/vol0: chunk 3: torn\n"
 
