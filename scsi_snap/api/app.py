@@ -126,12 +126,14 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_at(request: Request) -> set[str]:
-    return {
-        method.upper()
-        for template, operations in request.app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), request.url.path)
-        for method in operations
-    }
+    """Of the path as it is written, or else of those with parameters that it fits."""
+    path, paths = request.url.path, request.app.openapi()["paths"]
+    fitting = [path] if path in paths else [one for one in paths if _fits(path, one)]
+    return {method.upper() for template in fitting for method in paths[template]}
+
+
+def _fits(path: str, template: str) -> bool:
+    return re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), path) is not None
 
 
 def _on_defect(request: Request, error: Exception) -> JSONResponse:

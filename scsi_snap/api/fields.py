@@ -22,7 +22,9 @@ from scsi_snap.iscsi.limits import (
 from scsi_snap.scsi.initiator_names import NAME_BYTES_MAX
 
 _PART = names.PART_PATTERN
-_INT64_MAX = (1 << 63) - 1
+_EXACT_MAX = (1 << 53) - 1
+"""The largest whole number that every reader of JSON keeps (RFC 8259, 6)."""
+_BLOCKS_MAX = units.SIZE_BYTES_MAX // units.SECTOR_BYTES
 
 
 def _text(description: str, **bounds: Any) -> WithJsonSchema:
@@ -41,9 +43,9 @@ def _whole(value: Any) -> Any:
 _INTEGER = BeforeValidator(_whole)
 
 
-def _counted(description: str, smallest: int) -> Any:
-    """Of what no face has words for; what is kept has 64 bits."""
-    return Field(ge=smallest, le=_INT64_MAX, description=description)
+def _counted(description: str, smallest: int, largest: int = _EXACT_MAX) -> Any:
+    """Checked here, as no verb has a bound for it."""
+    return Field(ge=smallest, le=largest, description=description)
 
 
 def _part(kind: str) -> WithJsonSchema:
@@ -53,6 +55,8 @@ def _part(kind: str) -> WithJsonSchema:
 def _powers_of_two(smallest: int, largest: int) -> list[int]:
     return [1 << shift for shift in range(smallest.bit_length() - 1, largest.bit_length())]
 
+
+CHUNKS = _powers_of_two(volumes.CHUNK_BYTES_MIN, volumes.CHUNK_BYTES_MAX)
 
 PoolPart = Annotated[str, _part("pool")]
 VolumePart = Annotated[str, _part("volume")]
@@ -95,7 +99,7 @@ ChunkBytes = Annotated[
     int,
     _number(
         "the unit of preservation",
-        enum=_powers_of_two(volumes.CHUNK_BYTES_MIN, volumes.CHUNK_BYTES_MAX),
+        enum=CHUNKS,
     ),
     _INTEGER,
 ]
@@ -135,8 +139,8 @@ Naa = Annotated[
     ),
 ]
 
-Lba = Annotated[int, _counted("a logical block address", 0), _INTEGER]
-BlockCount = Annotated[int, _counted("logical blocks", 1), _INTEGER]
+Lba = Annotated[int, _counted("a logical block address", 0, _BLOCKS_MAX), _INTEGER]
+BlockCount = Annotated[int, _counted("logical blocks", 1, _BLOCKS_MAX), _INTEGER]
 PageLimit = Annotated[
     int, _number("extents in one answer", minimum=1, maximum=limits.DIFF_EXTENTS_PAGE), _INTEGER
 ]
@@ -223,7 +227,8 @@ ChapUser = Annotated[
 ChapSecret = Annotated[
     str,
     _text(
-        "a CHAP secret, 12 to 255 bytes of UTF-8",
+        "a CHAP secret, at most 255 bytes of UTF-8",
+        examples=["known to the initiator"],
         minLength=MIN_CHAP_SECRET_BYTES,
         maxLength=MAX_CHAP_SECRET_BYTES,
     ),
@@ -239,7 +244,8 @@ MutualUser = Annotated[
 MutualSecret = Annotated[
     str,
     _text(
-        "what it proves it by, as `secret`",
+        "what it proves it by, another one than `secret`",
+        examples=["known to the target"],
         maxLength=MAX_CHAP_SECRET_BYTES,
     ),
 ]

@@ -30,6 +30,14 @@ def _also(schema: JsonDict) -> ConfigDict:
     return ConfigDict(json_schema_extra=schema)
 
 
+def _store_limit(chunk_bytes: int) -> JsonDict:
+    """One chunk at least."""
+    chosen: JsonDict = {"properties": {"chunk_bytes": {"const": chunk_bytes}}}
+    if chunk_bytes != volumes.CHUNK_BYTES_DEFAULT:
+        chosen["required"] = ["chunk_bytes"]
+    return {"if": chosen, "then": {"properties": {"store_limit_bytes": {"minimum": chunk_bytes}}}}
+
+
 class MemberBody(_Request):
     path: fields.MemberPath
     size_bytes: fields.MemberSize | None = None
@@ -95,6 +103,7 @@ class VolumeCreate(VolumeSet):
         {
             "if": {"properties": {"block_bytes": {"const": 4096}}, "required": ["block_bytes"]},
             "then": {"properties": {"size_bytes": {"multipleOf": 4096}}},
+            "allOf": [_store_limit(chunk_bytes) for chunk_bytes in fields.CHUNKS],
         }
     )
 

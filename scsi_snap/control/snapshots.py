@@ -11,7 +11,7 @@ from scsi_snap.control import mappings, views
 from scsi_snap.control.outcomes import Created, Deleted
 from scsi_snap.control.snapshot_map import draw_cells
 from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, SnapshotInvalid
-from scsi_snap.inventory import personalities
+from scsi_snap.inventory import names, personalities
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import SnapshotName, VolumeName
 from scsi_snap.inventory.native import Point, translated
@@ -38,6 +38,8 @@ class SnapshotVerbs:
     def all(self, pool: str | None = None, volume: str | None = None) -> list[views.Snapshot]:
         """In the order they were taken: of a pool or of all, and there of the volume of that name
         or of all."""
+        if volume is not None:
+            names.part("volume", volume)
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
         mapped = mappings.by_volume(self._catalog.state)
         found = []

@@ -13,6 +13,7 @@ from scsi_snap.inventory.pools import Pools
 from scsi_snap.inventory.records import ChapRecord, LunRecord, TargetRecord
 from scsi_snap.iscsi.directory import spelled
 from scsi_snap.iscsi.errors import InvalidCredentials
+from scsi_snap.iscsi.limits import MIN_CHAP_SECRET_BYTES
 
 
 class TargetBook:
@@ -121,10 +122,21 @@ def lun_view(target: TargetRecord, lun: LunRecord, pools: Pools, *, shown: bool)
     return views.Lun(target.name, lun.lun, lun.backing, read_only, state, lun.initiators)
 
 
+def _check_length(secret: str) -> None:
+    """A secret that people type is counted in characters, of which none has less than a byte."""
+    if len(secret) < MIN_CHAP_SECRET_BYTES:
+        raise InvalidCredentials(
+            f"a CHAP secret has at least {MIN_CHAP_SECRET_BYTES} characters, this one {len(secret)}"
+        )
+
+
 def check_chap(chap: ChapRecord | None) -> None:
     """Raises `InvalidArgument` for what must not be a secret."""
     try:
         if chap is not None:
+            _check_length(chap.secret)
+            if chap.mutual_secret:
+                _check_length(chap.mutual_secret)
             credentials_of(chap)
     except InvalidCredentials as error:
         raise InvalidArgument(
