@@ -16,7 +16,7 @@ _NAMED_MAX = 8
 
 
 def by_volume(state: State) -> dict[str, Mapped]:
-    """The LUNs of each volume and of its snapshots, by the volume's UUID."""
+    """The LUNs of each volume and of its snapshots, by the volume's UUID: for a list of volumes."""
     found: dict[str, Mapped] = {}
     for target in state.targets.values():
         for lun in target.luns:
@@ -26,7 +26,8 @@ def by_volume(state: State) -> dict[str, Mapped]:
 
 def of_volume(state: State, volume_id: str) -> Mapped:
     """LUNs of the volume itself and of its snapshots."""
-    return by_volume(state).get(volume_id, [])
+    targets = state.targets.values()
+    return [(target, lun) for target in targets for lun in target.luns_of(volume_id)]
 
 
 def references(mapped: Mapped, snapshot_id: str) -> tuple[LunReference, ...]:

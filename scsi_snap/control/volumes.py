@@ -153,7 +153,12 @@ class VolumeVerbs:
         return views.CheckResult(str(name), tuple(handle.check(name.volume)))
 
     def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
-        return [self.check(VolumeName.parse(one.name)) for one in self.all(pool)]
+        handles = [self._pools.get(pool)] if pool else self._pools.opened()
+        return [
+            self.check(VolumeName(handle.name, name))
+            for handle in handles
+            for name in handle.volume_names()
+        ]
 
     def _refuse_taken(self, chosen: Identity) -> None:
         """Raises `Exists` where anything else in the controller has a name that was chosen."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -97,22 +98,27 @@ class Traits:
         }
 
 
-def read(attributes: Mapping[str, str]) -> tuple[Traits, list[str]]:
+_KEYS = {field.name: field.name.replace("_", "-") for field in fields(Traits)}
+
+
+def read(attributes: Mapping[str, str]) -> tuple[Traits, tuple[str, ...]]:
     """What is stored, as far as it can be used, and what cannot. Other keys are not looked at."""
+    return _read(tuple(attributes.get(key, "") for key in _KEYS.values()))
+
+
+@lru_cache(maxsize=256)
+def _read(stored_values: tuple[str, ...]) -> tuple[Traits, tuple[str, ...]]:
+    """Most volumes of a controller are made alike."""
     traits, problems = Traits(), []
-    for field in fields(Traits):
-        key = field.name.replace("_", "-")
-        stored = attributes.get(key, "")
+    for (name, key), stored in zip(_KEYS.items(), stored_values, strict=True):
         if not stored:
             continue
-        value: Any = stored
         try:
-            if isinstance(field.default, bool):
-                value = _parse_flag(stored)
-            traits = replace(traits, **{field.name: value})
+            value: Any = _parse_flag(stored) if isinstance(getattr(traits, name), bool) else stored
+            traits = replace(traits, **{name: value})
         except ValueError as error:
             problems.append(f"its attribute {key!r} is not used: {error}")
-    return traits, problems
+    return traits, tuple(problems)
 
 
 def _parse_flag(stored: str) -> bool:

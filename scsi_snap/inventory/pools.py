@@ -42,6 +42,10 @@ class PoolHandle:
         with translated(self._data_path):
             return self.native.volumes()
 
+    def volume_names(self) -> list[str]:
+        with translated(self._data_path):
+            return self.native.volume_names()
+
     def volume_count(self) -> int:
         with translated(self._data_path):
             return self.native.volume_count()
@@ -51,10 +55,11 @@ class PoolHandle:
         found = self.find_volume(name)
         if found is not None:
             return found
-        with translated(self._data_path):
-            names = self.native.volume_names()
         raise NotFound.named(
-            f"volume in pool {self.name!r}", name, names, f"scsi-snap volume list {self.name}"
+            f"volume in pool {self.name!r}",
+            name,
+            self.volume_names(),
+            f"scsi-snap volume list {self.name}",
         )
 
     def find_volume(self, name: str) -> VolumeView | None:

@@ -11,8 +11,9 @@ volume because somebody else's LUN was mapped or unmapped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Literal
 
 from scsi_snap.inventory.record_fields import Fields, Json
@@ -210,6 +211,17 @@ class TargetRecord:
             if name in one.initiators:
                 gone = gone.without_lun(one.lun, (name,))
         return gone
+
+    @cached_property
+    def _by_volume(self) -> Mapping[str, tuple[LunRecord, ...]]:
+        found: dict[str, tuple[LunRecord, ...]] = {}
+        for record in self.luns:
+            found[record.volume_id] = (*found.get(record.volume_id, ()), record)
+        return found
+
+    def luns_of(self, volume_id: str) -> tuple[LunRecord, ...]:
+        """Of the volume and of its snapshots."""
+        return self._by_volume.get(volume_id, ())
 
     def luns_at(self, number: int) -> tuple[LunRecord, ...]:
         return tuple(record for record in self.luns if record.lun == number)

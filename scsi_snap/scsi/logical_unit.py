@@ -34,7 +34,7 @@ from scsi_snap.scsi.reservations import ReservationConflict
 from scsi_snap.scsi.sanitize import Sanitizer
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
 from scsi_snap.scsi.statistics import Statistics
-from scsi_snap.scsi.thresholds import ThresholdWatch, in_sets
+from scsi_snap.scsi.thresholds import Threshold, ThresholdWatch, in_sets
 from scsi_snap.scsi.unit_reservations import Busy, UnitReservations
 
 BLOCK_BYTES_SUPPORTED: Final = frozenset({512, 4096})
@@ -72,6 +72,8 @@ class LogicalUnit:
         self.mode_pages: Final = ModePages(write_cache=not device.read_only, threshold=threshold)
         self.kept_modes: Final = KeptModes(self.mode_pages, modes or NoStore())
         self._thresholds: Final = ThresholdWatch()
+        self._watched: tuple[list[Threshold], Space] | None = None
+        """What was last compared; the same again says nothing new."""
         self.nexuses: Final = Nexuses(self)
         self.readiness: Final = Readiness(self.medium, self.nexuses)
         self.reservations: Final = UnitReservations(store or NoStore(), self.nexuses)
@@ -219,6 +221,7 @@ class LogicalUnit:
             self.reservations.reset()
             self.mode_pages.reset()
             self._thresholds.rearm()
+            self._watched = None
             attentions.establish(SenseCode.BUS_DEVICE_RESET_OCCURRED)
             for itl in attentions.known():
                 if itl.mapping is told:
@@ -242,8 +245,12 @@ class LogicalUnit:
     def watch_space(self, space: Space) -> None:
         """To be called now and then: tells every nexus when less space is left than an initiator
         or we wanted (SBC-4, 4.7.3.7)."""
+        watched = self.mode_pages.thresholds(), space
+        if watched == self._watched:
+            return
         with self.nexuses.changing() as attentions:
-            if self._thresholds.crossed(self.mode_pages.thresholds(), space):
+            self._watched = watched
+            if self._thresholds.crossed(*watched):
                 attentions.establish(SenseCode.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED)
 
     def nexus_reset(self, itl: ItlNexus) -> None:

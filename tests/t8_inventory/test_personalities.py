@@ -36,7 +36,7 @@ def volume(number: int, attributes: dict[str, str], snapshots: int = 0) -> Volum
 @pytest.mark.parametrize("traits", [Traits(), CHOSEN, Traits(naa="3" + "0" * 15)])
 def test_what_is_stored_is_read_again(traits: Traits) -> None:
     stored = {key: text for key, text in traits.to_attributes().items() if text}
-    assert personalities.read({**stored, "other": "kept"}) == (traits, [])
+    assert personalities.read({**stored, "other": "kept"}) == (traits, ())
 
 
 def test_defaults_are_not_stored() -> None:
