@@ -197,8 +197,8 @@ _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[
 Address = Annotated[
     str,
     _text(
-        "ADDRESS:PORT",
-        pattern=f"^({_IPV4}|\\[({_IPV6})\\]|{_HOST_NAME})?:{_PORT}$",
+        "ADDRESS:PORT; the port is 3260 where there is none",
+        pattern=f"^(({_IPV4}|\\[({_IPV6})\\]|{_HOST_NAME})(:{_PORT})?|:{_PORT})$",
         examples=["192.0.2.1:3260"],
     ),
 ]

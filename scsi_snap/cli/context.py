@@ -149,3 +149,9 @@ def print_outcome(answer: Any, what: str, as_json: bool = False) -> None:
         click.echo(f"unchanged: {what}")
     else:
         click.echo(f"{answer['outcome']} {what}")
+
+
+def print_warning(view: Any) -> None:
+    """What a view has an operator know beside the outcome, if anything; on standard error."""
+    if view["warning"]:
+        click.echo(f"warning: {view['warning']}", err=True)

@@ -13,6 +13,7 @@ from scsi_snap.cli.context import (
     json_option,
     print_json,
     print_outcome,
+    print_warning,
     socket_option,
     via_option,
 )
@@ -25,7 +26,7 @@ def portal() -> None:
 
 
 @portal.command("create")
-@click.argument("address", metavar="ADDRESS:PORT")
+@click.argument("address", metavar="ADDRESS[:PORT]")
 @click.option("--group", default=1, show_default=True, help="Portal group tag, 1 to 65535.")
 @via_option("Whose: the embedded portal's, by default, or the kernel's target's (LIO).")
 @json_option
@@ -34,16 +35,17 @@ def create(address: str, group: int, via: str | None, as_json: bool) -> None:
     """Listen at an address, from now on and after every start.
 
     A target is reached through those portals of the groups that it is in that are via what it is
-    via.
+    via. The port is 3260 where none is named.
 
     \b
-    scsi-snap portal create 192.0.2.1:3260
+    scsi-snap portal create 192.0.2.1
     scsi-snap portal create [2001:db8::1]:3260 --group 2
     scsi-snap portal create 192.0.2.1:3261 --via lio
     """
     body = {"address": address, "group": group, "via": via or "portal"}
     answer = client().post("portals", body=body)
     print_outcome(answer, f"portal {answer['view']['address']}", as_json)
+    print_warning(answer["view"])
 
 
 @portal.command("list")
@@ -61,7 +63,9 @@ def list_(as_json: bool) -> None:
             str(one["portal_group_tag"]),
             one["via"],
             _by(one),
-            one["state"] + (f": {one['reason']}" if one["reason"] else ""),
+            one["state"]
+            + (f": {one['reason']}" if one["reason"] else "")
+            + (", open to every host" if one["warning"] else ""),
         ]
         for one in portals
     ]

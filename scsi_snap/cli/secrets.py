@@ -98,10 +98,11 @@ def _of_file(path: Path | None) -> str | None:
 
 
 def _asked(prompt: str) -> str:
-    """Unseen on a terminal; else a line of standard input, so that no secret need be an argument,
-    which everybody on the machine can see."""
+    """Unseen on a terminal, and twice: what is mistyped only initiators would notice. Else a line
+    of standard input, so that no secret need be an argument, which everybody on the machine sees.
+    """
     if sys.stdin.isatty():
-        return str(click.prompt(prompt, hide_input=True))
+        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=True))
     line = sys.stdin.readline().rstrip("\n")
     if not line:
         raise click.UsageError(f"no {prompt} was given: type it, pipe it in, or name a file")

@@ -44,6 +44,7 @@ KINDS: dict[str, Kind] = {
     "login-refused": Kind("warning", "target", "an initiator was refused"),
     "portal-unavailable": Kind("error", "portal", "it cannot listen; it is tried again"),
     "portal-available": Kind("info", "portal", "it listens now"),
+    "portal-open": Kind("warning", "portal", "every host may log in there without a secret"),
     "reservations-lost": Kind("error", "volume or snapshot", "who has reserved it is not known"),
     "modes-lost": Kind("warning", "volume or snapshot", "its mode parameters are the defaults"),
     "lio-unavailable": Kind("warning", "controller", "the kernel's target cannot be used"),

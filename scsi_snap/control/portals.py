@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from scsi_snap import limits
 from scsi_snap.control import views, ways
 from scsi_snap.control.outcomes import Created, Deleted, Unchanged
 from scsi_snap.errors import Exists, InvalidArgument, IoFailed, LimitReached, NotFound
 from scsi_snap.inventory import addresses
 from scsi_snap.inventory.assembly import Assembly
-from scsi_snap.inventory.records import PortalRecord, State
+from scsi_snap.inventory.records import PortalRecord, State, TargetRecord
 from scsi_snap.inventory.target_records import FIRST_GROUP, PORTAL, Via
 
 
@@ -21,7 +23,8 @@ class PortalVerbs:
         self._lock = assembly.exports_lock
 
     def all(self) -> list[views.Portal]:
-        return [_view(one) for one in self._exporter.portals()]
+        targets = self._catalog.state.targets.values()
+        return [_view(one, targets) for one in self._exporter.portals()]
 
     def create(
         self, address: str, tag: int = FIRST_GROUP, via: Via = PORTAL
@@ -81,7 +84,7 @@ def check_tag(tag: int) -> None:
         )
 
 
-def _view(one: views.ListedPortal) -> views.Portal:
+def _view(one: views.ListedPortal, targets: Iterable[TargetRecord]) -> views.Portal:
     return views.Portal(
         address=one.address,
         portal_group_tag=one.portal_group_tag,
@@ -89,4 +92,21 @@ def _view(one: views.ListedPortal) -> views.Portal:
         on_record=one.on_record,
         state="unavailable" if one.reason else "listening",
         reason=one.reason,
+        warning=_warning(one, targets),
+    )
+
+
+def _warning(one: views.ListedPortal, targets: Iterable[TargetRecord]) -> str:
+    """Of one that listens at every address of the machine, and leads to targets that ask for no
+    secret, or to none as yet."""
+    host, _ = addresses.parse(one.address)
+    reached = [to for to in targets if to.via == one.via and one.portal_group_tag in to.tags]
+    without = sorted(to.name for to in reached if to.asks_no_secret)
+    if not addresses.is_wildcard(host) or (reached and not without):
+        return ""
+    which = without[0] if without else "each target that asks for no secret"
+    more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+    return (
+        f"every host that reaches this machine may log in to {which}{more}: `scsi-snap target chap"
+        f" {without[0] if without else 'IQN'} --user USER` asks for a secret"
     )

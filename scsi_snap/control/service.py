@@ -63,6 +63,9 @@ class Service:
         for one in portals:
             if one.reason and exporter.obstacle(one.via) is None:
                 self.events.add("portal-unavailable", one.address, one.reason)
+        for portal in self.portals.all():
+            if portal.warning:
+                self.events.add("portal-open", portal.address, portal.warning)
 
     def housekeep(self) -> None:
         """To be called now and then: has initiators told of space that is running out, and

@@ -216,7 +216,8 @@ class Target:
 class Portal:
     """An address at which initiators log in, `via` the embedded portal or the kernel's target; not
     `on_record`: there by `daemon --listen` or `--lio-listen`. `state`: listening, or unavailable
-    for the `reason`."""
+    for the `reason`. `warning`: what an operator may not want, such as that every host may log in;
+    else empty."""
 
     address: str
     portal_group_tag: int
@@ -224,6 +225,7 @@ class Portal:
     on_record: bool
     state: str
     reason: str
+    warning: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Addresses as users type them, `ADDRESS:PORT`, in one canonical spelling."""
+"""Addresses as users type them, `ADDRESS[:PORT]`, in one canonical spelling."""
 
 from __future__ import annotations
 
@@ -6,28 +6,57 @@ import ipaddress
 import re
 
 from scsi_snap.errors import InvalidArgument
-from scsi_snap.iscsi.directory import spelled
+from scsi_snap.iscsi.directory import PortalAddress, spelled
 
 ANY_ADDRESS = "0.0.0.0"
+DEFAULT_PORT = 3260
+"""iSCSI's (RFC 7143, 13.8)."""
 PORT_MAX = 0xFFFF
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def parse(text: str) -> tuple[str, int]:
-    """`127.0.0.1:3260`, `[::1]:3260`, `host.example:3260` or `:3260` (every IPv4 address)."""
+    """`127.0.0.1:3260`, `[::1]:3260`, `host.example:3260` or `:3260` (every IPv4 address); without
+    a port the default one, and then IPv6 needs no brackets: `127.0.0.1`, `::1`, `host.example`."""
+    if _is_ipv6(text):
+        _refuse_ambiguous(text)
+        return _host(text, text, numeric=True), DEFAULT_PORT
     host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host, bare = host[1:-1], False
-    else:
-        bare = True
-    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > PORT_MAX:
+    if text.endswith("]") or (text and not colon):
+        host, port = text, str(DEFAULT_PORT)
+    if not port.isascii() or not port.isdigit() or int(port[:6]) > PORT_MAX:
         raise InvalidArgument(f"{text!r} is not an address", "write ADDRESS:PORT")
-    if bare and ":" in host:
+    if host.startswith("[") and host.endswith("]"):
+        return _host(host[1:-1], text, numeric=True), int(port)
+    if ":" in host:
         raise InvalidArgument(
             f"{text!r} is not an address", "write IPv6 in brackets, like [::1]:3260"
         )
-    return _host(host or ANY_ADDRESS, text, numeric=not bare), int(port)
+    return _host(host or ANY_ADDRESS, text, numeric=False), int(port)
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether it stands for every address of the machine."""
+    return PortalAddress(host, DEFAULT_PORT).is_wildcard
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_ambiguous(text: str) -> None:
+    """`::1:3260` is an address as a whole, and may have been meant as one with a port."""
+    host, _, port = text.rpartition(":")
+    if port.isdigit() and _is_ipv6(host):
+        raise InvalidArgument(
+            f"{text!r} may be an address with a port or without",
+            f"write IPv6 in brackets: [{host}]:{port}, or [{text}]:{DEFAULT_PORT}",
+        )
 
 
 def parse_fixed(text: str) -> tuple[str, int]:

@@ -22,6 +22,7 @@ from scsi_snap.errors import Closed
 from scsi_snap.inventory.access import AccessRules
 from scsi_snap.inventory.exporter import FindUnit, PortalView, SessionView, Unit
 from scsi_snap.inventory.native import DataPath, NativeSession
+from scsi_snap.inventory.notes import Note
 from scsi_snap.inventory.portals import Portals
 from scsi_snap.inventory.records import ChapRecord, PortalRecord, TargetRecord
 from scsi_snap.inventory.target_views import Export, Place, View
@@ -29,7 +30,9 @@ from scsi_snap.inventory.units import Units
 from scsi_snap.iscsi.chap import Challenges
 from scsi_snap.iscsi.directory import PortalAddress, of_socket, spelled
 from scsi_snap.iscsi.full_feature_text import NormalSessionText
+from scsi_snap.iscsi.names import target_name_or_none
 from scsi_snap.iscsi.portal import Adoption, Portal
+from scsi_snap.iscsi.refusals import RefusedLogin
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.scsi.caretaker import Space
 from scsi_snap.scsi.identity import Personality
@@ -222,9 +225,17 @@ class PortalExporter:
             directory=self._access,
             sessions=self._table,
             adopt=self._adopt,
+            refused=self._tell_refused,
             portal_group_tag=tag,
             challenges=self._challenges,
         )
+
+    def _tell_refused(self, refused: RefusedLogin) -> None:
+        """About the target that it was for, where there is one of that name: other names are no
+        more than a peer's words."""
+        name = target_name_or_none(refused.target or "")
+        subject = name if name is not None and self._access.find(name) is not None else ""
+        self._units.tell(Note("login-refused", subject, str(refused)))
 
     async def _adopt(self, adoption: Adoption) -> _Session:
         return await asyncio.to_thread(self._take_over, adoption)

@@ -187,6 +187,12 @@ class TargetRecord:
     def initiator_names(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.initiators)
 
+    @property
+    def asks_no_secret(self) -> bool:
+        """Whether somebody may log in without one."""
+        without_own = not self.initiators or any(one.chap is None for one in self.initiators)
+        return self.chap is None and without_own
+
     def initiator(self, name: str) -> InitiatorRecord | None:
         return next((one for one in self.initiators if one.name == name), None)
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scsi_snap.iscsi.directory import PortalAddress, TargetDescription, TargetDirectory
-from scsi_snap.iscsi.errors import InvalidName, ProtocolError
+from scsi_snap.iscsi.errors import ProtocolError
 from scsi_snap.iscsi.keys import Use
 from scsi_snap.iscsi.limits import MAX_DISCOVERY_TEXT_BYTES, MAX_NEGOTIATION_TEXT_BYTES
-from scsi_snap.iscsi.names import target_name
+from scsi_snap.iscsi.names import target_name_or_none
 from scsi_snap.iscsi.negotiation import REJECT, Negotiation
 from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.iscsi.text import Pairs, decode_text, encode_text
@@ -89,7 +89,7 @@ class FullFeatureText:
 
     def _own_target(self, wanted: str) -> Pairs:
         """In a normal session nothing is said of other targets, not whether there are any."""
-        if wanted and _canonical(wanted) != self._target_name:
+        if wanted and target_name_or_none(wanted) != self._target_name:
             return [(_SEND_TARGETS, REJECT)]
         target = self._directory.find(self._target_name)
         lines = [] if target is None else self._lines(target)
@@ -100,7 +100,7 @@ class FullFeatureText:
         visible = list(self._directory.visible_to(self._initiator_name))
         if wanted == "All":
             return visible
-        return [target for target in visible if target.name == _canonical(wanted)]
+        return [target for target in visible if target.name == target_name_or_none(wanted)]
 
     def _lines(self, target: TargetDescription) -> Pairs:
         """Nothing of a target that this initiator can reach at no address."""
@@ -149,10 +149,3 @@ class NormalSessionText:
             return self._text.answer(request), self._text.max_send_bytes
         except ProtocolError:
             return None
-
-
-def _canonical(name: str) -> str | None:
-    try:
-        return target_name(name)
-    except InvalidName:
-        return None

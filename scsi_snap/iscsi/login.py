@@ -138,6 +138,7 @@ class Login:
         self._negotiation = Negotiation()
         self._identity: Identity | None = None
         self._discovery = False
+        self._named: dict[str, str] = {}
         self._chap: ChapTarget | None = None
         self._first: LoginRequest | None = None
         self._last: LoginRequest | None = None
@@ -149,6 +150,11 @@ class Login:
     def discovery(self) -> bool:
         """Whether a discovery session is asked for."""
         return self._discovery
+
+    @property
+    def claims(self) -> tuple[str | None, str | None]:
+        """The initiator's and the target's name as they came, as far as they have come."""
+        return self._named.get("InitiatorName"), self._named.get("TargetName")
 
     @property
     def trailing_data(self) -> bytes:
@@ -307,7 +313,7 @@ class Login:
     # Who, and where: the first request's text.
 
     def _identify(self, pairs: Pairs, request: LoginRequest) -> Identity:
-        keys = dict(pairs)
+        keys = self._named = dict(pairs)
         initiator = self._initiator_name(keys)
         self._discovery = self._is_discovery(keys, _PHASES[request.current_stage])
         if self._discovery:

@@ -31,6 +31,14 @@ def initiator_name(name: str) -> str:
         raise InvalidName(str(error)) from None
 
 
+def target_name_or_none(name: str) -> str | None:
+    """The same as `target_name`; None for what cannot be the name of a target."""
+    try:
+        return target_name(name)
+    except InvalidName:
+        return None
+
+
 def target_name(name: str) -> str:
     """The canonical spelling of a target's name; InvalidName says what is wrong with a bad one."""
     if not name:

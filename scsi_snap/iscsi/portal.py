@@ -6,7 +6,8 @@ came behind the last Login Request. asyncio keeps no trace of it then.
 
     accept ─ login ─┬─ normal session ──── `adopt`(socket, parameters, received): no longer ours
                     ├─ discovery session ─ stays here to its end
-                    └─ refused, timed out, gone ─ closed
+                    ├─ refused ─────────── closed; `refused` says why
+                    └─ timed out, gone ─── closed
 
 Rules are in `login`, `discovery` and `sessions`; here are the system calls, the timeouts and the
 number of connections that may be under way. A peer that hurts itself hurts nobody else: every
@@ -27,6 +28,7 @@ from typing import Any, TypeAlias
 from scsi_snap.iscsi.chap import Challenges
 from scsi_snap.iscsi.directory import NexusKey, PortalAddress, TargetDirectory, of_socket
 from scsi_snap.iscsi.discovery import DiscoverySession
+from scsi_snap.iscsi.errors import LoginRefused
 from scsi_snap.iscsi.limits import (
     DISCOVERY_IDLE_TIMEOUT_S,
     LOGIN_TIMEOUT_S,
@@ -38,6 +40,7 @@ from scsi_snap.iscsi.limits import (
 )
 from scsi_snap.iscsi.login import Login, State
 from scsi_snap.iscsi.parameters import SessionParameters
+from scsi_snap.iscsi.refusals import RefusedLogin
 from scsi_snap.iscsi.sessions import AdoptedSession, SessionTable
 from scsi_snap.iscsi.status import LoginStatus
 
@@ -60,6 +63,10 @@ class Adoption:
 
 Adopt: TypeAlias = Callable[[Adoption], Awaitable[AdoptedSession]]
 """When it raises, the connection is closed here and the failure logged."""
+
+
+TellRefused: TypeAlias = Callable[[RefusedLogin], None]
+"""Called from the event loop for each one, however many there are; returns at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,7 @@ class Portal:
         directory: TargetDirectory,
         sessions: SessionTable,
         adopt: Adopt,
+        refused: TellRefused,
         portal_group_tag: int = 1,
         challenges: Challenges | None = None,
         limits: PortalLimits | None = None,
@@ -95,6 +103,7 @@ class Portal:
         self._directory = directory
         self._sessions = sessions
         self._adopt = adopt
+        self._refused = refused
         self._portal_group_tag = portal_group_tag
         self._challenges = challenges if challenges is not None else Challenges()
         self._limits = limits or PortalLimits()
@@ -160,8 +169,10 @@ class Portal:
             return
         peer_host = str(peer[0])
         if not self._may_begin(peer_host):
-            _log.warning("closed a connection from %s: too many logins under way", peer_host)
             connection.close()
+            status = LoginStatus.OUT_OF_RESOURCES
+            refused = RefusedLogin(peer_host, None, None, status, "too many logins under way")
+            self._refused(refused)
             return
         self._logins[peer_host] += 1
         conversation = _Conversation(connection)
@@ -184,8 +195,7 @@ class Portal:
             try:
                 login = await self._log_in(conversation)
                 if login is not None and login.refusal is not None:
-                    status, reason = login.refusal.status, login.refusal
-                    _log.info("login from %s refused, %04x: %s", peer_host, status, reason)
+                    self._tell_refused(peer_host, login, login.refusal)
                     await conversation.linger()
             finally:
                 self._logins[peer_host] -= 1
@@ -195,10 +205,17 @@ class Portal:
                 await self._discover(conversation, login, login.parameters)
         except OSError as error:
             # TimeoutError is one as well.
-            _log.info("connection from %s ended: %r", peer_host, error)
+            _log.debug("connection from %s ended: %r", peer_host, error)
         except Exception:  # noqa: BLE001
             # One connection's defect must not take the others with it.
             _log.exception("connection from %s failed", peer_host)
+
+    def _tell_refused(self, peer_host: str, login: Login, refusal: LoginRefused) -> None:
+        """Nothing of one that is sent on, as it is to be."""
+        if refusal.status.status_class > _REDIRECTION:
+            initiator, target = login.claims
+            reason = RefusedLogin(peer_host, initiator, target, refusal.status, str(refusal))
+            self._refused(reason)
 
     async def _log_in(self, conversation: _Conversation) -> Login | None:
         """The login at its end, or None when the peer hung up before."""
@@ -347,5 +364,7 @@ class _Conversation:
             self.connection.close()
 
 
-_ACCEPT_RETRY_S = 0.1
+_REDIRECTION = 1
+_ACCEPT_RETRY_S = 1.0
+"""And so a line a second in the log, as long as it lasts."""
 _LINGER_TIMEOUT_S = 1.0

@@ -69,6 +69,21 @@ def serial(address: str, initiator: str, lun: int = 0, login: str = "") -> str:
     return found[1]
 
 
+def test_a_refused_login_is_an_event(daemon: Daemon) -> None:
+    before = max((one["number"] for one in daemon.json("events")), default=0)
+    daemon("target", "allow", TARGET, BOB)
+    with pytest.raises(ToolFailedError, match=NOT_ALLOWED):
+        serial(daemon.addresses[0], ALICE)
+    with pytest.raises(ToolFailedError, match=NOT_FOUND):
+        run("iscsi-inq", "-i", ALICE, f"iscsi://{daemon.addresses[0]}/{TARGET}x/0")
+    told = daemon.json("events", "--after", before)
+    refused = [one for one in told if one["kind"] == "login-refused"]
+    assert [one["subject"] for one in refused] == [TARGET, ""]
+    reasons = [f"{ALICE} may not log in to {TARGET}", f"no target {TARGET}x at this portal"]
+    for one, target, reason in zip(refused, (TARGET, f"{TARGET}x"), reasons, strict=True):
+        assert f"{ALICE} at 127.0.0.1 was refused {target}: {reason}" in one["message"]
+
+
 def listing(address: str, initiator: str = ALICE, login: str = "", luns: bool = False) -> str:
     options = ["--show-luns"] if luns else []
     return run("iscsi-ls", "-i", initiator, *options, f"iscsi://{login}{address}/")

@@ -7,12 +7,13 @@ import pytest
 from scsi_snap import limits
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.errors import Busy, Exists, InvalidArgument, IoFailed, LimitReached, NotFound
-from scsi_snap.inventory.records import RedirectRecord
+from scsi_snap.inventory.records import ChapRecord, RedirectRecord
 from tests.controllers import IQN, Controller
 from tests.fake_exporter import LISTENING
 
 ALICE = "iqn.2026-11.org.example:alice"
 ADDRESS = "192.0.2.1:3260"
+CHAP = ChapRecord("user", "a secret of many bytes")
 
 
 def test_a_portal_is_kept(controller: Controller) -> None:
@@ -29,6 +30,42 @@ def test_a_portal_is_kept(controller: Controller) -> None:
     ]
     kept = controller.restarted().assembly.catalog.state.portals
     assert [(one.address, one.tag) for one in kept.values()] == [("[2001:db8::1]:3260", 7)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("192.0.2.1", "192.0.2.1:3260"), ("::1", "[::1]:3260"), ("[::1]", "[::1]:3260")],
+)
+def test_without_a_port_it_is_the_usual_one(controller: Controller, typed: str, kept: str) -> None:
+    portals = controller.service.portals
+    assert portals.create(typed).view.address == kept
+    assert isinstance(portals.create(kept), Unchanged)
+    assert portals.delete(typed) == Deleted(kept)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:3260", "[::]:3260"])
+def test_a_portal_that_is_open_to_the_world_warns(controller: Controller, address: str) -> None:
+    """Every host may log in to what asks for no secret; before there is a target, to any."""
+    service = controller.with_volume().service
+    targets, portals = service.targets, service.portals
+    assert "IQN" in portals.create(address).view.warning
+    other = f"{IQN}2"
+    for name in (IQN, other):
+        targets.create(name)
+    assert f"target chap {IQN} --user" in portals.create(address).view.warning
+    assert "and 1 more" in portals.create(address).view.warning
+    targets.set_chap(IQN, CHAP)
+    assert other in portals.create(address).view.warning
+    targets.allow(other, ALICE)
+    assert other in portals.create(address).view.warning
+    targets.allow(other, ALICE, CHAP)
+    assert portals.create(address).view.warning == ""
+    targets.set_chap(IQN, None)
+    assert IQN in portals.create(address).view.warning
+    assert portals.create(ADDRESS).view.warning == ""
+    service.note_portals()
+    told = [one for one in service.events.after(0) if one.kind == "portal-open"]
+    assert [one.subject for one in told] == [address]
 
 
 def test_a_portal_that_cannot_listen_is_not_kept(controller: Controller) -> None:
@@ -52,7 +89,7 @@ def test_a_portal_that_cannot_be_kept_does_not_listen(
 
 @pytest.mark.parametrize(
     ("address", "tag"),
-    [("192.0.2.1", 1), ("192.0.2.1:0", 1), (ADDRESS, 0), (ADDRESS, 65536), (ADDRESS, -1)],
+    [("192.0.2", 1), ("192.0.2.1:0", 1), (ADDRESS, 0), (ADDRESS, 65536), (ADDRESS, -1)],
 )
 def test_what_is_no_portal(controller: Controller, address: str, tag: int) -> None:
     with pytest.raises(InvalidArgument):

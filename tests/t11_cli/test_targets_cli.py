@@ -43,6 +43,19 @@ def test_portals(tour: Shell) -> None:
     assert tour(f"portal delete {ADDRESS}") == f"deleted portal {ADDRESS}\n"
 
 
+def test_a_portal_that_is_open_to_every_host(tour: Shell) -> None:
+    assert tour("portal create 192.0.2.1") == "created portal 192.0.2.1:3260\n"
+    said = tour.run("portal create [::]:3262")
+    assert said.stdout == "created portal [::]:3262\n"
+    assert said.stderr.startswith("warning: ") and f"target chap {IQN} --user" in said.stderr
+    assert [row[4] for row in rows(tour("portal list"))] == [
+        "listening",
+        "listening",
+        "listening, open to every host",
+    ]
+    assert json.loads(tour("portal list --json"))[2]["warning"] in said.stderr
+
+
 def test_portal_groups(tour: Shell) -> None:
     tour(f"portal create {ADDRESS} --group 2")
     tour(f"target create {IQN}2 --group 2 --group 1")
@@ -178,7 +191,7 @@ def test_errors_about_the_way_say_what_to_do_next(
 @pytest.mark.parametrize(
     ("command", "code", "message", "hint"),
     [
-        ("portal create 192.0.2.1", "invalid-argument", "192.0.2.1", "ADDRESS:PORT"),
+        ("portal create 192.0.2", "invalid-argument", "192.0.2", "ADDRESS:PORT"),
         ("portal create 192.0.2.1:0", "invalid-argument", "no port", "--listen"),
         ("portal create ::1:3260", "invalid-argument", "::1:3260", "[::1]:3260"),
         ("portal create :1 --group 0", "invalid-argument", "0", "65535"),
@@ -199,7 +212,7 @@ def test_errors_about_the_way_say_what_to_do_next(
         (f"lun map {IQN} 7 tank/vol0 --via lio", "unsupported", NO_LIO, "--via portal"),
         ("portal create 127.0.0.1:3261 --via lio", "unsupported", NO_LIO, "--via portal"),
         ("discovery chap", "invalid-argument", "--user", "--help"),
-        ("discovery chap --user a --secret short", "invalid-argument", "12 to 255", "--help"),
+        ("discovery chap --user a --secret short", "invalid-argument", "at least 12", "--help"),
         ("discovery chap --user a --secret-file /nowhere", "not-found", "No such file", ""),
     ],
 )

@@ -14,20 +14,24 @@ from typing import Any
 import pytest
 
 from scsi_snap.iscsi.chap import Challenges, ChapCredentials
+from scsi_snap.iscsi.directory import Redirect, TargetDescription
 from scsi_snap.iscsi.framing import PduReader
 from scsi_snap.iscsi.pdu import LoginRequest, LoginResponse, LogoutRequest, Pdu, TextRequest
 from scsi_snap.iscsi.portal import Adoption, Portal, PortalLimits
+from scsi_snap.iscsi.refusals import RefusedLogin
 from scsi_snap.iscsi.sessions import SessionTable
 from scsi_snap.iscsi.status import LoginStatus
-from scsi_snap.iscsi.text import decode_text
+from scsi_snap.iscsi.text import Pairs, decode_text
 from tests.t7_iscsi.initiator import (
     CREDENTIALS,
     DISCOVERY_NAMES,
     DISK,
+    INITIATOR,
     ISID,
     MUTUAL,
     NAMES,
     PRIVATE,
+    STRANGER,
     TAPE,
     Directory,
     request,
@@ -62,6 +66,7 @@ class Controller:
     directory: Directory = field(default_factory=Directory)
     table: SessionTable = field(default_factory=SessionTable)
     sessions: list[FakeSession] = field(default_factory=list)
+    refused: list[RefusedLogin] = field(default_factory=list)
     adopted: asyncio.Event = field(default_factory=asyncio.Event)
     fails: bool = False
     ends: bool = True
@@ -129,6 +134,7 @@ async def serving(
         directory=controller.directory,
         sessions=controller.table,
         adopt=controller.adopt,
+        refused=controller.refused.append,
         limits=limits,
     )
     await portal.start()
@@ -335,6 +341,61 @@ def test_a_portal_deleted_while_a_session_is_handed_over_lists_it() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("pairs", "who", "what", "reason"),
+    [
+        (
+            [("InitiatorName", STRANGER), ("TargetName", DISK)],
+            STRANGER,
+            DISK,
+            f"{STRANGER} may not log in to {DISK} (0202h)",
+        ),
+        (
+            [("InitiatorName", INITIATOR), ("TargetName", DISK + "x")],
+            INITIATOR,
+            DISK + "x",
+            f"no target {DISK}x at this portal (0203h)",
+        ),
+        (
+            [("InitiatorName", "a\x1b[2J\u202e"), ("TargetName", DISK)],
+            "a\\x1b[2J\\u202e",
+            DISK,
+            "InitiatorName: an iSCSI name cannot have U+001B, which cannot be shown (0200h)",
+        ),
+        (
+            [("SessionType", "Discovery")],
+            "an initiator",
+            "discovery",
+            "no InitiatorName (0207h)",
+        ),
+    ],
+)
+def test_a_refused_login_is_told_with_who_where_and_why(
+    pairs: Pairs, who: str, what: str, reason: str
+) -> None:
+    async def test() -> None:
+        controller = Controller()
+        async with serving(controller) as portal, connected(portal) as peer:
+            await peer.log_in(request(1, 3, pairs))
+            assert await peer.receive() is None
+        said = f"{who} at 127.0.0.1 was refused {what}: {reason}"
+        assert [str(one) for one in controller.refused] == [said]
+
+    run(test)
+
+
+def test_who_is_sent_on_is_not_refused() -> None:
+    async def test() -> None:
+        moved = TargetDescription(DISK, redirect=Redirect("192.0.2.9", 3260))
+        controller = Controller(Directory(targets={DISK: moved}))
+        async with serving(controller) as portal, connected(portal) as peer:
+            received = await peer.log_in(login())
+            assert received.status == LoginStatus.TARGET_MOVED_TEMPORARILY
+        assert controller.refused == []
+
+    run(test)
+
+
 def test_a_portal_deleted_in_the_middle_of_logins_ends_them() -> None:
     async def test() -> None:
         controller = Controller(directory=Directory(MUTUAL))
@@ -345,6 +406,7 @@ def test_a_portal_deleted_in_the_middle_of_logins_ends_them() -> None:
             directory=controller.directory,
             sessions=controller.table,
             adopt=controller.adopt,
+            refused=controller.refused.append,
             challenges=challenges,
         )
         await portal.start()
@@ -371,6 +433,7 @@ def test_many_wrong_answers_and_half_open_logins_leave_nothing() -> None:
             directory=controller.directory,
             sessions=controller.table,
             adopt=controller.adopt,
+            refused=controller.refused.append,
             challenges=challenges,
             limits=limits,
         )
@@ -544,6 +607,7 @@ def test_an_address_that_is_taken() -> None:
                 directory=controller.directory,
                 sessions=controller.table,
                 adopt=controller.adopt,
+                refused=controller.refused.append,
             )
             with pytest.raises(OSError, match="in use"):
                 await second.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from scsi_snap.errors import InvalidArgument
@@ -17,6 +19,14 @@ from scsi_snap.inventory import addresses
         (":3260", ("0.0.0.0", 3260)),
         ("Host.Example:1", ("host.example", 1)),
         ("h:65535", ("h", 65535)),
+        ("127.0.0.1", ("127.0.0.1", 3260)),
+        ("Host.Example", ("host.example", 3260)),
+        ("::1", ("::1", 3260)),
+        ("::", ("::", 3260)),
+        ("2001:DB8::1", ("2001:db8::1", 3260)),
+        ("1:2:3:4:5:6:7:8", ("1:2:3:4:5:6:7:8", 3260)),
+        ("::ffff:192.0.2.1", (str(ip_address("::ffff:192.0.2.1")), 3260)),
+        ("[2001:db8::1]", ("2001:db8::1", 3260)),
     ],
 )
 def test_addresses_are_parsed(text: str, address: tuple[str, int]) -> None:
@@ -28,7 +38,6 @@ def test_addresses_are_parsed(text: str, address: tuple[str, int]) -> None:
     [
         "",
         "3260",
-        "host",
         "host:",
         "host:x",
         "host:65536",
@@ -36,6 +45,10 @@ def test_addresses_are_parsed(text: str, address: tuple[str, int]) -> None:
         "host:+1",
         f"host:{'9' * 5000}",
         "::1:3260",
+        "2001:db8::1:2",
+        "[]",
+        "]",
+        ":",
         "[host]:3260",
         "[::1:3260",
         "256.0.0.1:3260",
