@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from scsi_snap.inventory.native import NativePool, NativeRing, NativeSession, NativeTarget, Point
@@ -79,6 +80,7 @@ class Disks:
     files: dict[str, int] = field(default_factory=dict)
     pools: list[_PoolContent] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
+    displaced: set[str] = field(default_factory=set)
 
     def crash(self) -> None:
         """Power is gone: nobody owns a pool any more; everything acknowledged is there."""
@@ -510,6 +512,9 @@ class FakeDataPath:
         ring = FakeNativeRing(target, nexus, os.fstat(region).st_ino, records)
         self.rings.append(ring)
         return ring
+
+    def displaced_members(self, paths: Iterable[str]) -> dict[str, str]:
+        return {path: "it was deleted" for path in paths if path in self._disks.displaced}
 
     def wait_for_events(self, seen: int, timeout_s: float) -> int:
         with self._raising:

@@ -1,4 +1,4 @@
-"""/v1/daemon"""
+"""/v1/daemon and /v1/health"""
 
 from __future__ import annotations
 
@@ -15,5 +15,10 @@ def daemon_router(service: Service) -> APIRouter:
     def daemon_status() -> views.Daemon:
         """Where the daemon listens, and what it has."""
         return service.status()
+
+    @router.get("/health")
+    def show_health() -> views.Health:
+        """What is not well, and what to do: 200 whatever the state."""
+        return service.health()
 
     return router

@@ -14,7 +14,7 @@ import click
 
 from scsi_snap.api.client import SOCKET_VARIABLE, Client, default_socket
 from scsi_snap.cli.exit_codes import EXIT_CODES
-from scsi_snap.errors import InvalidArgument, IoFailed, ScsiSnapError
+from scsi_snap.errors import InvalidArgument, IoFailed, PoolUnavailable, ScsiSnapError
 from scsi_snap.os_errors import of_os_error, reason
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -130,6 +130,22 @@ def socket_path(ctx: click.Context) -> Path:
 def client() -> Client:
     """The client of the daemon that this command line is for."""
     return Client(socket_path(click.get_current_context()))
+
+
+def report_unavailable_pools(what: str) -> None:
+    """After a list of all that are there: names each pool that it could not look into, and ends as
+    one that was asked for by name would."""
+    away = [one for one in client().get("pools") if one["state"] == "unavailable"]
+    for one in away:
+        report_error(
+            PoolUnavailable(
+                f"pool {one['name']!r} is unavailable, and its {what} are not listed:"
+                f" {one['reason']}",
+                f"bring its members back and `scsi-snap pool import --name {one['name']}`",
+            )
+        )
+    if away:
+        click.get_current_context().exit(EXIT_CODES[PoolUnavailable.code])
 
 
 def print_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""scsi-snap daemon, status, check"""
+"""scsi-snap daemon, status, health, check"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scsi_snap.cli.context import (
     socket_option,
     socket_path,
 )
-from scsi_snap.cli.exit_codes import PROBLEMS_FOUND
+from scsi_snap.cli.exit_codes import PROBLEMS_FOUND, UNWELL
 
 
 @click.command()
@@ -87,26 +87,56 @@ def daemon(
 @click.command()
 @json_option
 @socket_option
-def status(as_json: bool) -> None:
-    """Show the daemon: where it listens, what it has."""
-    found = client().get("daemon")
+@click.pass_context
+def status(ctx: click.Context, /, as_json: bool) -> None:
+    """Show the daemon: where it listens, what it has, and whether all of it is well.
+
+    Ends as `scsi-snap health` does: 0 where all is well, 11 degraded, 12 failing.
+    """
+    found, health = client().get("daemon"), client().get("health")
+    if as_json:
+        print_json(found | {"health": health})
+    else:
+        pairs = [
+            ("version", found["version"]),
+            ("listens on", ", ".join(found["addresses"]) or "-"),
+            ("kernel's target", _lio(found)),
+            ("data path", f"{found['driver']}, {found['threads']} threads"),
+            ("state", found["state_directory"]),
+            ("pools", _pools(found["pool_states"])),
+            ("targets", str(found["targets"])),
+            ("sessions", str(found["sessions"])),
+            ("health", health["state"]),
+        ]
+        click.echo("\n".join([render.fields(pairs), *render.findings(health)]))
+    ctx.exit(UNWELL[health["state"]])
+
+
+@click.command()
+@json_option
+@socket_option
+@click.pass_context
+def health(ctx: click.Context, /, as_json: bool) -> None:
+    """Say what is not well, and what to do.
+
+    Ends with 0 where all is well; with 11 where it is degraded: initiators are served, and
+    something is short of what it should be; with 12 where it is failing: data or access is not
+    there, or is about to be lost.
+    """
+    found = client().get("health")
     if as_json:
         print_json(found)
-        return
-    pools = str(found["pools"])
-    if found["unavailable_pools"]:
-        pools += f", and {found['unavailable_pools']} unavailable"
-    pairs = [
-        ("version", found["version"]),
-        ("listens on", ", ".join(found["addresses"]) or "-"),
-        ("kernel's target", _lio(found)),
-        ("data path", f"{found['driver']}, {found['threads']} threads"),
-        ("state", found["state_directory"]),
-        ("pools", pools),
-        ("targets", str(found["targets"])),
-        ("sessions", str(found["sessions"])),
-    ]
-    click.echo(render.fields(pairs))
+    else:
+        click.echo("\n".join([found["state"], *render.findings(found)]))
+    ctx.exit(UNWELL[found["state"]])
+
+
+def _pools(states: dict[str, int]) -> str:
+    """`3`, or `3: 1 degraded, 2 optimal`."""
+    count = str(sum(states.values()))
+    if states.keys() <= {"optimal"}:
+        return count
+    return f"{count}: " + ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
 
 
 def _lio(found: Any) -> str:

@@ -33,4 +33,7 @@ EXIT_CODES: dict[str, int] = {
 PROBLEMS_FOUND = 9
 """`check` found problems."""
 
+UNWELL: dict[str, int] = {"well": 0, "degraded": 11, "failing": 12}
+"""How `health` and `status` end, by the state of the controller."""
+
 assert EXIT_CODES.keys() == BY_CODE.keys(), "each code has an exit code"

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "daemon_cmd",
     "events": "event_cmd",
     "status": "daemon_cmd",
+    "health": "daemon_cmd",
 }
 """What is under `scsi-snap`, and the module that has it by that name."""
 

@@ -49,6 +49,18 @@ def event_text(one: Mapping[str, Any]) -> str:
     return f"{about}{one['message']}{times}"
 
 
+def findings(health: Mapping[str, Any]) -> list[str]:
+    """What is not well, each with what to do on the line below."""
+    return [
+        line
+        for one in health["findings"]
+        for line in (
+            f"{one['severity']}: {one['subject'] + ': ' if one['subject'] else ''}{one['message']}",
+            f"  {one['hint']}",
+        )
+    ]
+
+
 def size(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else format_size(size_bytes)
 

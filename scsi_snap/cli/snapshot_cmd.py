@@ -16,6 +16,7 @@ from scsi_snap.cli.context import (
     json_option,
     print_json,
     print_outcome,
+    report_unavailable_pools,
     socket_option,
 )
 from scsi_snap.cli.removal import if_exists_option, remove_each
@@ -64,18 +65,20 @@ def list_(of: str | None, as_json: bool) -> None:
     snapshots = client().get("snapshots", pool=pool or None, volume=volume or None)
     if as_json:
         print_json(snapshots)
-        return
-    rows = [
-        [
-            one["name"],
-            render.time(one["created_at_ms"]),
-            one["state"],
-            _range(one),
-            render.luns(one["mapped"]),
+    else:
+        rows = [
+            [
+                one["name"],
+                render.time(one["created_at_ms"]),
+                one["state"],
+                _range(one),
+                render.luns(one["mapped"]),
+            ]
+            for one in snapshots
         ]
-        for one in snapshots
-    ]
-    click.echo(render.table(["NAME", "CREATED", "STATE", "RANGE", "MAPPED"], rows))
+        click.echo(render.table(["NAME", "CREATED", "STATE", "RANGE", "MAPPED"], rows))
+    if of is None:
+        report_unavailable_pools("snapshots")
 
 
 @snapshot.command("show")

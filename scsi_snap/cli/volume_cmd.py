@@ -14,6 +14,7 @@ from scsi_snap.cli.context import (
     json_option,
     print_json,
     print_outcome,
+    report_unavailable_pools,
     socket_option,
 )
 from scsi_snap.cli.removal import if_exists_option, remove_each
@@ -143,19 +144,21 @@ def list_(pool: str | None, as_json: bool) -> None:
     volumes = client().get("volumes", pool=pool)
     if as_json:
         print_json(volumes)
-        return
-    rows = [
-        [
-            one["name"],
-            render.size(one["size_bytes"]),
-            str(one["snapshots"]),
-            render.size(one["store_used_bytes"]),
-            render.luns(one["mapped"]),
+    else:
+        rows = [
+            [
+                one["name"],
+                render.size(one["size_bytes"]),
+                str(one["snapshots"]),
+                render.size(one["store_used_bytes"]),
+                render.luns(one["mapped"]),
+            ]
+            for one in volumes
         ]
-        for one in volumes
-    ]
-    headings = ["NAME", "SIZE", "SNAPSHOTS", "STORE", "MAPPED"]
-    click.echo(render.table(headings, rows, "lrrrl"))
+        headings = ["NAME", "SIZE", "SNAPSHOTS", "STORE", "MAPPED"]
+        click.echo(render.table(headings, rows, "lrrrl"))
+    if pool is None:
+        report_unavailable_pools("volumes")
 
 
 @volume.command("show")

@@ -107,7 +107,7 @@ async def serve(
             )
         )
         assembly = Assembly(catalog, data_path, Exporters(exporter, lio))
-        service = Service(assembly, str(options.state_directory), events)
+        service = Service(assembly, str(options.state_directory), events, lambda: keeper.problem)
         undo.push_async_callback(asyncio.to_thread, service.stop)
         undo.callback(units.outlive)
         undo.push_async_callback(exporter.end_sessions)

@@ -7,7 +7,7 @@
                set_chap allow deny allow_any discovery set_discovery_chap
                luns map unmap sessions close_session
     portals    all create delete
-    events     after;  status
+    events     after;  status health
 
 Verbs block and may be called from any thread; locks and their order are told in
 `inventory.pools`. They return outcomes (`control.outcomes`) or views, or raise `ScsiSnapError`.
@@ -15,9 +15,13 @@ Verbs block and may be called from any thread; locks and their order are told in
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 from scsi_snap import __version__
 from scsi_snap.control import views
 from scsi_snap.control.event_log import EventLog
+from scsi_snap.control.health import Seen, health
 from scsi_snap.control.pools import PoolVerbs
 from scsi_snap.control.portals import PortalVerbs
 from scsi_snap.control.snapshots import SnapshotVerbs
@@ -31,10 +35,18 @@ from scsi_snap.inventory.target_records import LIO, PORTAL
 class Service:
     """`start` builds everything from the records, `stop` takes it down cleanly."""
 
-    def __init__(self, assembly: Assembly, state_directory: str, events: EventLog) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        state_directory: str,
+        events: EventLog,
+        events_problem: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`events_problem`: why events are not durable now, or empty."""
         self._assembly = assembly
         self._state_directory = state_directory
         self.events = events
+        self._events_problem = events_problem
         self.pools = PoolVerbs(assembly, self.events)
         self.volumes = VolumeVerbs(assembly)
         self.snapshots = SnapshotVerbs(assembly)
@@ -86,8 +98,26 @@ class Service:
                 subject = handle.name + (f"/{event.subject}" if event.subject else "")
                 self.events.add(event.kind, subject, event.message)
 
+    def health(self) -> views.Health:
+        """What is not well, and what to do."""
+        pools, exporter = self.pools.all(), self._assembly.exporter
+        members = [one.name for pool in pools for one in pool.members if one.state == "in-sync"]
+        return health(
+            Seen(
+                pools,
+                self.volumes.all(),
+                self.snapshots.all(),
+                self.targets.all(),
+                self.portals.all(),
+                self._assembly.data_path.displaced_members(members),
+                exporter.obstacle(LIO) or "",
+                self._events_problem(),
+            )
+        )
+
     def status(self) -> views.Daemon:
         exporter = self._assembly.exporter
+        states = Counter(one.state for one in self.pools.all())
         return views.Daemon(
             version=__version__,
             addresses=tuple(exporter.addresses_via(PORTAL)),
@@ -96,8 +126,9 @@ class Service:
             driver=self._assembly.data_path.driver,
             threads=self._assembly.data_path.threads,
             state_directory=self._state_directory,
-            pools=len(self._assembly.pools.opened()),
-            unavailable_pools=len(self._assembly.pools.unavailable()),
+            pools=states.total() - states["unavailable"],
+            unavailable_pools=states["unavailable"],
+            pool_states=dict(states),
             targets=len(self._assembly.catalog.state.targets),
             sessions=len(exporter.sessions()),
         )

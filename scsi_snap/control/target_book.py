@@ -115,7 +115,8 @@ def lun_view(target: TargetRecord, lun: LunRecord, pools: Pools, *, shown: bool)
     found = find_backing(handle, lun) if handle else None
     if found is not None:
         read_only = lun.read_only or found.personality.read_only
-        state = "mapped" if shown else "unavailable"
+        is_invalid = found.snapshot is not None and found.snapshot.state == "invalid"
+        state = "unavailable" if not shown else "invalid" if is_invalid else "mapped"
     else:
         read_only = lun.read_only or bool(lun.snapshot_id)
         state = "missing" if handle else "unavailable"

@@ -6,11 +6,14 @@ No secret is ever in one of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from scsi_snap.control.event_kinds import Severity
 from scsi_snap.inventory.exporter import PortalView as ListedPortal
 from scsi_snap.inventory.exporter import SessionView as Session
 from scsi_snap.inventory.pool_views import MemberView
+
+HealthState = Literal["well", "degraded", "failing"]
 
 __all__ = [
     "CheckResult",
@@ -19,6 +22,9 @@ __all__ = [
     "Discovery",
     "Event",
     "Extent",
+    "Finding",
+    "Health",
+    "HealthState",
     "Initiator",
     "ListedPortal",
     "Lun",
@@ -38,19 +44,20 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Member:
-    """`role`: its place in the set, from 0. `errors`: calls that it failed since the pool was
-    opened. `state`: in-sync, failed or missing; unknown, and without a role, while the pool is not
-    available."""
+    """`role`: its place in the set, from 0. Since the pool was opened, `errors`: calls that it
+    failed; `repairs`: ranges that held wrong data and were rewritten. `state`: in-sync, failed or
+    missing; unknown, and without a role, while the pool is not available."""
 
     name: str
     id: str
     role: int | None
     state: str
     errors: int
+    repairs: int = 0
 
 
 def member(member: MemberView) -> Member:
-    return Member(member.name, member.id, member.role, member.state, member.errors)
+    return Member(member.name, member.id, member.role, member.state, member.errors, member.repairs)
 
 
 @dataclass(frozen=True)
@@ -165,8 +172,9 @@ class SnapshotMap:
 
 @dataclass(frozen=True)
 class Lun:
-    """`state`: mapped, unavailable (its pool is, or what its target is via) or missing (its backing
-    is). `initiators` empty: shown to everybody who may log in."""
+    """`state`: mapped, unavailable (its pool is, or what its target is via), missing (its backing
+    is) or invalid (its snapshot is: its reads fail). `initiators` empty: shown to everybody who
+    may log in."""
 
     target: str
     lun: int
@@ -238,7 +246,8 @@ class Discovery:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What the format checks found in one volume; no problems is a clean bill."""
+    """What the format checks found in one volume; no problems is a clean bill. `volume` is
+    POOL/VOLUME, or POOL where that could not be looked into."""
 
     volume: str
     problems: tuple[str, ...]
@@ -261,9 +270,30 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something that is not well. `severity`: warning where it still does what it should, error
+    where data or access is not there or is about to be lost. `subject` as an event's; `hint`: what
+    to do."""
+
+    severity: Severity
+    subject: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """`state`: well, degraded (warnings alone) or failing. Findings: the gravest first."""
+
+    state: HealthState
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class Daemon:
     """`addresses`: where the embedded portal listens; `lio_addresses`: where the kernel's target
-    does for us. `lio_obstacle`: why that one cannot be used, or empty."""
+    does for us. `lio_obstacle`: why that one cannot be used, or empty. `pool_states`: how many
+    pools are optimal, degraded, failed or unavailable."""
 
     version: str
     addresses: tuple[str, ...]
@@ -274,5 +304,6 @@ class Daemon:
     state_directory: str
     pools: int
     unavailable_pools: int
+    pool_states: dict[str, int]
     targets: int
     sessions: int

@@ -153,12 +153,19 @@ class VolumeVerbs:
         return views.CheckResult(str(name), tuple(handle.check(name.volume)))
 
     def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
+        """Of every volume of one pool or of all. A pool that is not available cannot be checked,
+        and is named as that."""
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
-        return [
+        results = [
             self.check(VolumeName(handle.name, name))
             for handle in handles
             for name in handle.volume_names()
         ]
+        if pool is None:
+            for name, reason in sorted(self._pools.unavailable().items()):
+                problem = f"the pool is unavailable, and cannot be checked: {reason}"
+                results.append(views.CheckResult(name, (problem,)))
+        return results
 
     def _refuse_taken(self, chosen: Identity) -> None:
         """Raises `Exists` where anything else in the controller has a name that was chosen."""

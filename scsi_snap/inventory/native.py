@@ -6,7 +6,7 @@ raises becomes our errors here, in one place.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -180,6 +180,9 @@ class DataPath(Protocol):
         carried out first. `lun` is the eight-byte LUN of the target that the device is; `region`
         (of `region_bytes`) and `doorbell` are file descriptors, which stay the caller's. `records`:
         the file of what must not be carried out twice, which is the operation codes `once`."""
+
+    def displaced_members(self, paths: Iterable[str]) -> dict[str, str]:
+        """Of members that are open: by path, why it does not lead to what is open any more."""
 
     def wait_for_events(self, seen: int, timeout_s: float) -> int:
         """Blocks until more than `seen` events have been raised, or until the time is over; how

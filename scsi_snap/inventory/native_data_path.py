@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from scsi_snap import _native
-from scsi_snap.inventory.member_files import removed_on_failure
+from scsi_snap.inventory.member_files import displaced, removed_on_failure
 from scsi_snap.inventory.native import (
     NativePool,
     NativeRing,
@@ -82,6 +83,9 @@ class NativeDataPath:
         return _native.Ring.attach(
             native, nexus, lun, region, region_bytes, doorbell, records, once
         )
+
+    def displaced_members(self, paths: Iterable[str]) -> dict[str, str]:
+        return displaced(paths)
 
     def wait_for_events(self, seen: int, timeout_s: float) -> int:
         return self.runtime.wait_for_events(seen, timeout_s)

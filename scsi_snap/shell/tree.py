@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from scsi_snap.cli import render
 from scsi_snap.errors import ScsiSnapError
 from scsi_snap.shell.backstores import Backstores
 from scsi_snap.shell.checks import tell_problems
@@ -42,11 +43,13 @@ class Top(Node):
 
     def summary(self) -> Status:
         try:
-            one = self.state.all("daemon")
+            one, health = self.state.all("daemon"), self.state.all("health")
         except ScsiSnapError as error:
             return error.message, False
-        pools = f"{one['unavailable_pools']} unavailable" if one["unavailable_pools"] else ""
-        return pools or f"version {one['version']}", not pools
+        if health["state"] == "well":
+            return f"version {one['version']}", True
+        findings = counted(len(health["findings"]), "finding")
+        return f"{health['state']}, {findings}: `health` lists them", False
 
     def facts(self) -> list[tuple[str, str]]:
         one = self.client.get("daemon")
@@ -59,6 +62,13 @@ class Top(Node):
             ("targets", str(one["targets"])),
             ("sessions", str(one["sessions"])),
         ]
+
+    def ui_command_health(self) -> None:
+        """
+        Say what is not well, and what to do.
+        """
+        found = self.client.get("health")
+        self.say("\n".join([found["state"], *render.findings(found)]))
 
     def ui_command_check(self) -> None:
         """
