@@ -69,6 +69,17 @@ def serial(address: str, initiator: str, lun: int = 0, login: str = "") -> str:
     return found[1]
 
 
+def test_an_initiator_that_names_itself_by_no_rule(daemon: Daemon) -> None:
+    """As QEMU does from the name of a machine. It is one initiator in any spelling."""
+    name, again = "iqn.2008-11.org.linux-kvm:Windows_11", "IQN.2008-11.org.linux-kvm:windows_11"
+    daemon("target", "allow", TARGET, name)
+    daemon("lun", "map", TARGET, 0, "tank/alice", "--initiator", again)
+    for spelling in (name, again):
+        assert serial(daemon.addresses[0], spelling)
+    shown = daemon.json("target", "show", TARGET)
+    assert [one["name"] for one in shown["initiators"]] == [name.lower()]
+
+
 def test_a_refused_login_is_an_event(daemon: Daemon) -> None:
     before = max((one["number"] for one in daemon.json("events")), default=0)
     daemon("target", "allow", TARGET, BOB)
