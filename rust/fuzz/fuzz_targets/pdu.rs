@@ -13,8 +13,8 @@ use libfuzzer_sys::fuzz_target;
 use datapath::limits::*;
 use datapath::scsi::nexus::end_token;
 use datapath::scsi::{Completion, NexusId};
-use datapath::transport::iscsi::{SessionParameters, TextAnswer};
 use datapath::transport::iscsi::session::{Action, Session, Violation};
+use datapath::transport::iscsi::{SessionParameters, TextAnswer};
 
 const HELD_BYTES_MAX: u64 = DATA_OUT_BYTES_PER_SESSION_MAX
     + DATA_IN_BYTES_PER_SESSION_MAX
