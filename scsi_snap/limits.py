@@ -33,6 +33,9 @@ PORTAL_GROUP_TAG_MAX = 65535
 GROUPS_PER_TARGET_MAX = 32
 """Target ports of one target: 1024 targets' identifiers stay below 65536 (SPC-5)."""
 
+CHUNKS_PER_VOLUME_MAX = 1 << 32
+"""The data path's own bound: the snapshot map numbers chunks by 32 bits."""
+
 SNAPSHOTS_PER_POINT_MAX = 1024
 """Snapshots in one consistent point: all of their volumes hold writes while it is taken."""
 

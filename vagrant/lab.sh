@@ -216,6 +216,17 @@ rescan() { iscsiadm -m session --rescan >/dev/null; }
 # generic DEVICE: the sg device of a disk.
 generic() { echo "/dev/$(ls "/sys/block/${1##*/}/device/scsi_generic")"; }
 
+# files_in DIRECTORY: 8 MiB of files of many sizes, a1 to d16, that repeat nothing. No scenario takes its
+# data from what is installed.
+files_in() {
+    local letter number
+    for letter in a b c d; do
+        for number in $(seq 16); do
+            head -c $((number * 15383)) /dev/urandom >"$1/$letter$number"
+        done
+    done
+}
+
 # --- judging -------------------------------------------------------------------------------------
 
 # image DEVICE FILE: what the medium holds, past the page cache. same_as_image: compares with that.

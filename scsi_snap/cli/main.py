@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -30,8 +32,18 @@ COMMANDS = {
 """What is under `scsi-snap`, and the module that has it by that name."""
 
 
+COMPLETION_VARIABLE = "_SCSI_SNAP_COMPLETE"
+
+
 class Root(ErrorReportingGroup):
     """Imports the module of the command that is asked for, and no other."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if COMPLETION_VARIABLE in os.environ:
+            from scsi_snap.cli.bash_completion import register
+
+            register()
+        return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)

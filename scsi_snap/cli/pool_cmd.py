@@ -26,7 +26,13 @@ def pool() -> None:
 @pool.command("create")
 @click.argument("name")
 @click.argument("members", nargs=-1, required=True, type=click.Path())
-@click.option("--level", default="raid5", show_default=True, help="raid0, raid1, raid10, raid5.")
+@click.option(
+    "--level",
+    default="raid5",
+    show_default=True,
+    shell_complete=completion.one_of("raid0", "raid1", "raid10", "raid5"),
+    help="raid0, raid1, raid10, raid5.",
+)
 @click.option(
     "--strip",
     type=Size(),

@@ -46,6 +46,7 @@ def _name_options(command: Decorated) -> Decorated:
     "--policy",
     default="drop-snapshot",
     show_default=True,
+    shell_complete=completion.one_of("drop-snapshot", "fail-write"),
     help="When the store is full: drop-snapshot (the oldest) or fail-write.",
 )
 @click.option("--store-limit", type=Size(), help="What preserved chunks may take at most.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from uuid import UUID
 
-from scsi_snap import units
+from scsi_snap import limits, units
 from scsi_snap.control import mappings, views
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.traits import NO_CHOICES, TraitChoices
@@ -115,6 +115,13 @@ class VolumeVerbs:
             if size_bytes == volume.size_bytes:
                 return Unchanged(self._view(name.pool, volume))
             _check_size(size_bytes, volume.block_bytes)
+            if size_bytes > limits.CHUNKS_PER_VOLUME_MAX * volume.chunk_bytes:
+                most = units.format_size(limits.CHUNKS_PER_VOLUME_MAX * volume.chunk_bytes)
+                raise InvalidArgument(
+                    f"volume {str(name)!r} has chunks of {units.format_size(volume.chunk_bytes)},"
+                    f" and so at most {most}",
+                    "make another volume with larger ones (--chunk), and copy it",
+                )
             if size_bytes < volume.size_bytes:
                 raise Unsupported(
                     f"volume {str(name)!r} cannot shrink: it has"
@@ -236,6 +243,7 @@ def _check(
             f"chunks of {units.exact_size(chunk_bytes)} cannot be used",
             f"a power of two from {smallest} to {largest}",
         )
+    _check_chunks(size_bytes, chunk_bytes)
     if policy not in POLICIES:
         raise InvalidArgument(
             f"{policy!r} is not a policy for a full store", f"one of {', '.join(POLICIES)}"
@@ -249,6 +257,25 @@ def _check(
             f"a multiple of {units.SECTOR_BYTES} bytes, from one chunk to"
             f" {units.format_size(units.SIZE_BYTES_MAX)}",
         )
+
+
+def _check_chunks(size_bytes: int, chunk_bytes: int) -> None:
+    most_bytes = limits.CHUNKS_PER_VOLUME_MAX * chunk_bytes
+    if size_bytes <= most_bytes:
+        return
+    largest = limits.CHUNKS_PER_VOLUME_MAX * CHUNK_BYTES_MAX
+    if size_bytes <= largest:
+        fitting = CHUNK_BYTES_MIN
+        while limits.CHUNKS_PER_VOLUME_MAX * fitting < size_bytes:
+            fitting *= 2
+        hint = f"chunks of {units.format_size(fitting)} or more allow it (--chunk)"
+    else:
+        hint = f"the largest volume has {units.format_size(largest)}"
+    raise InvalidArgument(
+        f"a volume with chunks of {units.format_size(chunk_bytes)} has at most"
+        f" {units.format_size(most_bytes)}, not {units.exact_size(size_bytes)}",
+        hint,
+    )
 
 
 def _check_size(size_bytes: int, block_bytes: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from scsi_snap.errors import InvalidArgument
+from scsi_snap.errors import InvalidArgument, Unsupported
 from scsi_snap.shell.node import Node
 
 _FIELDS = {
@@ -18,6 +18,24 @@ _FIELDS = {
     "mutual_userid": ("mutual_user", "Whom the target proves to be."),
     "mutual_password": ("mutual_secret", "What it proves it by."),
 }
+
+
+_KERNEL_GROUPS = ("attribute", "parameter")
+"""Of targetcli's: what the kernel's target keeps for each portal group."""
+_INSTEAD = {
+    "authentication": "`set auth userid=USER password=SECRET` asks for CHAP",
+    "generate_node_acls": "`acls/ allow_any` lets any initiator log in",
+    "demo_mode_write_protect": "`/scsi_snap/luns map IQN LUN VOLUME read_only=true`",
+}
+
+
+def _no_kernel_group(group: str, parameters: Mapping[str, str]) -> Unsupported:
+    instead = [_INSTEAD[name] for name in parameters if name in _INSTEAD]
+    hint = "; ".join(instead) or (
+        "`set auth` and `acls` say who may log in, `set volume` at"
+        " /scsi_snap/pools/POOL/VOLUME what a disk says it is; the rest is negotiated"
+    )
+    return Unsupported(f"there is no {group} to set here", hint)
 
 
 class AuthNode(Node):
@@ -40,6 +58,8 @@ class AuthNode(Node):
     def ui_command_set(self, group: str | None = None, **parameter: str) -> None:
         if group == self.auth_group and parameter:
             self.ui_setgroup_auth(parameter)
+        elif group in _KERNEL_GROUPS:
+            raise _no_kernel_group(group, parameter)
         else:
             super().ui_command_set(group, **parameter)
 

@@ -9,7 +9,10 @@ LUNs and initiators are a target's, not a portal group's: each tpg shows the sam
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
+from secrets import token_hex
 from typing import ClassVar
 
 from scsi_snap.shell.auth import AuthNode
@@ -61,13 +64,13 @@ class Iscsi(AuthNode):
         view: Mapping[str, str | None] = self.state.all("discovery")
         return view
 
-    def ui_command_create(self, wwn: str, via: str | None = None) -> None:
+    def ui_command_create(self, wwn: str | None = None, via: str | None = None) -> None:
         """
-        Make a target, in portal group 1.
+        Make a target, in portal group 1; without a name, under one that is made up.
 
             create iqn.2026-11.org.example:disk
         """
-        answer = create_target(self, wwn, None, via)
+        answer = create_target(self, wwn or made_up_name(), None, via)
         self.tell(answer, f"target {answer['view']['name']}")
 
     def ui_command_delete(self, wwn: str) -> None:
@@ -283,6 +286,14 @@ class TpgPortals(Node):
     def _tag(self) -> int:
         tag: int = self.view["port"]["portal_group_tag"]
         return tag
+
+
+def made_up_name() -> str:
+    """Of the form that targetcli gives its own: this machine's, and new."""
+    machine = os.uname()
+    parts = [re.sub("[^a-z0-9]", "", text.lower()) for text in (machine.nodename, machine.machine)]
+    host = ".".join(part[:48] or "host" for part in parts)
+    return f"iqn.2003-01.org.linux-iscsi.{host}:sn.{token_hex(6)}"
 
 
 def _first_free(node: Node, target: str) -> str:

@@ -17,6 +17,7 @@ from scsi_snap.api.client import Client
 from scsi_snap.cli import render
 from scsi_snap.errors import InvalidArgument, ScsiSnapError
 from scsi_snap.os_errors import of_os_error
+from scsi_snap.shell.hints import in_shell
 from scsi_snap.shell.library import ConfigNode, ExecutionError
 from scsi_snap.shell.state import State, View
 
@@ -54,7 +55,8 @@ def errors_shown() -> Iterator[None]:
 
 
 def in_words(error: ScsiSnapError) -> str:
-    return f"{error.message}\n  {error.hint}" if error.hint else error.message
+    hint = in_shell(error.hint)
+    return f"{error.message}\n  {hint}" if hint else error.message
 
 
 class Node(ConfigNode):

@@ -16,6 +16,7 @@ from pyparsing import ParseBaseException
 from scsi_snap import __version__
 from scsi_snap.api.client import Client
 from scsi_snap.errors import InvalidArgument, ScsiSnapError
+from scsi_snap.shell.hints import in_shell
 from scsi_snap.shell.library import ConfigShell, ExecutionError
 from scsi_snap.shell.node import errors_shown
 from scsi_snap.shell.state import State
@@ -108,7 +109,7 @@ def _failure(error: Exception) -> ScsiSnapError:
     reason: BaseException | None = error
     while reason is not None:
         if isinstance(reason, ScsiSnapError):
-            return reason
+            return type(reason)(reason.message, in_shell(reason.hint))
         reason = reason.__cause__ or reason.__context__
     text = str(error).strip().rstrip(".")
     return InvalidArgument(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from scsi_snap import __version__
 from scsi_snap.cli import render
-from scsi_snap.errors import ScsiSnapError
+from scsi_snap.errors import ScsiSnapError, Unsupported
 from scsi_snap.shell.backstores import Backstores
 from scsi_snap.shell.checks import tell_problems
 from scsi_snap.shell.iscsi import Iscsi
@@ -86,3 +87,35 @@ class Root(Node):
 
     def facts(self) -> list[tuple[str, str]]:
         return [(name, node.summary()[0] or "-") for name, node in self.built().items()]
+
+    # What those who know targetcli type here
+
+    def ui_command_version(self) -> None:
+        """
+        Show the versions of the shell and of the daemon.
+        """
+        self.say(f"scsi_snap shell {__version__}, daemon {self.client.get('daemon')['version']}")
+
+    def ui_command_saveconfig(self) -> None:
+        """
+        There is nothing to save: what a command has changed is on disk when it answers.
+        """
+        self.say("nothing to save: what a command has changed is on disk when it answers")
+
+    def ui_command_restoreconfig(self) -> None:
+        """
+        There is no such file: `/scsi_snap/pools import` takes pools over from their members.
+        """
+        raise Unsupported(
+            "there is no saved configuration to restore",
+            "`/scsi_snap/pools import MEMBER...` takes a pool over, with its volumes",
+        )
+
+    def ui_command_clearconfig(self) -> None:
+        """
+        Not here: each target, volume and pool is deleted by its own name.
+        """
+        raise Unsupported(
+            "everything at once is not deleted here",
+            "`/iscsi delete IQN`, `/scsi_snap/pools/POOL delete VOLUME` and so on delete one",
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -518,3 +520,65 @@ def test_every_lun_that_is_in_the_way_is_named(tour: Shell) -> None:
     (hint,) = re.findall("`scsi-snap (.*)` first", result.stderr)
     tour(hint)
     tour("volume delete tank/vol0 --snapshots")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_a_word_that_goes_on_behind_its_breaks(tour: Shell) -> None:
+    """As bash calls it: the line, where the cursor is, and what it takes for the word."""
+    scsi_snap = Path(sys.executable).with_name("scsi-snap")
+    environment = {**os.environ, **tour._environment}
+    source = subprocess.run(
+        [scsi_snap],
+        env={**environment, "_SCSI_SNAP_COMPLETE": "bash_source"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for line, offered in [
+        ("scsi-snap target show iqn.2026-11.org.example:d", "disk"),
+        ("scsi-snap target show iqn.2026-11.org.example:", "disk"),
+        ("scsi-snap target show iq", IQN),
+        ("scsi-snap snapshot show tank/vol0@mo", "monday"),
+        ("scsi-snap pool create --level raid1", "raid1 raid10"),
+        ("scsi-snap volume create --policy f", "fail-write"),
+    ]:
+        script = f"{source}\ncompopt() {{ :; }}\nCOMP_LINE={line!r} COMP_POINT={len(line)}\n"
+        script += f'_scsi_snap_completion {scsi_snap}\necho "${{COMPREPLY[*]}}"\n'
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True
+        )
+        assert done.stdout == f"{offered}\n", f"{line}: {done.stdout} {done.stderr}"
+
+
+def test_an_interrupt_while_modules_are_loaded_is_no_traceback() -> None:
+    program = """
+import runpy, sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "scsi_snap.cli.main":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+runpy.run_module("scsi_snap", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
+
+
+def test_a_volume_of_too_many_chunks_names_the_option(tour: Shell) -> None:
+    result = tour.run("volume create tank/large 1PiB")
+    assert "chunks of 64KiB has at most 256TiB" in result.stderr
+    assert "chunks of 256KiB or more allow it (--chunk)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("pool create lake /m7:0 /m8:0", "the member '/m7' cannot be made with 0 bytes"),
+        ("pool create lake /m7 --strip 4095", "a strip of 4095 bytes (4KiB) cannot be used"),
+        ("volume create tank/v 1MiB --chunk 4097", "chunks of 4097 bytes (4KiB) cannot be used"),
+        ("volume resize tank/vol0 +1EiB", "at most 1EiB"),
+    ],
+)
+def test_sizes_are_refused_in_words(reading: Shell, command: str, says: str) -> None:
+    result = reading.run(command)
+    assert says in result.stderr and "openapi" not in result.stderr

@@ -4,15 +4,19 @@ fakes."""
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from scsi_snap import control
 from scsi_snap.control.views import CheckResult
 from scsi_snap.control.volumes import VolumeVerbs
 from scsi_snap.inventory import lio_names
 from scsi_snap.inventory.names import VolumeName
 from scsi_snap.shell.backstores import object_name
+from scsi_snap.shell.hints import in_shell
 from scsi_snap.shell.node import Node
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller, served
 from tests.fakes import Disks
@@ -340,3 +344,54 @@ def test_a_daemon_that_goes_away_is_one_error(controller: Controller) -> None:
     assert "no daemon answers" in typed("/scsi_snap ls")
     assert typed.refused("/scsi_snap/events ls").startswith("no daemon answers on")
     assert typed.complete("/scsi_snap/pools/") == []
+
+
+def test_what_targetcli_has_and_we_do_otherwise_is_said(reading: Typist) -> None:
+    assert "nothing to save" in reading("/ saveconfig")
+    assert "daemon" in reading("/ version")
+    for command, says in [
+        ("/ restoreconfig", "import MEMBER"),
+        ("/ clearconfig", "/iscsi delete IQN"),
+        (f"{TPG} set attribute authentication=1", "set auth userid=USER"),
+        (f"{TPG} set attribute generate_node_acls=1", "acls/ allow_any"),
+        (f"{TPG} set parameter MaxBurstLength=65536", "negotiated"),
+    ]:
+        assert says in reading.refused(command), command
+
+
+def test_a_target_gets_a_name_where_none_is_typed(tour: Typist) -> None:
+    first, second = (tour("/iscsi create").split()[-1] for _ in range(2))
+    assert first != second and first.startswith("iqn.2003-01.org.linux-iscsi.")
+
+
+def test_hints_name_commands_of_the_shell(tour: Typist) -> None:
+    said = tour.refused(f"{TANK} delete vol0 snapshots=true")
+    for command in re.findall(r"`(/\S+ unmap \d+)`", said):
+        tour(command)
+    assert "scsi-snap" not in said
+    tour(f"{TANK} delete vol0 snapshots=true")
+
+
+HINTS = sorted(
+    {
+        found
+        for path in Path(control.__file__).parents[1].rglob("*.py")
+        if path.parent.name in ("control", "inventory")
+        for found in re.findall(r"`scsi-snap ([^`\n\"]+)`", path.read_text())
+    }
+)
+
+
+@pytest.mark.parametrize("hint", HINTS)
+def test_every_hint_of_the_daemon_has_words_of_the_shell(hint: str) -> None:
+    """The fields that are filled in are names, or a volume's, as their word says."""
+    command = re.sub(r"\{[^}]*(origin|label|VolumeName)[^}]*\}", "tank/vol0", hint)
+    if command.startswith(("volume", "snapshot list")):
+        command = re.sub(r"(?<!/)\{name\}(?!/)", "tank/vol0", command)
+    if command.startswith("snapshot delete"):
+        command = command.replace("{name}", "tank/vol0@monday")
+    command = re.sub(r"\{'?[^}]*(lun|luns)[^}]*\}", "0", command)
+    command = re.sub(r"\{options\}", "", command)
+    command = re.sub(r"\{[^}]*\}", "name", command)
+    if not command.startswith(("daemon", "status --")):
+        assert "scsi-snap" not in in_shell(f"`scsi-snap {command}`"), hint

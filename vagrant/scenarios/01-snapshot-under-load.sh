@@ -26,7 +26,7 @@ step "mkfs.ext4 on $origin, mount, write"
 mkfs.ext4 -q -F "$origin"
 mkdir -p /mnt/origin /mnt/snapshot
 mount "$origin" /mnt/origin
-cp -r /usr/bin/[a-d]* /mnt/origin/
+files_in /mnt/origin
 sync -f /mnt/origin
 before=$(cd /mnt/origin && find . -type f | sort | xargs md5sum | md5sum)
 
@@ -42,7 +42,7 @@ fsfreeze --unfreeze /mnt/origin
 
 step "overwrite"
 rm -r /mnt/origin/[a-b]*
-dd if=/dev/urandom of=/mnt/origin/c bs=1M count=16 oflag=direct status=none
+dd if=/dev/urandom of=/mnt/origin/c1 bs=1M count=16 oflag=direct status=none
 kill -INT $load
 wait $load || true
 sync -f /mnt/origin
