@@ -40,3 +40,6 @@ ConfigNode: Any = _library.ConfigNode
 ConfigShell: Any = _library.ConfigShell
 ExecutionError: Any = _library.ExecutionError
 """What a command fails with: the shell prints it and goes on."""
+
+ParseError: Any = importlib.import_module("pyparsing").ParseBaseException
+"""Of the parser that the library brings along: a line that cannot be read."""

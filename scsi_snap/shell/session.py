@@ -11,13 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyparsing import ParseBaseException
-
 from scsi_snap import __version__
 from scsi_snap.api.client import Client
 from scsi_snap.errors import InvalidArgument, ScsiSnapError
 from scsi_snap.shell.hints import in_shell
-from scsi_snap.shell.library import ConfigShell, ExecutionError
+from scsi_snap.shell.library import ConfigShell, ExecutionError, ParseError
 from scsi_snap.shell.node import errors_shown
 from scsi_snap.shell.state import State
 from scsi_snap.shell.tree import Root
@@ -52,7 +50,7 @@ class Shell(ConfigShell):
         try:
             # configshell itself drops the rest of a line from what it cannot read on.
             self._parser.parse_string(line, parse_all=True)
-        except ParseBaseException as error:
+        except ParseError as error:
             rest = line[error.loc :]
             message = f"{rest!r} cannot be read: no quotes, and no spaces in a word"
             raise ExecutionError(message) from error
