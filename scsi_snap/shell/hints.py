@@ -15,7 +15,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"pool list", f"ls {_POOLS}"),
     (rf"volume delete --snapshots {_NAME}/{_NAME}", rf"{_POOLS}/\1 delete \2 snapshots=true"),
     (rf"volume delete {_NAME}/{_NAME}", rf"{_POOLS}/\1 delete \2"),
-    (rf"volume set {_NAME}/{_NAME}", rf"{_POOLS}/\1/\2 set volume"),
+    (rf"volume set {_NAME}/{_NAME}(?: [^`]*)?", rf"{_POOLS}/\1/\2 set volume"),
     (rf"volume show {_NAME}/{_NAME}", rf"{_POOLS}/\1/\2 info"),
     (r"volume list(?: [^`]*)?", f"ls {_POOLS}"),
     (rf"snapshot delete {_NAME}/{_NAME}@{_NAME}", rf"{_POOLS}/\1/\2 delete \3"),
@@ -41,6 +41,8 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"portal list", "ls /scsi_snap/portals"),
     (r"session list", "ls /scsi_snap/sessions"),
     (r"events", "/scsi_snap/events show"),
+    (rf"check {_NAME}/{_NAME}", rf"{_POOLS}/\1/\2 check"),
+    (rf"check {_NAME}", rf"{_POOLS}/\1 check"),
     (r"check", "/scsi_snap check"),
     (r"status", "/scsi_snap info"),
 )

@@ -385,11 +385,11 @@ HINTS = sorted(
 @pytest.mark.parametrize("hint", HINTS)
 def test_every_hint_of_the_daemon_has_words_of_the_shell(hint: str) -> None:
     """The fields that are filled in are names, or a volume's, as their word says."""
-    command = re.sub(r"\{[^}]*(origin|label|VolumeName)[^}]*\}", "tank/vol0", hint)
+    command = re.sub(r"\{[^}]*(origin|label|VolumeName|volume\.name)[^}]*\}", "tank/vol0", hint)
     if command.startswith(("volume", "snapshot list")):
         command = re.sub(r"(?<!/)\{name\}(?!/)", "tank/vol0", command)
     if command.startswith("snapshot delete"):
-        command = command.replace("{name}", "tank/vol0@monday")
+        command = re.sub(r"\{(snapshot\.)?name\}", "tank/vol0@monday", command)
     command = re.sub(r"\{'?[^}]*(lun|luns)[^}]*\}", "0", command)
     command = re.sub(r"\{options\}", "", command)
     command = re.sub(r"\{[^}]*\}", "name", command)
