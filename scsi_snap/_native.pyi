@@ -165,6 +165,11 @@ class Pool:
     def check(self, volume: str) -> list[str]:
         """What is wrong with the formats that hold the volume, in words; empty where all is
         well."""
+    def compare(self) -> tuple[int, list[tuple[int, int, list[str]]]]:
+        """Bytes about which members disagree: copies that differ, parity that is wrong. And the
+        first 64 ranges of them: bytes from the members' start, length in bytes, members. Reads all
+        that is mapped, while I/O goes on; "closed" where the pool is closed first. Nothing where
+        there is nothing to compare with: raid0, and raid5 without a member."""
     def events(self) -> list[Event]:
         """What happened since the last call: to the pool, then to its volumes."""
     @staticmethod

@@ -262,6 +262,9 @@ class FakePool:
         self.the_volume(volume)
         return []
 
+    def compare(self) -> tuple[int, list[tuple[int, int, list[str]]]]:
+        return 0, []
+
     def events(self) -> list[Event]:
         self._check_open()
         events, self.content.events = self.content.events, []

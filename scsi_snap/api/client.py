@@ -31,7 +31,9 @@ def default_socket(environment: Mapping[str, str], user_id: int) -> Path:
 class Client:
     """One daemon, by the path of its socket. Each call is one connection."""
 
-    def __init__(self, socket_path: Path, timeout_s: float = limits.CLIENT_TIMEOUT_S) -> None:
+    def __init__(
+        self, socket_path: Path, timeout_s: float | None = limits.CLIENT_TIMEOUT_S
+    ) -> None:
         self._socket_path = socket_path
         self._timeout_s = timeout_s
 
@@ -106,7 +108,7 @@ def _answer(status: int, content: bytes) -> Any:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path
 

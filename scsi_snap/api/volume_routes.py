@@ -77,7 +77,8 @@ def volume_router(service: Service) -> APIRouter:
 
     @router.post("/check")
     def check_all(pool: fields.PoolPart | None = None) -> list[views.CheckResult]:
-        """Checks every volume, of one pool or of all."""
+        """Checks every volume, of one pool or of all, and compares the members' copies and parity:
+        that reads all that is written, while I/O goes on."""
         return volumes.check_all(pool)
 
     return router

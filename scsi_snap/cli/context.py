@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from scsi_snap import limits
 from scsi_snap.api.client import SOCKET_VARIABLE, Client, default_socket
 from scsi_snap.cli.exit_codes import EXIT_CODES
 from scsi_snap.errors import InvalidArgument, IoFailed, PoolUnavailable, ScsiSnapError
@@ -127,9 +128,9 @@ def socket_path(ctx: click.Context) -> Path:
     return chosen if chosen is not None else default_socket(os.environ, os.getuid())
 
 
-def client() -> Client:
-    """The client of the daemon that this command line is for."""
-    return Client(socket_path(click.get_current_context()))
+def client(timeout_s: float | None = limits.CLIENT_TIMEOUT_S) -> Client:
+    """The client of the daemon that this command line is for; None waits as long as it lives."""
+    return Client(socket_path(click.get_current_context()), timeout_s)
 
 
 def report_unavailable_pools(what: str) -> None:

@@ -153,12 +153,15 @@ def _lio(found: Any) -> str:
 @socket_option
 @click.pass_context
 def check(ctx: click.Context, of: str | None, as_json: bool) -> None:
-    """Check the formats on disk: one volume, one pool, or everything."""
+    """Check the formats on disk: one volume, one pool, or everything.
+
+    A pool's check also compares its copies or its parity, which reads all that is written.
+    """
     pool, _, volume = (of or "").partition("/")
     if volume:
         results = [client().post("volumes", pool, volume, "check")]
     else:
-        results = client().post("check", pool=pool or None)
+        results = client(timeout_s=None).post("check", pool=pool or None)
     if as_json:
         print_json(results)
     else:

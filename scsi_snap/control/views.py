@@ -246,8 +246,9 @@ class Discovery:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What the format checks found in one volume; no problems is a clean bill. `volume` is
-    POOL/VOLUME, or POOL where that could not be looked into."""
+    """What the checks found in one volume, or in a pool's copies and parity; no problems is a clean
+    bill. `volume` is POOL/VOLUME, or POOL where it is about the pool or that could not be looked
+    into."""
 
     volume: str
     problems: tuple[str, ...]

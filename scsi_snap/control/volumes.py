@@ -160,13 +160,17 @@ class VolumeVerbs:
         return views.CheckResult(str(name), tuple(handle.check(name.volume)))
 
     def check_all(self, pool: str | None = None) -> list[views.CheckResult]:
-        """Of every volume of one pool or of all. A pool that is not available cannot be checked,
-        and is named as that."""
+        """Of each pool, or of one: whether its copies and parity agree, which reads all that is
+        written; then its volumes. A pool that is not available cannot be checked, and is named as
+        that."""
         handles = [self._pools.get(pool)] if pool else self._pools.opened()
         results = [
-            self.check(VolumeName(handle.name, name))
+            result
             for handle in handles
-            for name in handle.volume_names()
+            for result in (
+                views.CheckResult(handle.name, tuple(handle.compare())),
+                *(self.check(VolumeName(handle.name, name)) for name in handle.volume_names()),
+            )
         ]
         if pool is None:
             for name, reason in sorted(self._pools.unavailable().items()):

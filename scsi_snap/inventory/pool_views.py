@@ -167,3 +167,16 @@ def pool_events(event: NativeEvent) -> list[PoolEvent]:
         case _:
             text = event.reason or event.kind
     return [PoolEvent(event.kind, volume, text)]
+
+
+def disagreements(
+    mismatched_bytes: int, ranges: Sequence[tuple[int, int, Sequence[str]]]
+) -> list[str]:
+    """What operators read of a comparison; the ranges may be some of those that were found."""
+    problems = [
+        f"members {', '.join(members)} disagree about {length_bytes} bytes"
+        f" at byte {address} of each"
+        for address, length_bytes, members in ranges
+    ]
+    more = mismatched_bytes - sum(length_bytes for _, length_bytes, _ in ranges)
+    return [*problems, f"they disagree about {more} more bytes"] if more else problems

@@ -19,6 +19,7 @@ from scsi_snap.inventory.pool_views import (
     PoolStatus,
     SnapshotView,
     VolumeView,
+    disagreements,
     pool_events,
 )
 
@@ -145,6 +146,11 @@ class PoolHandle:
     def check(self, volume: str) -> list[str]:
         with translated(self._data_path):
             return self.native.check(volume)
+
+    def compare(self) -> list[str]:
+        """Where members disagree, in sentences; reads all that is written of the pool."""
+        with translated(self._data_path):
+            return disagreements(*self.native.compare())
 
     def events(self) -> list[PoolEvent]:
         with translated(self._data_path):

@@ -141,7 +141,8 @@ def test_list_is_by_pool(controller: Controller) -> None:
 def test_check(controller: Controller) -> None:
     controller.with_volume()
     assert [(one.volume, one.problems) for one in controller.service.volumes.check_all()] == [
-        ("tank/vol0", ())
+        ("tank", ()),
+        ("tank/vol0", ()),
     ]
     with pytest.raises(NotFound):
         controller.service.volumes.check(VolumeName("tank", "vol1"))

@@ -155,7 +155,7 @@ def test_lists_are_tables(reading: Shell) -> None:
     ]
     assert "any initiator" in reading("target list")
     assert reading("status").startswith("version")
-    assert reading("check") == "tank/vol0: clean\n"
+    assert reading("check") == "tank: clean\ntank/vol0: clean\n"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,22 @@ def test_problems_found_by_a_check_are_an_exit_code(
 ) -> None:
     monkeypatch.setattr(FakePool, "check", lambda self, volume: ["chunk 3: torn"])
     result = tour.run("check")
-    assert result.exit_code == 9 and result.stdout == "tank/vol0: chunk 3: torn\n"
+    assert result.exit_code == 9
+    assert result.stdout == "tank: clean\ntank/vol0: chunk 3: torn\n"
+
+
+def test_members_that_disagree_are_named_with_their_addresses(
+    tour: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = (12288, [(1052672, 8192, ["/m0", "/m1"])])
+    monkeypatch.setattr(FakePool, "compare", lambda self: found)
+    result = tour.run("check tank")
+    assert result.exit_code == 9
+    assert result.stdout.splitlines() == [
+        "tank: members /m0, /m1 disagree about 8192 bytes at byte 1052672 of each",
+        "tank: they disagree about 4096 more bytes",
+        "tank/vol0: clean",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ use crate::report::{Event, PoolStatus, VolumeView};
 use crate::runtime::{Runtime, Threads};
 
 type FileVolumes = Arc<Volumes<FileMember>>;
+/// Bytes from the members' start, how many, and the members.
+type Disagreement = (u64, u64, Vec<String>);
 type NamedPoint<'py> = (PyRef<'py, Pool>, String, String, Option<(u64, u64)>);
 
 #[pyclass(frozen, module = "scsi_snap._native")]
@@ -252,6 +254,14 @@ impl Pool {
         let volumes = Arc::clone(&self.volumes);
         let report = self.threads.run(py, move || async move { volumes.check(&volume).await })?;
         Ok(report.problems)
+    }
+
+    fn compare(&self, py: Python<'_>) -> PyResult<(u64, Vec<Disagreement>)> {
+        let volumes = Arc::clone(&self.volumes);
+        let found = self.threads.run(py, move || async move { volumes.pool().compare().await })?;
+        let ranges = found.mismatches.into_iter();
+        let ranges = ranges.map(|one| (one.address, one.length_bytes, one.members)).collect();
+        Ok((found.mismatched_bytes, ranges))
     }
 
     fn events(&self) -> Vec<Event> {

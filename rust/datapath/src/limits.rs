@@ -151,6 +151,8 @@ pub const EXTENT_GRANULE_BYTES: u64 = 1 << 20;
 pub const DIRTY_REGIONS_MAX: usize = 256;
 /// Events of a pool that nobody has fetched; the oldest give way.
 pub const POOL_EVENTS_MAX: usize = 256;
+/// Ranges that a comparison of members lists; all are counted.
+pub const MISMATCHES_MAX: usize = 64;
 
 /// A new exception store: room for some chunks, without a cost for volumes that see no snapshot.
 pub const STORE_BYTES_INITIAL: u64 = 4 << 20;

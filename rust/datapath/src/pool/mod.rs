@@ -34,7 +34,7 @@ use crate::block_io::BlockIo;
 use crate::error::{IoError, PoolError};
 use crate::limits::NAME_CHARS_MAX;
 use crate::member::Member;
-use crate::stripe::{Level, MemberStatus, Opening, SetEvent, SetState, StripeSet};
+use crate::stripe::{Comparison, Level, MemberStatus, Opening, SetEvent, SetState, StripeSet};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -193,6 +193,12 @@ impl<M: Member> Pool<M> {
     /// What happened since the last call, at most `POOL_EVENTS_MAX` of it.
     pub fn take_events(&self) -> Vec<SetEvent> {
         self.set.take_events()
+    }
+
+    /// Compares copies and parity, all that is mapped, while I/O goes on; changes nothing.
+    /// `IoError::Closed` where the pool is closed before it ends.
+    pub async fn compare(&self) -> Result<Comparison, PoolError> {
+        Ok(self.set.compare().await?)
     }
 
     /// Takes a member out by hand. `Busy` where the pool cannot do without it.

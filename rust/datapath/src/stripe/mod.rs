@@ -9,12 +9,14 @@
 //! mapped         what is mapped; taking space in advance
 //! resync         after an unclean stop                          level, geometry   pure arithmetic
 //! verified       reads that are judged, and repaired from the other members
+//! compare        whether copies and parity agree, while in use
 //! inspect        dump and check of a member's metadata
 //! label, intent_format, journal_format, layout   on-disk formats    intents, journal   their use
 //! ```
 
 mod admission;
 mod bytes_at;
+mod compare;
 mod failure;
 mod gate;
 pub mod geometry;
@@ -37,6 +39,7 @@ mod suspects;
 mod verified;
 
 pub(crate) use bytes_at::{bytes_at, is_sealed, put, seal, u32_at, u64_at};
+pub use compare::{Comparison, Mismatch};
 pub use gate::Gate;
 pub use geometry::Geometry;
 pub use label::{Label, LabelFault};

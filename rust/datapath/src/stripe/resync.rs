@@ -94,31 +94,4 @@ impl<M: Member> StripeSet<M> {
         }
         Ok(())
     }
-
-    /// Whether copies and parity agree everywhere: the first member offset where they do not.
-    pub async fn find_mismatch(&self) -> Result<Option<u64>, crate::error::IoError> {
-        let step = self.geometry.strip_bytes;
-        for at in (0..self.layout.data_bytes).step_by(step as usize) {
-            let wanted: Vec<_> = self.in_sync().map(|role| (role, at, step)).collect();
-            let contents = self.read_all(&wanted).await.map_err(|fault| fault.error)?;
-            let content = |role: usize| wanted.iter().position(|one| one.0 == role);
-            let agree = match self.geometry.level {
-                Level::Raid0 => true,
-                Level::Raid5 => {
-                    let mut sum = BytesMut::zeroed(step as usize);
-                    contents.iter().for_each(|one| xor(&mut sum, one));
-                    self.failed() != 0 || sum.iter().all(|byte| *byte == 0)
-                }
-                Level::Raid1 | Level::Raid10 => (0..self.geometry.columns()).all(|column| {
-                    let mut copies = self.geometry.copies(column).filter_map(content);
-                    let first = copies.next().map(|index| &contents[index]);
-                    copies.all(|index| Some(&contents[index]) == first)
-                }),
-            };
-            if !agree {
-                return Ok(Some(at));
-            }
-        }
-        Ok(None)
-    }
 }

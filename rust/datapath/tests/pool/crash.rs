@@ -255,7 +255,7 @@ fn verify(what: &str, survivors: Vec<SimulatedMember>, promise: &Promise, case: 
         let may_refuse = matches!(case.trouble, Trouble::Fails { .. });
         assert!(refused.is_empty() || may_refuse, "{name}: {refused:?}");
         check_promise(&name, &pool, &promise).await;
-        assert_eq!(pool.set().find_mismatch().await, Ok(None), "{name}: members disagree");
+        assert_eq!(mismatches(&pool).await, [], "{name}: members disagree");
         let before = read(&*pool.space(SpaceId(1)).unwrap(), 0, BLOCKS * BLOCK).await;
         pool.close().await.unwrap();
         if !case.level.is_redundant() || pool.status().state != SetState::Optimal {

@@ -3,6 +3,7 @@
 #![cfg(feature = "simulation")]
 #![allow(clippy::unwrap_used)]
 
+mod compare;
 mod contract;
 mod crash;
 mod degraded;

@@ -7,7 +7,7 @@ use datapath::block_io::BlockIo;
 use datapath::member::{Member, Power, SimulatedMember};
 use datapath::pool::{CreateOptions, Pool};
 use datapath::simulation::Simulation;
-use datapath::stripe::Level;
+use datapath::stripe::{Level, Mismatch};
 
 pub const MEMBER_BYTES: u64 = 8 << 20;
 
@@ -48,4 +48,9 @@ pub fn restarted(members: &[SimulatedMember], without: &[usize]) -> Vec<Simulate
 
 pub async fn create<M: Member>(members: Vec<M>, level: Level) -> Arc<Pool<M>> {
     Pool::create(members, options(level, 16 << 10)).await.unwrap()
+}
+
+/// Where copies or parity disagree.
+pub async fn mismatches<M: Member>(pool: &Pool<M>) -> Vec<Mismatch> {
+    pool.compare().await.unwrap().mismatches
 }

@@ -76,6 +76,6 @@ async fn final_check(pool: &Arc<Pool<MemoryMember>>, space: &Space<MemoryMember>
         let found = read(space, block * BLOCK, BLOCK).await;
         assert_eq!(found[0], fill(block % THREADS, block, ROUNDS), "block {block}");
     }
-    assert_eq!(pool.set().find_mismatch().await, Ok(None));
+    assert_eq!(mismatches(pool).await, []);
     pool.close().await.unwrap();
 }

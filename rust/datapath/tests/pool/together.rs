@@ -227,7 +227,7 @@ fn verify(what: &str, members: Vec<SimulatedMember>, outcome: &Outcome) -> bool 
             .await
             .unwrap_or_else(|error| panic!("{name}: all members are there, but {error}"));
         compare(&name, &pool, &outcome).await;
-        assert_eq!(pool.set().find_mismatch().await, Ok(None), "{name}: members disagree");
+        assert_eq!(mismatches(&pool).await, [], "{name}: members disagree");
         refused.is_empty()
     })
 }

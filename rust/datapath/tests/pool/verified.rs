@@ -78,7 +78,7 @@ fn a_flipped_bit_of_any_member_is_read_from_the_others_and_repaired() {
                     }
                 }
             }
-            assert_eq!(pool.set().find_mismatch().await, Ok(None), "{level}");
+            assert_eq!(mismatches(&pool).await, [], "{level}");
             assert_eq!(repaired > 0, level.is_redundant(), "{level}");
             let events = pool.take_events();
             assert_eq!(events.len(), repaired);
