@@ -10,6 +10,7 @@ mod degraded;
 mod import;
 mod inspect;
 mod intents;
+mod resync;
 mod support;
 mod threads;
 mod together;
