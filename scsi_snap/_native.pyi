@@ -11,6 +11,7 @@ from typing import Protocol, final, type_check_only
 from scsi_snap.iscsi.parameters import SessionParameters
 
 __all__ = [
+    "MEMBER_TAIL_BYTES",
     "Device",
     "Event",
     "MemberView",
@@ -25,6 +26,9 @@ __all__ = [
     "Target",
     "VolumeView",
 ]
+
+MEMBER_TAIL_BYTES: int
+"""A regular file that is made as a member is so many bytes longer than was asked for."""
 
 class NativeError(Exception):
     """`code` is that of `PoolError` or `IoError`: "not-found", "exists", "busy", "no-space",
@@ -170,6 +174,9 @@ class Pool:
         first 64 ranges of them: bytes from the members' start, length in bytes, members. Reads all
         that is mapped, while I/O goes on; "closed" where the pool is closed first. Nothing where
         there is nothing to compare with: raid0, and raid5 without a member."""
+    def probe(self) -> None:
+        """Takes out members that are known not to be what was opened, such as files that were cut.
+        Raises where the pool cannot do without them."""
     def events(self) -> list[Event]:
         """What happened since the last call: to the pool, then to its volumes."""
     @staticmethod

@@ -265,6 +265,8 @@ class FakePool:
     def compare(self) -> tuple[int, list[tuple[int, int, list[str]]]]:
         return 0, []
 
+    def probe(self) -> None: ...
+
     def events(self) -> list[Event]:
         self._check_open()
         events, self.content.events = self.content.events, []

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from scsi_snap import __version__
 from scsi_snap.control import views
@@ -80,9 +81,13 @@ class Service:
                 self.events.add("portal-open", portal.address, portal.warning)
 
     def housekeep(self) -> None:
-        """To be called now and then: has initiators told of space that is running out, and
-        portals tried again that could not listen."""
+        """To be called now and then: has initiators told of space that is running out, members
+        looked at, and portals tried again that could not listen."""
         self._assembly.watch_space()
+        for handle in self._assembly.pools.opened():
+            with suppress(ScsiSnapError):
+                # What it finds is an event, or the member's state.
+                handle.probe()
         for portal in self._assembly.exporter.housekeep():
             self.events.add("portal-available", portal.address, "it listens now")
 

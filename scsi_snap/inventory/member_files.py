@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from scsi_snap._native import MEMBER_TAIL_BYTES
+
 
 @contextmanager
 def removed_on_failure(members: Sequence[tuple[str, int | None]]) -> Iterator[None]:
@@ -22,7 +24,8 @@ def removed_on_failure(members: Sequence[tuple[str, int | None]]) -> Iterator[No
         for path, size in absent:
             with suppress(OSError):
                 found = path.lstat()
-                if stat.S_ISREG(found.st_mode) and found.st_size == size:
+                made = found.st_size - size in (0, MEMBER_TAIL_BYTES)
+                if stat.S_ISREG(found.st_mode) and made:
                     path.unlink()
         raise
 

@@ -152,6 +152,11 @@ class PoolHandle:
         with translated(self._data_path):
             return disagreements(*self.native.compare())
 
+    def probe(self) -> None:
+        """Takes out members that are known not to be what was opened."""
+        with translated(self._data_path):
+            self.native.probe()
+
     def events(self) -> list[PoolEvent]:
         with translated(self._data_path):
             happened = self.native.events()

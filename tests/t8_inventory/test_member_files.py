@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scsi_snap._native import MEMBER_TAIL_BYTES
 from scsi_snap.inventory.member_files import displaced, removed_on_failure
 
 
@@ -16,7 +17,7 @@ def test_only_files_made_meanwhile_are_removed(tmp_path: Path) -> None:
     existing.write_bytes(b"data")
     members = [(str(path), 8) for path in (made, there, foreign, gone)]
     with pytest.raises(KeyError), removed_on_failure([*members, (str(existing), None)]):
-        made.write_bytes(bytes(8))
+        made.write_bytes(bytes(8 + MEMBER_TAIL_BYTES))
         foreign.write_bytes(b"of somebody else")
         raise KeyError
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c", "d"]

@@ -15,6 +15,9 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _native {
+    /// A regular file that is made as a member is so many bytes longer than was asked for.
+    #[pymodule_export]
+    const MEMBER_TAIL_BYTES: u64 = datapath::member::TAIL_BYTES;
     #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]

@@ -264,6 +264,11 @@ impl Pool {
         Ok((found.mismatched_bytes, ranges))
     }
 
+    fn probe(&self, py: Python<'_>) -> PyResult<()> {
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move { volumes.pool().probe().await })
+    }
+
     fn events(&self) -> Vec<Event> {
         let (pool, volumes) = (self.volumes.pool().take_events(), self.volumes.take_events());
         let pool = pool.into_iter().map(Event::from);

@@ -7,6 +7,12 @@
 //!   shared by all threads, so nothing here belongs to one of them.
 //! - `flush` is `fdatasync`. One that failed stands for good: the kernel forgets which pages it
 //!   could not write, so that a later one would vouch for data that is lost.
+//! - A regular file that has become shorter than it was when it was opened has failed, for good. A
+//!   write beyond its end would make it longer again and leave a hole that reads as zeros; but the
+//!   last bytes, its *tail*, are never written here, so a file that was cut never gets its length
+//!   back from this side. It is looked at where it matters: before zeros are believed, since a hole
+//!   has no other content, and by each flush. A read that no zero byte makes suspect costs no call,
+//!   and a write costs none ever. See `docs/decisions/cut-members.md`.
 //! - `discard` punches a hole, which reads as zeros by definition, also on block devices; where
 //!   that is not supported the range is zeroed, at last by writing zeros. Parts of a block of the file
 //!   system are zeroed and stay mapped.
@@ -24,7 +30,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::driver::op;
-use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, flock, seek};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, flock, fstat, seek};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwrite, retry_on_intr};
 
 use super::Member;
@@ -40,11 +46,15 @@ pub struct FileMember {
     name: String,
     file: Arc<OwnedFd>,
     size_bytes: u64,
+    /// What a regular file had when it was opened: its tail too.
+    length_bytes: u64,
     /// On tmpfs or ramfs.
     in_memory: bool,
     regular: bool,
     block_bytes: u64,
     flush_failed: AtomicBool,
+    /// It was seen shorter than `length_bytes`.
+    cut: AtomicBool,
 }
 
 impl FileMember {
@@ -65,10 +75,12 @@ impl FileMember {
             name: opened.name,
             file: Arc::new(opened.file.into()),
             size_bytes: opened.size_bytes,
+            length_bytes: opened.length_bytes,
             in_memory: opened.in_memory,
             regular: opened.regular,
             block_bytes: opened.block_bytes,
             flush_failed: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
         }
     }
 
@@ -81,6 +93,23 @@ impl FileMember {
             return Err(IoError::failed(format!("member {}: an earlier flush failed", self.name)));
         }
         Ok(())
+    }
+
+    /// An error where the file has become shorter, from then on always.
+    fn check_length(&self) -> io::Result<()> {
+        if !self.regular {
+            return Ok(());
+        }
+        if !self.cut.load(Ordering::Acquire) {
+            if fstat(&self.file)?.st_size as u64 >= self.length_bytes {
+                return Ok(());
+            }
+            self.cut.store(true, Ordering::Release);
+        }
+        Err(io::Error::other(format!(
+            "the file was cut: it had {} bytes when it was opened",
+            self.length_bytes
+        )))
     }
 
     /// What can be read without waiting; 0 where nothing can.
@@ -107,16 +136,24 @@ impl FileMember {
                 inline => inline.map_err(io::Error::from),
             };
             match step {
-                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                Ok(0) => {
+                    let cut = self.check_length().err();
+                    let error = cut.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    return (Err(error), buffer);
+                }
                 Ok(step) => done += step,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return (Err(error), buffer),
             }
         }
-        (Ok(()), buffer)
+        let outcome = if may_hold_hole(&buffer) { self.check_length() } else { Ok(()) };
+        (outcome, buffer)
     }
 
     async fn write(&self, offset_bytes: u64, mut data: Bytes) -> io::Result<()> {
+        if self.cut.load(Ordering::Relaxed) {
+            return self.check_length();
+        }
         let mut at = offset_bytes;
         while !data.is_empty() {
             let step = if self.in_memory {
@@ -213,7 +250,7 @@ impl BlockIo for FileMember {
                 _ => return false,
             }
         }
-        true
+        !may_hold_hole(buffer) || self.check_length().is_ok()
     }
 
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {
@@ -224,6 +261,7 @@ impl BlockIo for FileMember {
 
     async fn flush(&self) -> Result<(), IoError> {
         self.fail_if_flush_failed()?;
+        self.check_length().map_err(|error| self.failed("flush", &error))?;
         if let Err(error) = self.sync().await {
             self.flush_failed.store(true, Ordering::Release);
             return Err(self.failed("flush", &error));
@@ -253,7 +291,9 @@ impl BlockIo for FileMember {
             return Ok((true, length_bytes));
         }
         let run = self.blocking(move |file| file_run(file, offset_bytes, length_bytes)).await;
-        run.map_err(|error| self.failed("look for holes", &error))
+        let checked =
+            run.and_then(|run| if run.0 { Ok(run) } else { self.check_length().map(|()| run) });
+        checked.map_err(|error| self.failed("look for holes", &error))
     }
 
     fn unmap_granularity_bytes(&self) -> u64 {
@@ -264,6 +304,10 @@ impl BlockIo for FileMember {
 impl Member for FileMember {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn probe(&self) -> Result<(), IoError> {
+        self.check_length().map_err(|error| self.failed("its length", &error))
     }
 
     async fn allocate(&self, offset_bytes: u64, length_bytes: u64) -> Result<(), IoError> {
@@ -285,6 +329,11 @@ impl Member for FileMember {
 const PUNCH_HOLE: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
 const ZERO_RANGE: FallocateFlags = FallocateFlags::ZERO_RANGE.union(FallocateFlags::KEEP_SIZE);
 const ALLOCATE: FallocateFlags = FallocateFlags::KEEP_SIZE;
+
+/// Whether any sector may lie in a hole, whole or with its end: its last byte is zero.
+fn may_hold_hole(buffer: &[u8]) -> bool {
+    buffer.chunks(SECTOR_BYTES as usize).any(|sector| sector.last() == Some(&0))
+}
 
 /// Whether the first sector of a range holds data, and for how many bytes that goes on.
 fn file_run(file: &OwnedFd, offset_bytes: u64, length_bytes: u64) -> Result<(bool, u64), Errno> {
@@ -372,6 +421,42 @@ mod tests {
                 member.discard(1 << 20, 2 << 20).await.unwrap();
                 assert!(taken_bytes() < 1 << 20, "the room was given back");
             });
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_gives_what_was_written_or_an_error() {
+        const LENGTH: u64 = 64 << 10;
+        let ones = |length: u64| Bytes::from(vec![1; length as usize]);
+        for directory in [env!("CARGO_MANIFEST_DIR"), "/dev/shm"] {
+            let directory = tempfile::tempdir_in(directory).unwrap();
+            let runtime = compio::runtime::Runtime::new().unwrap();
+            // In the tail, at borders of sectors and pages, and anywhere.
+            for cut in [LENGTH + 4095, LENGTH, LENGTH - 1, 40960, 40448, 40447, 20001, 1, 0] {
+                let path = directory.path().join(cut.to_string());
+                let member = FileMember::create(&path, LENGTH).unwrap();
+                runtime.block_on(async {
+                    member.write_at(0, ones(LENGTH)).await.unwrap();
+                    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+                    file.set_len(cut).unwrap();
+                    // The end, so that the file becomes as long as a write can make it.
+                    member.write_at(LENGTH - 512, ones(512)).await.unwrap();
+                    for at in (0..LENGTH).step_by(512) {
+                        let mut now = [0xFF; 512];
+                        let is_read = member.read_now(at, &mut now);
+                        assert!(!is_read || now == [1; 512], "{cut}: {at}");
+                        let (outcome, found) = member.read_at(at, BytesMut::zeroed(512)).await;
+                        assert!(outcome.is_err() || found == [1; 512][..], "{cut}: {at}");
+                        let run = member.mapped_run(at, LENGTH - at).await;
+                        assert!(run.is_err() || run.unwrap().0, "{cut}: {at}");
+                    }
+                    assert!(member.probe().unwrap_err().to_string().contains("the file was cut"));
+                    assert!(member.flush().await.is_err());
+                    file.set_len(LENGTH + 4096).unwrap();
+                    assert!(member.flush().await.is_err(), "it is not whole by being long again");
+                    assert!(member.write_at(0, ones(512)).await.is_err());
+                });
+            }
         }
     }
 

@@ -10,11 +10,17 @@ use rustix::fs::{FsWord, fstatfs};
 use crate::error::PoolError;
 use crate::limits::{SECTOR_BYTES, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
 
+/// A regular file has so many bytes more than the member: they are never written, so that no write
+/// gives a file that was cut its length again.
+pub const TAIL_BYTES: u64 = 4096;
+
 /// A file or block device that nobody else holds.
 pub(super) struct Opened {
     pub(super) name: String,
     pub(super) file: File,
     pub(super) size_bytes: u64,
+    /// What it has now, with the tail.
+    pub(super) length_bytes: u64,
     pub(super) in_memory: bool,
     /// Not a block device.
     pub(super) regular: bool,
@@ -50,7 +56,7 @@ pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Opened, PoolError> 
         .open(path)
         .map_err(|error| refused(path, error))?;
     lock(path, &file)?;
-    let sized = file.set_len(size_bytes).and_then(|()| file.sync_all());
+    let sized = file.set_len(size_bytes.saturating_add(TAIL_BYTES)).and_then(|()| file.sync_all());
     sized.and_then(|()| sync_directory(path)).map_err(|error| refused(path, error))?;
     opened(path, file)
 }
@@ -58,9 +64,11 @@ pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Opened, PoolError> 
 fn opened(path: &Path, mut file: File) -> Result<Opened, PoolError> {
     let end = file.seek(SeekFrom::End(0)).map_err(|error| refused(path, error))?;
     let metadata = file.metadata().map_err(|error| refused(path, error))?;
+    let tail_bytes = if metadata.is_file() { TAIL_BYTES } else { 0 };
     Ok(Opened {
         name: path.display().to_string(),
-        size_bytes: end / SECTOR_BYTES * SECTOR_BYTES,
+        size_bytes: end.saturating_sub(tail_bytes) / SECTOR_BYTES * SECTOR_BYTES,
+        length_bytes: end,
         in_memory: is_in_memory(&file).map_err(|error| refused(path, error))?,
         regular: metadata.is_file(),
         block_bytes: block_bytes(&metadata),

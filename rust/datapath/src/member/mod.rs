@@ -22,6 +22,7 @@ mod simulated;
 #[cfg(feature = "simulation")]
 pub use faulty::{Call, Fault, FaultPlan, Faulty};
 pub use file::FileMember;
+pub use file_open::TAIL_BYTES;
 pub use memory::MemoryMember;
 #[cfg(feature = "simulation")]
 pub use simulated::{Power, SimulatedMember};
@@ -40,6 +41,11 @@ pub trait Member: BlockIo {
         _length_bytes: u64,
     ) -> impl Future<Output = Result<(), IoError>> {
         async { Ok(()) }
+    }
+
+    /// An error where it is known, without a call that may wait, that it is not what was opened.
+    fn probe(&self) -> Result<(), IoError> {
+        Ok(())
     }
 
     /// Lets others have it, once nothing is read from it or written to it any more, though the

@@ -201,6 +201,12 @@ impl<M: Member> Pool<M> {
         Ok(self.set.compare().await?)
     }
 
+    /// Takes out members that are known not to be what was opened: what a controller does now and
+    /// then. An error where the pool cannot do without them.
+    pub async fn probe(&self) -> Result<(), PoolError> {
+        Ok(self.set.probe().await?)
+    }
+
     /// Takes a member out by hand. `Busy` where the pool cannot do without it.
     pub async fn fail_member(&self, name: &str) -> Result<(), PoolError> {
         self.set.fail_member(name).await

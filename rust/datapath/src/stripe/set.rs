@@ -186,6 +186,10 @@ impl<M: Member> StripeSet<M> {
         self.member(role).flush().await.map_err(self.fault(role, true))
     }
 
+    pub(super) fn member_probe(&self, role: usize) -> Result<(), Fault> {
+        self.member(role).probe().map_err(self.fault(role, false))
+    }
+
     /// Reads from a member's metadata area.
     pub(super) async fn meta_read(
         &self,

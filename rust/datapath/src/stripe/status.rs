@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::set::StripeSet;
+use super::set::{StripeSet, merge};
+use crate::error::IoError;
 use crate::member::Member;
 
 /// Something that happened by itself.
@@ -65,7 +66,7 @@ pub enum SetState {
 pub enum MemberState {
     /// It holds everything.
     InSync,
-    /// It was taken out.
+    /// It was taken out, or it is known not to be what was opened.
     Failed,
     /// It was not given when the set was opened.
     Missing,
@@ -108,7 +109,7 @@ impl<M: Member> StripeSet<M> {
                 role,
                 state: match (&self.members[role], failed >> role & 1) {
                     (None, _) => MemberState::Missing,
-                    (Some(_), 0) => MemberState::InSync,
+                    (Some(member), 0) if member.probe().is_ok() => MemberState::InSync,
                     (Some(_), _) => MemberState::Failed,
                 },
                 errors: self.errors[role].load(Ordering::Relaxed),
@@ -126,6 +127,16 @@ impl<M: Member> StripeSet<M> {
     /// The pool's identity.
     pub fn id(&self) -> Uuid {
         self.identity.pool
+    }
+
+    /// Takes out members that are known not to be what was opened, as far as the level allows, so
+    /// that it shows where nothing is read or written too.
+    pub async fn probe(&self) -> Result<(), IoError> {
+        self.usable()?;
+        match merge(self.in_sync().map(|role| self.member_probe(role))) {
+            Ok(()) => Ok(()),
+            Err(fault) => self.take_out(fault).await,
+        }
     }
 
     /// What happened since the last call.

@@ -6,6 +6,7 @@
 mod compare;
 mod contract;
 mod crash;
+mod cut;
 mod degraded;
 mod import;
 mod inspect;
