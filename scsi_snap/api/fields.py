@@ -203,6 +203,7 @@ Address = Annotated[
     ),
 ]
 SessionId = Annotated[int, _counted("of `session list`", 1), _INTEGER]
+DryRun = Annotated[bool, Field(description="say what would go, and do nothing")]
 EventNumber = Annotated[int, _counted("of an event", 0), _INTEGER]
 LeastSeverity = Annotated[Severity, Field(description="only those that are so grave, or graver")]
 Subject = Annotated[

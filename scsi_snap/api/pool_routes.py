@@ -50,9 +50,9 @@ def pool_router(service: Service) -> APIRouter:
         return deleted_body(pools.export(pool))
 
     @router.delete("/{pool}")
-    def destroy_pool(pool: fields.PoolPart) -> DeletedBody:
+    def destroy_pool(pool: fields.PoolPart, dry_run: fields.DryRun = False) -> DeletedBody:
         """Erases the labels of a pool that holds no volume."""
-        return deleted_body(pools.destroy(pool))
+        return deleted_body(pools.destroy(pool, dry_run=dry_run))
 
     @router.post("/{pool}/fail-member")
     def fail_member(

@@ -35,7 +35,11 @@ def outcome_body(
 
 
 def deleted_body(outcome: Deleted) -> DeletedBody:
-    return DeletedBody(name=outcome.name)
+    return DeletedBody(
+        outcome="planned" if outcome.planned else "deleted",
+        name=outcome.name,
+        goes=list(outcome.goes),
+    )
 
 
 def error_response(error: ScsiSnapError, status: int | None = None) -> JSONResponse:

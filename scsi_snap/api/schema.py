@@ -219,8 +219,11 @@ class OutcomeBody(BaseModel, Generic[View]):
 
 
 class DeletedBody(BaseModel):
-    outcome: Literal["deleted"] = "deleted"
+    """`planned`: by `dry_run`, and nothing was done."""
+
+    outcome: Literal["deleted", "planned"]
     name: str
+    goes: list[str] = Field(description="what goes with it, in words")
 
 
 class ErrorBody(BaseModel):

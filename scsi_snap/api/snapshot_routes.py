@@ -47,10 +47,14 @@ def snapshot_router(service: Service) -> APIRouter:
 
     @router.delete("/{pool}/{volume}/{snapshot}")
     def delete_snapshot(
-        pool: fields.PoolPart, volume: fields.VolumePart, snapshot: fields.SnapshotPart
+        pool: fields.PoolPart,
+        volume: fields.VolumePart,
+        snapshot: fields.SnapshotPart,
+        dry_run: fields.DryRun = False,
     ) -> DeletedBody:
         """Chunks that no other snapshot needs are freed. Refused while a LUN shows it."""
-        return deleted_body(snapshots.delete(SnapshotName(pool, volume, snapshot)))
+        name = SnapshotName(pool, volume, snapshot)
+        return deleted_body(snapshots.delete(name, dry_run=dry_run))
 
     @router.get("/{pool}/{volume}/{snapshot}/diff")
     def snapshot_diff(

@@ -51,9 +51,12 @@ def _add_targets(router: APIRouter, service: Service) -> None:
         return targets.show(target)
 
     @router.delete("/targets/{target}")
-    def delete_target(target: fields.TargetName, close_sessions: bool = False) -> DeletedBody:
+    def delete_target(
+        target: fields.TargetName, close_sessions: bool = False, dry_run: fields.DryRun = False
+    ) -> DeletedBody:
         """Its LUN map goes with it; volumes and snapshots stay."""
-        return deleted_body(targets.delete(target, close_sessions=close_sessions))
+        outcome = targets.delete(target, close_sessions=close_sessions, dry_run=dry_run)
+        return deleted_body(outcome)
 
     @router.put("/targets/{target}/groups/{tag}")
     def add_group(target: fields.TargetName, tag: fields.GroupTag, response: Response) -> Target:

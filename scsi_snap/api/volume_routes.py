@@ -63,12 +63,16 @@ def volume_router(service: Service) -> APIRouter:
 
     @router.delete("/volumes/{pool}/{volume}")
     def delete_volume(
-        pool: fields.PoolPart, volume: fields.VolumePart, with_snapshots: bool = False
+        pool: fields.PoolPart,
+        volume: fields.VolumePart,
+        with_snapshots: bool = False,
+        dry_run: fields.DryRun = False,
     ) -> DeletedBody:
         """Gives its space back. Refused while a LUN shows it, and while it has snapshots unless
         `with_snapshots` is set."""
         name = VolumeName(pool, volume)
-        return deleted_body(volumes.delete(name, with_snapshots=with_snapshots))
+        outcome = volumes.delete(name, with_snapshots=with_snapshots, dry_run=dry_run)
+        return deleted_body(outcome)
 
     @router.post("/volumes/{pool}/{volume}/check")
     def check_volume(pool: fields.PoolPart, volume: fields.VolumePart) -> views.CheckResult:

@@ -15,7 +15,15 @@ from scsi_snap.cli.context import (
     print_outcome,
     socket_option,
 )
-from scsi_snap.cli.removal import if_exists_option, remove_each
+from scsi_snap.cli.removal import (
+    Care,
+    ask_first,
+    care_options,
+    if_exists_option,
+    remove_each,
+    remove_with_care,
+    yes_option,
+)
 
 
 @click.group()
@@ -148,15 +156,22 @@ def show(name: str, as_json: bool) -> None:
 @pool.command("destroy")
 @click.argument("names", nargs=-1, required=True, shell_complete=completion.pools)
 @if_exists_option
+@care_options
 @json_option
 @socket_option
-def destroy(names: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
-    """Erase the labels of pools that hold no volume."""
-    remove_each(
+def destroy(
+    names: tuple[str, ...], if_exists: bool, as_json: bool, yes: bool, dry_run: bool
+) -> None:
+    """Erase the labels of pools that hold no volume.
+
+    Where nobody can be asked, as in a script, it wants --yes.
+    """
+    remove_with_care(
         names,
-        lambda name: client().delete("pools", name),
+        lambda name, plan: client().delete("pools", name, dry_run=plan),
         "pool {}".format,
-        "destroyed",
+        "destroy",
+        Care(yes, dry_run, must_say_yes=True),
         if_exists=if_exists,
         as_json=as_json,
     )
@@ -165,15 +180,19 @@ def destroy(names: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
 @pool.command("fail-member")
 @click.argument("pool", shell_complete=completion.pools)
 @click.argument("member", shell_complete=completion.members)
+@yes_option
 @json_option
 @socket_option
-def fail_member(pool: str, member: str, as_json: bool) -> None:
-    """Take a member out of the stripe set by hand.
+def fail_member(pool: str, member: str, yes: bool, as_json: bool) -> None:
+    """Take a member out of the stripe set by hand. It cannot be taken back.
+
+    Where nobody can be asked, as in a script, it wants --yes.
 
     \b
     scsi-snap pool fail-member tank /dev/sdb
     """
     member = absolute(member)
+    ask_first(f"take {member} out of pool {pool} for good?", yes=yes, must_say_yes=True)
     answer = client().post("pools", pool, "fail-member", body={"member": member})
     print_outcome(answer, f"pool {pool}: {member} is failed", as_json)
 

@@ -19,7 +19,7 @@ from scsi_snap.cli.context import (
     report_unavailable_pools,
     socket_option,
 )
-from scsi_snap.cli.removal import if_exists_option, remove_each
+from scsi_snap.cli.removal import Care, care_options, if_exists_option, remove_with_care
 
 
 @click.group()
@@ -117,17 +117,22 @@ def show(name: str, as_json: bool) -> None:
     shell_complete=completion.snapshots,
 )
 @if_exists_option
+@care_options
 @json_option
 @socket_option
-def delete(names: tuple[str, ...], if_exists: bool, as_json: bool) -> None:
+def delete(
+    names: tuple[str, ...], if_exists: bool, as_json: bool, yes: bool, dry_run: bool
+) -> None:
     """Delete snapshots; chunks that no other snapshot needs are freed.
 
     Each is tried, and each that cannot be deleted is reported.
     """
-    remove_each(
+    remove_with_care(
         names,
-        lambda name: client().delete("snapshots", *snapshot_parts(name)),
+        lambda name, plan: client().delete("snapshots", *snapshot_parts(name), dry_run=plan),
         "snapshot {}".format,
+        "delete",
+        Care(yes, dry_run),
         if_exists=if_exists,
         as_json=as_json,
     )

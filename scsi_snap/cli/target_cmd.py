@@ -15,7 +15,7 @@ from scsi_snap.cli.context import (
     socket_option,
     via_option,
 )
-from scsi_snap.cli.removal import if_exists_option, remove_each
+from scsi_snap.cli.removal import Care, care_options, if_exists_option, remove_with_care
 from scsi_snap.cli.target_access_cmd import allow, chap, deny
 
 
@@ -97,14 +97,26 @@ def show(name: str, as_json: bool) -> None:
 )
 @click.option("--close-sessions", is_flag=True, help="Even while initiators are logged in.")
 @if_exists_option
+@care_options
 @json_option
 @socket_option
-def delete(names: tuple[str, ...], close_sessions: bool, if_exists: bool, as_json: bool) -> None:
+def delete(
+    names: tuple[str, ...],
+    close_sessions: bool,
+    if_exists: bool,
+    as_json: bool,
+    yes: bool,
+    dry_run: bool,
+) -> None:
     """Delete targets and their LUN maps; volumes and snapshots stay."""
-    remove_each(
+    remove_with_care(
         names,
-        lambda name: client().delete("targets", name, close_sessions=close_sessions),
+        lambda name, plan: client().delete(
+            "targets", name, close_sessions=close_sessions, dry_run=plan
+        ),
         "target {}".format,
+        "delete",
+        Care(yes, dry_run),
         if_exists=if_exists,
         as_json=as_json,
     )

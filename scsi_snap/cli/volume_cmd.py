@@ -17,7 +17,7 @@ from scsi_snap.cli.context import (
     report_unavailable_pools,
     socket_option,
 )
-from scsi_snap.cli.removal import if_exists_option, remove_each
+from scsi_snap.cli.removal import Care, care_options, if_exists_option, remove_with_care
 
 
 @click.group()
@@ -230,17 +230,29 @@ def resize(name: str, size: tuple[bool, int], as_json: bool) -> None:
 )
 @click.option("--snapshots", is_flag=True, help="Delete its snapshots too.")
 @if_exists_option
+@care_options
 @json_option
 @socket_option
-def delete(names: tuple[str, ...], snapshots: bool, if_exists: bool, as_json: bool) -> None:
+def delete(
+    names: tuple[str, ...],
+    snapshots: bool,
+    if_exists: bool,
+    as_json: bool,
+    yes: bool,
+    dry_run: bool,
+) -> None:
     """Delete volumes and give their space back.
 
     Each is tried, and each that cannot be deleted is reported.
     """
-    remove_each(
+    remove_with_care(
         names,
-        lambda name: client().delete("volumes", *volume_parts(name), with_snapshots=snapshots),
+        lambda name, plan: client().delete(
+            "volumes", *volume_parts(name), with_snapshots=snapshots, dry_run=plan
+        ),
         "volume {}".format,
+        "delete",
+        Care(yes, dry_run),
         if_exists=if_exists,
         as_json=as_json,
     )

@@ -141,7 +141,7 @@ def _of_volume(volume: Volume, pool_free_bytes: int) -> Iterator[Finding]:
             "warning",
             volume.name,
             f"its exception store is at {percent}% of what it may take; {then}",
-            f"delete snapshots, or `scsi-snap volume set {volume.name} --store-limit SIZE`",
+            f"delete snapshots; `scsi-snap snapshot list {volume.name}` shows them",
         )
 
 

@@ -29,4 +29,9 @@ class Unchanged(Generic[View]):
 
 @dataclass(frozen=True)
 class Deleted:
+    """`goes`: what goes with it, in words. `planned`: it was only asked for, and nothing was done;
+    what would have been refused was refused."""
+
     name: str
+    goes: tuple[str, ...] = ()
+    planned: bool = False

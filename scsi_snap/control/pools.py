@@ -124,8 +124,9 @@ class PoolVerbs:
             handles[name].close()
         return Deleted(name)
 
-    def destroy(self, name: str) -> Deleted:
-        """Erases the labels of a pool that holds no volume."""
+    def destroy(self, name: str, *, dry_run: bool = False) -> Deleted:
+        """Erases the labels of a pool that holds no volume. `dry_run`: says which, and does
+        nothing."""
         with self._pools.locked([name]) as handles:
             handle = handles[name]
             volumes = handle.volumes()
@@ -134,6 +135,9 @@ class PoolVerbs:
                     f"pool {name!r} holds {len(volumes)} volume(s), such as {volumes[0].name!r}",
                     f"`scsi-snap volume delete {name}/{volumes[0].name}` first",
                 )
+            goes = tuple(f"the label of {one.name}" for one in handle.status().members)
+            if dry_run:
+                return Deleted(name, goes, planned=True)
             self._catalog.update(_marking(name, "destroying"))
             try:
                 handle.destroy()
@@ -142,7 +146,7 @@ class PoolVerbs:
                 raise
             self._pools.remove(name)
             self._catalog.update(lambda state: state.without_pool(name))
-        return Deleted(name)
+        return Deleted(name, goes)
 
     def fail_member(self, name: str, member: str) -> Changed[views.Pool] | Unchanged[views.Pool]:
         """Takes a member out of the stripe set by hand."""

@@ -64,13 +64,16 @@ class SnapshotVerbs:
                 self._data_path.create_snapshots(points)
             return Created([self.show(one.name) for one in wanted])
 
-    def delete(self, name: SnapshotName) -> Deleted:
+    def delete(self, name: SnapshotName, *, dry_run: bool = False) -> Deleted:
+        """`dry_run`: says whether it would go, and does nothing."""
         with self._pools.locked([name.pool]) as handles:
             volume = handles[name.pool].volume(name.volume)
             snapshot = handles[name.pool].snapshot(volume, name.snapshot)
             found = mappings.of_volume(self._catalog.state, volume.id)
             mappings.refuse_in_use([one for one in found if one[1].snapshot_id == snapshot.id])
             mappings.refuse_shown(self._exporter, str(name), snapshot.id)
+            if dry_run:
+                return Deleted(str(name), planned=True)
             handles[name.pool].delete_snapshot(name.volume, name.snapshot)
             self._exporter.backing_deleted(UUID(snapshot.id))
         return Deleted(str(name))

@@ -76,8 +76,9 @@ class TargetVerbs(AccessVerbs, LunVerbs):
                 raise
         return Created(self._view(made))
 
-    def delete(self, name: str, *, close_sessions: bool = False) -> Deleted:
-        """Its LUN map goes with it; volumes and snapshots stay."""
+    def delete(self, name: str, *, close_sessions: bool = False, dry_run: bool = False) -> Deleted:
+        """Its LUN map goes with it; volumes and snapshots stay. `dry_run`: says what would go, and
+        does nothing."""
         with self._lock:
             record = self._find(name)
             sessions = [one for one in self._exporter.sessions() if one.target == record.name]
@@ -86,9 +87,15 @@ class TargetVerbs(AccessVerbs, LunVerbs):
                     f"{sessions[0].initiator} is logged in to {record.name}",
                     f"log out there, or `scsi-snap target delete --close-sessions {record.name}`",
                 )
+            goes = (
+                *(f"LUN {lun.lun} ({lun.backing})" for lun in record.luns),
+                *(f"the session of {one.initiator}" for one in sessions),
+            )
+            if dry_run:
+                return Deleted(record.name, goes, planned=True)
             self._catalog.update(lambda state: state.without_target(record.name))
             self._tell(record, lambda: self._exporter.remove_target(record.name))
-        return Deleted(record.name)
+        return Deleted(record.name, goes)
 
     def add_group(self, name: str, tag: int) -> TargetOutcome:
         """Makes a target port: the target is reached through the group's portals as well."""

@@ -132,7 +132,10 @@ class VolumeVerbs:
             self._assembly.exporter.capacity_changed(UUID(volume.id))
             return Changed(self._view(name.pool, handle.volume(name.volume)))
 
-    def delete(self, name: VolumeName, *, with_snapshots: bool = False) -> Deleted:
+    def delete(
+        self, name: VolumeName, *, with_snapshots: bool = False, dry_run: bool = False
+    ) -> Deleted:
+        """`dry_run`: says what would go, and does nothing."""
         with self._pools.locked([name.pool]) as handles:
             handle = handles[name.pool]
             volume = handle.volume(name.volume)
@@ -146,12 +149,15 @@ class VolumeVerbs:
             mappings.refuse_shown(self._exporter, str(name), volume.id)
             for snapshot in volume.snapshots:
                 mappings.refuse_shown(self._exporter, f"{name}@{snapshot.name}", snapshot.id)
+            goes = tuple(f"snapshot {name}@{snapshot.name}" for snapshot in volume.snapshots)
+            if dry_run:
+                return Deleted(str(name), goes, planned=True)
             for snapshot in volume.snapshots:
                 handle.delete_snapshot(name.volume, snapshot.name)
                 self._exporter.backing_deleted(UUID(snapshot.id))
             handle.delete_volume(name.volume)
             self._exporter.backing_deleted(UUID(volume.id))
-        return Deleted(str(name))
+        return Deleted(str(name), goes)
 
     def check(self, name: VolumeName) -> views.CheckResult:
         """Runs the checks of every format that holds the volume."""

@@ -95,7 +95,7 @@ def test_a_raid5_pool_goes_on_without_a_member(disk: Disk) -> None:
     qemu_io(disk.url, "write -P 5 0 8M", "flush")
     snapshot_url = disk.map(1, disk.snapshot("whole"))
     members = disk.daemon.json("pool", "show", "tank")["members"]
-    disk.daemon("pool", "fail-member", "tank", members[2]["name"])
+    disk.daemon("pool", "fail-member", "tank", members[2]["name"], "--yes")
     assert disk.daemon.json("pool", "show", "tank")["state"] == "degraded"
     qemu_io(disk.url, "read -P 5 0 8M", "write -P 6 2M 4M", "flush", "read -P 6 2M 4M")
     qemu_io(snapshot_url, "read -P 5 0 8M", read_only=True)

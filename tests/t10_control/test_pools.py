@@ -167,7 +167,10 @@ def test_destroy_erases_an_empty_pool_alone(controller: Controller) -> None:
     with pytest.raises(Busy, match="vol0"):
         controller.service.pools.destroy("tank")
     controller.service.volumes.delete(VOL0)
-    assert controller.service.pools.destroy("tank") == Deleted("tank")
+    goes = tuple(f"the label of {path}" for path, _ in MEMBERS)
+    planned = controller.service.pools.destroy("tank", dry_run=True)
+    assert planned == Deleted("tank", goes, planned=True)
+    assert controller.service.pools.destroy("tank") == Deleted("tank", goes)
     assert controller.disks.pools == [] and controller.assembly.catalog.state.pools == {}
     controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
 

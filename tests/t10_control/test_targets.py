@@ -87,7 +87,7 @@ def test_a_target_in_use_is_not_deleted_unless_said(controller: Controller) -> N
     controller.exporter.log_in(IQN, ALICE)
     with pytest.raises(Busy, match="alice"):
         targets.delete(IQN)
-    assert targets.delete(IQN, close_sessions=True) == Deleted(IQN)
+    assert targets.delete(IQN, close_sessions=True).name == IQN
     assert controller.exporter.targets == {} and controller.exporter.sessions() == []
     assert controller.service.volumes.show(VOL0).mapped == ()
 

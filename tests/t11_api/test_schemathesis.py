@@ -48,6 +48,8 @@ def test_requests_that_follow_the_schema_or_break_it(
     chosen = os.environ.get("SCSI_SNAP_API_EXAMPLES")
     seed = random.randrange(1 << 32) if chosen else 1
     controller.with_volume()
+    # Nobody waits for events that do not come.
+    controller.service.events.end_waits()
     with served_by_tcp(controller.service) as url:
         arguments = [
             *("--config-file", CONFIGURATION, "--no-color"),

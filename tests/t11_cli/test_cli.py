@@ -108,8 +108,8 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
     assert shell("pool export tank") == "exported pool tank\n"
     assert shell("pool import /m1 /m2 /m3") == "imported pool tank\n"
     assert shell("pool import /m1 /m2 /m3") == "unchanged: pool tank\n"
-    assert shell("pool fail-member tank /m3") == "changed pool tank: /m3 is failed\n"
-    assert shell("pool destroy tank") == "destroyed pool tank\n"
+    assert shell("pool fail-member tank /m3 --yes") == "changed pool tank: /m3 is failed\n"
+    assert shell("pool destroy tank --yes") == "destroyed pool tank\n"
 
 
 def test_a_personality_is_chosen_shown_and_changed(shell: Shell) -> None:
@@ -244,7 +244,7 @@ def test_the_map_is_drawn_with_blocks_or_in_ascii(tour: Shell, controller: Contr
         ("pool create lake rbd:pool/image", "invalid-argument", "Ceph RBD", "files"),
         ("pool create lake /m1", "busy", "belongs to pool 'tank'", "pool destroy tank"),
         ("snapshot diff tank/vol0@monday tank/vol0", "invalid-argument", "not a snapshot", "@"),
-        ("pool fail-member tank m1", "not-found", "/m1'", "pool show tank"),
+        ("pool fail-member tank m1 --yes", "not-found", "/m1'", "pool show tank"),
         (f"lun map {IQN} one tank/vol0", "invalid-argument", "'LUN'", "scsi-snap lun map --help"),
         ("pool show", "invalid-argument", "missing argument", "scsi-snap pool show --help"),
         ("pool paint", "invalid-argument", "'paint'", "scsi-snap pool --help"),
@@ -297,7 +297,7 @@ def test_a_target_is_told_by_the_name_that_it_got(shell: Shell) -> None:
 
 def test_a_degraded_import_says_so(tour: Shell) -> None:
     tour(f"target delete {IQN}")
-    tour("pool fail-member tank /m3")
+    tour("pool fail-member tank /m3 --yes")
     tour("pool export tank")
     told = tour("pool import /m1 /m2 /m3").splitlines()
     assert told == [
@@ -442,7 +442,7 @@ def test_every_verb_takes_json() -> None:
 
 
 CHANGES = [
-    ("pool fail-member tank /m3", "changed"),
+    ("pool fail-member tank /m3 --yes", "changed"),
     (f"target allow {IQN} {IQN}1", ["changed"]),
     (f"target allow {IQN} {IQN}1 {IQN}2", ["unchanged", "changed"]),
     (f"target deny {IQN} {IQN}1", "changed"),
@@ -462,7 +462,7 @@ CHANGES = [
     ("portal delete 127.0.0.1:3299", ["deleted"]),
     ("session close 7 --if-exists", ["absent"]),
     ("pool export tank", ["exported"]),
-    ("pool destroy tank --if-exists", ["absent"]),
+    ("pool destroy tank --if-exists --yes", ["absent"]),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scsi_snap.cli.exit_codes import EXIT_CODES
+from scsi_snap.cli.exit_codes import EXIT_CODES, UNWELL
 from scsi_snap.inventory.catalog import FORMAT
 from scsi_snap.inventory.catalog_versions import VERSION
 
@@ -21,6 +21,8 @@ def test_exit_codes_are_documented() -> None:
         if code != "check"
     }
     assert documented == EXIT_CODES
+    for state, number in UNWELL.items():
+        assert state == "well" or re.search(rf"^\| {number} \| none: .* {state} \|$", text, re.M)
 
 
 def test_the_catalog_is_documented() -> None:
