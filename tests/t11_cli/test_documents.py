@@ -22,7 +22,9 @@ def test_exit_codes_are_documented() -> None:
     }
     assert documented == EXIT_CODES
     for state, number in UNWELL.items():
-        assert state == "well" or re.search(rf"^\| {number} \| none: .* {state} \|$", text, re.M)
+        assert state == "well" or re.search(
+            rf"^\| {number} \| none: .* {state} \|$", text, re.MULTILINE
+        )
 
 
 def test_the_catalog_is_documented() -> None:
