@@ -4,11 +4,10 @@ use bytes::BytesMut;
 use serde::Serialize;
 
 use super::catalog::Catalog;
-use super::catalog_slot::{self, HEADER_BYTES};
+use super::catalog_slot::{self, HEADERS_BYTES, MARK_BYTES};
 use super::free_space;
 use crate::block_io::BlockIo;
 use crate::error::{IoError, PoolError};
-use crate::limits::SECTOR_BYTES;
 use crate::member::Member;
 use crate::stripe::Label;
 use crate::stripe::inspect::{MemberDump, dump as dump_member};
@@ -31,8 +30,12 @@ pub struct SlotDump {
     pub address: u64,
     /// Its sequence number, where the header is good.
     pub sequence: Option<u64>,
-    /// What it holds, where all of it is good.
+    /// What it holds, where a copy of it is good.
     pub catalog: Option<Catalog>,
+    /// The number of the catalog that its mark says was in force.
+    pub mark: Option<u64>,
+    /// What of it is damaged; a crash may leave that in the slot that was being written.
+    pub damage: Vec<String>,
 }
 
 /// Everything that a member says about its pool.
@@ -46,7 +49,14 @@ pub async fn dump<M: Member>(member: &M) -> Result<Dump, PoolError> {
         return Ok(dump);
     }
     for slot in 0..2 {
-        dump.slots.push(read_slot(member, &label, slot).await?);
+        let slot = read_slot(member, &label, slot).await?;
+        dump.problems.extend(slot.damage.iter().cloned());
+        dump.slots.push(slot);
+    }
+    let marked = dump.slots.iter().filter_map(|slot| slot.mark).max();
+    let whole = dump.slots.iter().filter(|slot| slot.catalog.is_some());
+    if marked > whole.filter_map(|slot| slot.sequence).max() {
+        dump.problems.push("the catalog that was in force is lost on this member".to_owned());
     }
     let newest = dump.slots.iter().filter(|slot| slot.catalog.is_some());
     match newest.max_by_key(|slot| slot.sequence).and_then(|slot| slot.catalog.as_ref()) {
@@ -70,14 +80,35 @@ async fn read_slot<M: BlockIo>(
 ) -> Result<SlotDump, PoolError> {
     let layout = label.layout();
     let address = catalog_slot::address(layout, slot);
-    let block = read(member, address, HEADER_BYTES).await?;
-    let header = catalog_slot::decode_header(&block, layout, label.pool, address);
-    let mut dump = SlotDump { address, sequence: None, catalog: None };
-    if let Some(header) = header {
+    let mut dump =
+        SlotDump { address, sequence: None, catalog: None, mark: None, damage: Vec::new() };
+    let mark = read(member, catalog_slot::mark_address(layout, slot), MARK_BYTES).await?;
+    dump.mark = catalog_slot::decode_mark(&mark, layout, label.pool, slot);
+    if dump.mark.is_none() {
+        dump.damage.push(format!("catalog slot {slot}: its mark is damaged"));
+    }
+    let block = read(member, address, HEADERS_BYTES).await?;
+    let headers = catalog_slot::headers(&block, layout, label.pool, slot);
+    if block.iter().all(|byte| *byte == 0) {
+        return Ok(dump);
+    }
+    for (copy, header) in headers.iter().enumerate() {
+        if header.is_none() {
+            dump.damage.push(format!("catalog slot {slot}: copy {copy} of its header is damaged"));
+        }
+    }
+    let newest = headers.into_iter().flatten().max_by_key(|header| header.sequence);
+    if let Some(header) = newest {
         dump.sequence = Some(header.sequence);
-        let length = HEADER_BYTES + header.length_bytes.next_multiple_of(SECTOR_BYTES);
-        let block = read(member, address, length).await?.freeze();
-        let text = catalog_slot::payload(&block, header);
+        let block = read(member, address, header.image_bytes()).await?.freeze();
+        let texts = catalog_slot::texts(&block, header);
+        for (copy, text) in texts.iter().enumerate() {
+            if text.is_none() {
+                dump.damage
+                    .push(format!("catalog slot {slot}: copy {copy} of its text is damaged"));
+            }
+        }
+        let text = texts.into_iter().flatten().next();
         dump.catalog = text.and_then(|text| serde_json::from_slice(&text).ok());
     }
     Ok(dump)

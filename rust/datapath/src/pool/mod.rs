@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -99,6 +100,7 @@ impl<M: Member> Pool<M> {
         check_name(&options.name)?;
         let set = StripeSet::create(members, options.level, options.strip_bytes).await?;
         let pool = Self::over(set, Catalog::new(&options.name), 0);
+        pool.clear_slot(0).await?;
         pool.update(|_| Ok(())).await?;
         pool.set.found().await?;
         Ok(Arc::new(pool))
@@ -249,6 +251,7 @@ impl<M: Member> Pool<M> {
         }
         *sequence += 1;
         self.catalog.store(Arc::new(next));
+        self.mark(*sequence).await;
         Ok(result)
     }
 
@@ -263,6 +266,26 @@ impl<M: Member> Pool<M> {
         let written = self.set.write_metadata(catalog_slot::address(layout, next), bytes).await;
         // Where it failed, its number is used up and its slot stays the next one's.
         *sequence += if written.is_ok() { 1 } else { 2 };
+        if written.is_ok() {
+            self.mark(next).await;
+        }
+    }
+
+    /// Overwrites what somebody may have left where a slot of a new pool has its headers.
+    async fn clear_slot(&self, slot: u64) -> Result<(), PoolError> {
+        let address = catalog_slot::address(self.set.layout(), slot);
+        let zeros = Bytes::from(vec![0; catalog_slot::HEADERS_BYTES as usize]);
+        Ok(self.set.write_metadata(address, zeros).await?)
+    }
+
+    /// Writes, unflushed, that the catalog of that number is in force: the next flush of whatever makes
+    /// it durable. It is only ever looked at where the catalog itself is damaged.
+    async fn mark(&self, sequence: u64) {
+        for slot in 0..2 {
+            let mark = catalog_slot::encode_mark(self.set.layout(), self.id(), slot, sequence);
+            let address = catalog_slot::mark_address(self.set.layout(), slot);
+            self.set.write_metadata_unflushed(address, mark).await;
+        }
     }
 
     /// Makes a space of at least `size_bytes`, which may be 0; it reads as zeros.

@@ -96,7 +96,7 @@ impl<M: Member> StripeSet<M> {
     }
 
     /// Roles of the members in sync.
-    pub(super) fn in_sync(&self) -> impl Iterator<Item = usize> + use<M> {
+    pub(crate) fn in_sync(&self) -> impl Iterator<Item = usize> + use<M> {
         let failed = self.failed();
         (0..self.geometry.members).filter(move |role| failed >> role & 1 == 0)
     }
@@ -251,6 +251,15 @@ impl<M: Member> StripeSet<M> {
                 }
                 Err(fault) => self.take_out(fault).await?,
             }
+        }
+    }
+
+    /// Writes the same metadata to every member in sync, not durable before a later flush. A member
+    /// that fails it goes without.
+    pub(crate) async fn write_metadata_unflushed(&self, address: u64, data: Bytes) {
+        if self.usable().is_ok() {
+            let writes = self.in_sync().map(|role| self.meta_write(role, address, data.clone()));
+            drop(join_all(writes).await);
         }
     }
 

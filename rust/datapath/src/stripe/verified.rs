@@ -98,13 +98,15 @@ impl<M: Member> StripeSet<M> {
     async fn repair(&self, role: usize, at: u64, part: Bytes) -> Result<(), Fault> {
         let length_bytes = part.len() as u64;
         self.member_write(role, at, part).await?;
-        self.repairs[role].fetch_add(1, Ordering::Relaxed);
-        self.announce(SetEvent::Repaired {
-            member: self.name_of(role),
-            offset_bytes: self.layout.data_address + at,
-            length_bytes,
-        });
+        self.note_repair(role, self.layout.data_address + at, length_bytes);
         Ok(())
+    }
+
+    /// Counts a range of a member, from its start, that was wrong and was rewritten.
+    pub(crate) fn note_repair(&self, role: usize, offset_bytes: u64, length_bytes: u64) {
+        self.repairs[role].fetch_add(1, Ordering::Relaxed);
+        let member = self.name_of(role);
+        self.announce(SetEvent::Repaired { member, offset_bytes, length_bytes });
     }
 
     async fn read_each_way(&self, offset: u64, length: u64) -> Result<Vec<Found>, Fault> {
