@@ -79,7 +79,14 @@ HOUSEKEEPING_S = 1.0
 """How often portals that could not listen are tried again, and space is looked at."""
 
 DIFF_EXTENTS_PAGE = 10_000
-"""Extents in one answer of a diff; the caller asks on from where it ended."""
+"""Extents in one answer of a diff, or of what a snapshot has allocated; the caller asks on from
+where it ended.
+"""
+
+EXTENTS_LOOKS_MAX = 16
+"""How often one page of allocated extents asks the data path, each time for a thousand runs or so:
+a page of a large sparse volume ends early instead of taking long.
+"""
 
 MAP_CELLS_MAX = 4096
 """Cells of a picture: more than any terminal draws."""

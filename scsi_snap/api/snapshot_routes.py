@@ -69,6 +69,17 @@ def snapshot_router(service: Service) -> APIRouter:
         later = SnapshotName.parse(until) if until is not None else None
         return snapshots.diff(SnapshotName(pool, volume, snapshot), later, first_lba, limit)
 
+    @router.get("/{pool}/{volume}/{snapshot}/extents")
+    def snapshot_extents(
+        pool: fields.PoolPart,
+        volume: fields.VolumePart,
+        snapshot: fields.SnapshotPart,
+        first_lba: fields.Lba = 0,
+        limit: fields.PageLimit = limits.DIFF_EXTENTS_PAGE,
+    ) -> views.Extents:
+        """What is allocated of a snapshot; all else of its range reads as zeros."""
+        return snapshots.extents(SnapshotName(pool, volume, snapshot), first_lba, limit)
+
     @router.get("/{pool}/{volume}/{snapshot}/map")
     def snapshot_map(
         pool: fields.PoolPart,

@@ -155,24 +155,21 @@ def diff(since: str, until: str | None, as_json: bool) -> None:
     scsi-snap snapshot diff tank/vol0@monday
     scsi-snap snapshot diff tank/vol0@monday tank/vol0@tuesday --json
     """
-    pages = _diff_pages(since, until)
-    if as_json:
-        whole = next(pages)
-        for page in pages:
-            whole["extents"] += page["extents"]
-        del whole["next_lba"]
-        print_json(whole)
-        return
-    extents = changed = 0
-    for number, page in enumerate(pages):
-        if number == 0:
-            click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
-        for one in page["extents"]:
-            click.echo(f"{one['first_lba']:>14} {one['blocks']:>12} {one['bytes']:>16}")
-            extents += 1
-            changed += one["bytes"]
-    noun = "extent" if extents == 1 else "extents"
-    click.echo(f"{extents} {noun}, {render.size(changed)} changed")
+    _print_pages(_pages(since, "diff", until=until), "changed", as_json)
+
+
+@snapshot.command("extents")
+@click.argument("name", metavar="POOL/VOLUME@SNAPSHOT", shell_complete=completion.snapshots)
+@json_option
+@socket_option
+def extents(name: str, as_json: bool) -> None:
+    """List what is allocated of a snapshot; all else of it reads as zeros.
+
+    \b
+    scsi-snap snapshot extents tank/vol0@monday
+    scsi-snap snapshot extents tank/vol0@monday --json
+    """
+    _print_pages(_pages(name, "extents"), "allocated", as_json)
 
 
 @snapshot.command("map")
@@ -196,17 +193,36 @@ def _prints_blocks() -> bool:
     return encoding.lower().replace("-", "") == "utf8"
 
 
-def _diff_pages(since: str, until: str | None) -> Iterator[Any]:
+def _pages(name: str, of: str, **query: Any) -> Iterator[Any]:
     """Ends with the page that names no next one; each starts beyond the one before."""
     first_lba = 0
     while True:
-        page = client().get(
-            "snapshots", *snapshot_parts(since), "diff", until=until, first_lba=first_lba
-        )
+        page = client().get("snapshots", *snapshot_parts(name), of, first_lba=first_lba, **query)
         yield page
         if page["next_lba"] is None:
             return
         first_lba = page["next_lba"]
+
+
+def _print_pages(pages: Iterator[Any], what: str, as_json: bool) -> None:
+    """Pages of extents, as one list, and their sum in words."""
+    if as_json:
+        whole = next(pages)
+        for page in pages:
+            whole["extents"] += page["extents"]
+        del whole["next_lba"]
+        print_json(whole)
+        return
+    count = total = 0
+    for number, page in enumerate(pages):
+        if number == 0:
+            click.echo(f"{'LBA':>14} {'BLOCKS':>12} {'BYTES':>16}")
+        for one in page["extents"]:
+            click.echo(f"{one['first_lba']:>14} {one['blocks']:>12} {one['bytes']:>16}")
+            count += 1
+            total += one["bytes"]
+    noun = "extent" if count == 1 else "extents"
+    click.echo(f"{count} {noun}, {render.size(total)} {what}")
 
 
 def _range(one: Any) -> str:

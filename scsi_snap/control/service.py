@@ -2,7 +2,7 @@
 
     pools      all show create import_ export destroy fail_member
     volumes    all show create set resize delete check check_all
-    snapshots  all show create delete diff map
+    snapshots  all show create delete diff extents map
     targets    all show create delete add_group remove_group set_redirect
                set_chap allow deny allow_any discovery set_discovery_chap
                luns map unmap sessions close_session

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from scsi_snap import limits
 from scsi_snap.control import mappings, views
+from scsi_snap.control.allocated_extents import allocated
 from scsi_snap.control.outcomes import Created, Deleted
 from scsi_snap.control.snapshot_map import draw_cells
 from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, SnapshotInvalid
@@ -87,12 +88,7 @@ class SnapshotVerbs:
     ) -> views.Diff:
         """What changed from `since` to `until`, or to the volume as it is now: extents from
         `first_lba` on, which clips one that begins before it, and at most `limit` of them."""
-        if first_lba < 0:
-            raise InvalidArgument(f"a diff cannot begin at LBA {first_lba}", "0 or more")
-        if not 1 <= limit <= limits.DIFF_EXTENTS_PAGE:
-            raise InvalidArgument(
-                f"a page of {limit} extents cannot be had", f"1 to {limits.DIFF_EXTENTS_PAGE}"
-            )
+        _check_page(first_lba, limit)
         handle, volume, earlier = self._find(since)
         _refuse_invalid(since, earlier)
         if until is not None:
@@ -125,6 +121,26 @@ class SnapshotVerbs:
             next_lba=extents[limit].first_lba if len(extents) > limit else None,
         )
 
+    def extents(
+        self, name: SnapshotName, first_lba: int = 0, limit: int = limits.DIFF_EXTENTS_PAGE
+    ) -> views.Extents:
+        """What is allocated of the snapshot: extents from `first_lba` on, which clips one that
+        begins before it, and at most `limit` of them. One may go on with the next page."""
+        _check_page(first_lba, limit)
+        handle, volume, snapshot = self._find(name)
+        _refuse_invalid(name, snapshot)
+        end = snapshot.first_byte + snapshot.length_bytes
+        start = max(first_lba * volume.block_bytes, snapshot.first_byte)
+        device = handle.device(name.volume, name.snapshot)
+        with translated(self._data_path):
+            found, reached = allocated(device, start, end, limit)
+        return views.Extents(
+            name=str(name),
+            block_bytes=volume.block_bytes,
+            extents=tuple(_extent(*one, volume.block_bytes) for one in found),
+            next_lba=reached // volume.block_bytes if reached < end else None,
+        )
+
     def map(self, name: SnapshotName, cells: int) -> views.SnapshotMap:
         """The volume in at most `cells` cells: what the snapshot covers and has preserved."""
         if not 1 <= cells <= limits.MAP_CELLS_MAX:
@@ -148,6 +164,15 @@ def _named(handle: PoolHandle, volume: str | None, *, must_exist: bool) -> Seque
         return handle.volumes()
     found = handle.volume(volume) if must_exist else handle.find_volume(volume)
     return [found] if found else []
+
+
+def _check_page(first_lba: int, limit: int) -> None:
+    if first_lba < 0:
+        raise InvalidArgument(f"a page cannot begin at LBA {first_lba}", "0 or more")
+    if not 1 <= limit <= limits.DIFF_EXTENTS_PAGE:
+        raise InvalidArgument(
+            f"a page of {limit} extents cannot be had", f"1 to {limits.DIFF_EXTENTS_PAGE}"
+        )
 
 
 def view(

@@ -150,6 +150,17 @@ class Diff:
 
 
 @dataclass(frozen=True)
+class Extents:
+    """What is allocated of a snapshot, ascending: all else of its range reads as zeros. `next_lba`:
+    where to ask on; None where this is all."""
+
+    name: str
+    block_bytes: int
+    extents: tuple[Extent, ...]
+    next_lba: int | None
+
+
+@dataclass(frozen=True)
 class MapCell:
     """One cell of the picture: how much of it the snapshot covers, and has preserved."""
 

@@ -12,7 +12,7 @@ from scsi_snap.cli.arguments import snapshot_parts, volume_parts
 from scsi_snap.shell.checks import tell_problems
 from scsi_snap.shell.mapping import MAPPING_OFFERS, map_lun, unmap_lun
 from scsi_snap.shell.node import Child, Node, Offer, Status, children_names, counted
-from scsi_snap.shell.points import print_diff, snapshots_to_make
+from scsi_snap.shell.points import print_allocated, print_diff, snapshots_to_make
 from scsi_snap.shell.state import View
 from scsi_snap.units import parse_size
 
@@ -167,6 +167,12 @@ class Snapshot(Backing):
         """
         later = None if until is None else f"{self.parent.backing}@{until}"
         print_diff(self, self.backing, later)
+
+    def ui_command_extents(self) -> None:
+        """
+        List what is allocated of this snapshot; all else of it reads as zeros.
+        """
+        print_allocated(self, self.backing)
 
     def ui_command_picture(self) -> None:
         """

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from scsi_snap.control.allocated_extents import allocated
 from scsi_snap.control.outcomes import Deleted
 from scsi_snap.control.snapshots import SnapshotToMake
 from scsi_snap.control.views import LunReference
 from scsi_snap.errors import Busy, Exists, InvalidArgument, NotFound, SnapshotInvalid
 from scsi_snap.inventory.names import SnapshotName, VolumeName
+from scsi_snap.inventory.native import NativeDevice
+from scsi_snap.limits import DIFF_EXTENTS_PAGE
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller
 from tests.fakes import FakePool
 
@@ -88,6 +93,59 @@ def test_diff_goes_page_by_page(controller: Controller) -> None:
     assert first.next_lba == 768
     last = controller.service.snapshots.diff(MONDAY, first_lba=768, limit=3)
     assert [one.first_lba for one in last.extents] == [768] and last.next_lba is None
+
+
+class HoledDevice:
+    """Blocks of 4096 bytes; mapped ranges in bytes, on no block's border."""
+
+    block_bytes = 4096
+
+    def __init__(self, mapped: list[tuple[int, int]], runs_at_once: int) -> None:
+        self._mapped, self._runs_at_once = mapped, runs_at_once
+
+    def lba_status(self, offset_bytes: int, length_bytes: int) -> list[tuple[int, bool]]:
+        at, end = offset_bytes, offset_bytes + length_bytes
+        runs: list[tuple[int, bool]] = []
+        while at < end and len(runs) < self._runs_at_once:
+            inside = next((one for one in self._mapped if one[0] <= at < sum(one)), None)
+            later = [start for start, _ in self._mapped if start > at]
+            stop = min(sum(inside) if inside else min(later, default=end), end)
+            runs.append((stop - at, inside is not None))
+            at = stop
+        return runs
+
+
+@pytest.mark.parametrize("runs_at_once", [1, 2, 1000])
+def test_allocated_extents_page_by_page(runs_at_once: int) -> None:
+    mapped = [(0, 512), (1024, 3072), (8192, 512), (16384, 8192), (40960, 512), (45568, 512)]
+    device = HoledDevice(mapped, runs_at_once)
+    wanted = [(0, 4096), (8192, 4096), (16384, 8192), (40960, 8192)]
+    for limit in (1, 2, 3, 100):
+        found, reached = [], 0
+        while reached < 65536:
+            page, reached = allocated(cast(NativeDevice, device), reached, 65536, limit)
+            assert len(page) <= limit
+            found += page
+        assert found == wanted, limit
+    assert allocated(cast(NativeDevice, device), 65536, 65536, 1) == ([], 65536)
+
+
+def test_a_page_of_a_sparse_volume_ends_early() -> None:
+    device = HoledDevice([(at, 4096) for at in range(0, 1 << 20, 8192)], runs_at_once=1)
+    found, reached = allocated(cast(NativeDevice, device), 0, 1 << 20, 1000)
+    assert (len(found), reached) == (8, 8 * 8192)
+
+
+def test_extents_of_a_snapshot_are_within_its_range(controller: Controller) -> None:
+    controller.with_volume()
+    controller.service.snapshots.create([SnapshotToMake(MONDAY, (128, 256))])
+    for first_lba, wanted in ((0, [(128, 256)]), (200, [(200, 184)]), (384, []), (9999, [])):
+        found = controller.service.snapshots.extents(MONDAY, first_lba)
+        assert [(one.first_lba, one.blocks) for one in found.extents] == wanted
+        assert found.next_lba is None
+    for limit in (0, DIFF_EXTENTS_PAGE + 1):
+        with pytest.raises(InvalidArgument):
+            controller.service.snapshots.extents(MONDAY, limit=limit)
 
 
 def test_diff_the_wrong_way_round_is_refused(controller: Controller) -> None:

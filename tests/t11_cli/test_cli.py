@@ -168,6 +168,7 @@ def test_lists_are_tables(reading: Shell) -> None:
         "snapshot list",
         "snapshot show tank/vol0@monday",
         "snapshot diff tank/vol0@monday",
+        "snapshot extents tank/vol0@monday",
         "snapshot map tank/vol0@monday",
         "target list",
         f"target show {IQN}",
@@ -196,6 +197,14 @@ def test_diff_lists_extents_and_sums_them(tour: Shell, controller: Controller) -
     assert found["extents"] == [{"first_lba": 128, "blocks": 128, "bytes": 65536}]
     assert "next_lba" not in found
     assert tour("snapshot diff tank/vol0@tuesday").splitlines()[-1] == "0 extents, 0B changed"
+
+
+def test_extents_are_listed_and_summed(tour: Shell) -> None:
+    lines = tour("snapshot extents tank/vol0@monday").splitlines()
+    assert lines[1].split()[0] == "0" and lines[-1].endswith(" allocated")
+    found = json.loads(tour("snapshot extents tank/vol0@monday --json"))
+    assert sum(one["bytes"] for one in found["extents"]) == int(lines[1].split()[2])
+    assert "next_lba" not in found
 
 
 def test_a_long_diff_is_read_page_by_page(

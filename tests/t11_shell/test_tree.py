@@ -126,6 +126,7 @@ def test_what_changed_since_a_snapshot(tour: Typist, controller: Controller) -> 
     controller.write(0, 8)
     assert tour(f"{VOLUME} diff monday").splitlines()[-1] == "1 extent, 64KiB changed"
     assert tour(f"{VOLUME}/monday diff").splitlines()[1].split() == ["0", "128", "65536"]
+    assert tour(f"{VOLUME}/monday extents").splitlines()[-1].endswith(" allocated")
     tour(f"{VOLUME} snapshot tuesday")
     controller.write(256, 8)
     assert tour(f"{VOLUME} diff monday tuesday").splitlines()[-1].startswith("1 extent")
