@@ -39,10 +39,10 @@ def block_limits(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     page[2:4] = medium.physical_block_blocks.to_bytes(2, "big")
     page[4:8] = (TRANSFER_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
     page[12:16] = (PREFETCH_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
-    if unit.unmaps and can_unmap(unit):
+    if can_unmap(unit):
         page[16:20] = (UNMAP_BYTES_MAX // medium.block_bytes).to_bytes(4, "big")
         page[20:24] = UNMAP_DESCRIPTORS_MAX.to_bytes(4, "big")
-    if unit.unmaps and medium.block_bytes <= _GRANULARITY_TOLD_UP_TO_BYTES:
+    if unit.personality.thin and medium.block_bytes <= _GRANULARITY_TOLD_UP_TO_BYTES:
         page[24:28] = medium.unmap_granularity_blocks.to_bytes(4, "big")
         # UNMAP GRANULARITY ALIGNMENT is zero, and valid: volumes begin at a physical block.
         page[28] = _UGAVALID
@@ -73,9 +73,10 @@ def block_device_characteristics(_unit: "LogicalUnit", _port: TargetPort) -> byt
 
 def logical_block_provisioning(unit: "LogicalUnit", _port: TargetPort) -> bytes:
     """SBC-4, 6.6.7: LBPU, LBPWS, LBPWS10; LBPRZ 001b, unmapped blocks read as zeros; no anchored
-    blocks, no minimum percentage; thin. All zero where nothing can be unmapped.
+    blocks, no minimum percentage; thin. All zero of a unit that is provisioned fully. A snapshot
+    says what its volume says: that its medium is write protected is said elsewhere.
     """
-    if not unit.unmaps:
+    if not unit.personality.thin:
         return bytes(4)
     by_unmap = _LBPU if can_unmap(unit) else 0
     by_write_same = _LBPWS | _LBPWS10 if can_unmap_by_write_same(unit) else 0

@@ -29,7 +29,7 @@ def read_capacity_16(invocation: "Invocation") -> bytes:
     data[0:8] = (medium.block_count - 1).to_bytes(8, "big")
     data[8:12] = medium.block_bytes.to_bytes(4, "big")
     data[13] = medium.physical_block_blocks.bit_length() - 1
-    data[14] = _LBPME_LBPRZ if unit.unmaps else 0
+    data[14] = _LBPME_LBPRZ if unit.personality.thin else 0
     return bytes(data)
 
 

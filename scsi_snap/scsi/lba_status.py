@@ -1,7 +1,8 @@
 """GET LBA STATUS (SBC-4, 5.6): which blocks are mapped.
 
-A unit without thin provisioning has all its blocks mapped, and its device is not asked. Nothing is
-anchored, and no block is known to be unreadable, so that the reports of those are empty.
+A unit without thin provisioning has all its blocks mapped, and its device is not asked. A snapshot
+is as thin as its volume, though nothing of it can be deallocated. Nothing is anchored, and no block
+is known to be unreadable, so that the reports of those are empty.
 
 An answer ends early where the initiator's room is full, or after `LBA_STATUS_RUNS_MAX` runs; the
 initiator asks on from where it ended. An answer without any run has looked to the end.
@@ -83,7 +84,7 @@ def _runs(unit: "LogicalUnit", lba: int, end: int) -> Iterator[Run]:
 
 
 def _asked(unit: "LogicalUnit", lba: int, end: int) -> list[tuple[int, bool]]:
-    if not unit.unmaps:
+    if not unit.personality.thin:
         return [(end - lba, True)]
     return unit.medium.lba_status(lba, end - lba)
 

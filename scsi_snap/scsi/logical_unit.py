@@ -102,7 +102,7 @@ class LogicalUnit:
 
     @property
     def unmaps(self) -> bool:
-        """Whether blocks can be deallocated at all, which is what LBPME and LBPU say."""
+        """Whether blocks can be deallocated at all."""
         return self.personality.thin and not self.medium.read_only
 
     @property

@@ -1,5 +1,6 @@
 """QEMU's iSCSI initiator: data that goes in comes out, and a snapshot stays what it was."""
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.conformance.initiator import (
     digest_of_unit,
     make_ext4,
     qemu_io,
+    read_image,
     run,
     write_image,
 )
@@ -68,6 +70,37 @@ def test_the_diff_names_what_was_overwritten_and_no_more(disk: Disk) -> None:
     chunk = 64 << 10
     # The last write straddles the end of the chunk below 2 MiB.
     assert extents == [(0, chunk), (1 << 20, chunk), ((2 << 20) - chunk, 2 * chunk)]
+
+
+MIB = 1 << 20
+
+
+def allocated(url: str) -> list[tuple[int, int]]:
+    """What QEMU takes to hold data: (offset, length)."""
+    runs = json.loads(run("qemu-img", "map", "--output=json", "-f", "raw", url))
+    return [(one["start"], one["length"]) for one in runs if one["data"]]
+
+
+def test_a_full_copy_of_a_snapshot_skips_what_it_has_not_allocated(
+    disk: Disk, tmp_path: Path
+) -> None:
+    qemu_io(disk.url, "write -P 1 3M 3M", "write -P 2 12M 3M", "flush")
+    name = disk.snapshot("before")
+    url = disk.map(1, name)
+    assert allocated(url) == [(3 * MIB, 3 * MIB), (12 * MIB, 3 * MIB)]
+    # Overwritten, given back, and written since for the first time: the snapshot stays what it was.
+    later = ("write -P 3 4M 64k", "write -z -u 12M 3M", "write -P 4 24M 3M", "write -P 5 0 4k")
+    qemu_io(disk.url, *later, "flush")
+    assert allocated(url) == [(3 * MIB, 3 * MIB), (12 * MIB, 3 * MIB)]
+    now = allocated(disk.url)
+    assert (24 * MIB, 3 * MIB) in now and now[0][0] == 0
+    found = disk.daemon.json("snapshot", "extents", name)
+    listed = [(one["first_lba"] * found["block_bytes"], one["bytes"]) for one in found["extents"]]
+    assert listed == allocated(url)
+    copy = tmp_path / "copy"
+    read_image(url, copy)
+    checks = ("read -P 0 0 3M", "read -P 1 3M 3M", "read -P 0 6M 6M", "read -P 2 12M 3M")
+    qemu_io(str(copy), *checks, f"read -P 0 15M {disk.size_bytes - 15 * MIB}", read_only=True)
 
 
 def test_a_snapshot_refuses_writes(disk: Disk) -> None:

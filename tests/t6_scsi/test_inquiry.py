@@ -6,7 +6,7 @@ from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.bus import TARGET_NAME, UNIT_UUID, Bus, make_bus
 from tests.t6_scsi.fakes import HollowDevice, RecordingGate
-from tests.t6_scsi.senses import in_cdb
+from tests.t6_scsi.senses import WRITE_PROTECTED, fixed, in_cdb
 
 MIB = 1 << 20
 
@@ -174,13 +174,17 @@ def test_logical_block_provisioning(bus: Bus) -> None:
     assert vpd(bus, 0xB2) == b"\x00\xb2\x00\x04" + bytes([0, 0b111_001_00, 0x02, 0])
 
 
-def test_a_read_only_unit_claims_no_provisioning(read_only_bus: Bus) -> None:
-    """What every attempt at would be refused is not advertised."""
-    page = vpd(read_only_bus, 0xB0)
-    assert page[20:36] == bytes(16)
-    assert page[44:64] == bytes(20)
-    assert vpd(read_only_bus, 0xB2)[4:] == bytes(4)
-    assert read_only_bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])[14] == 0
+def test_a_snapshot_is_thin_and_write_protected(bus: Bus, read_only_bus: Bus) -> None:
+    """It says of provisioning what its volume says: a backup skips what is not allocated."""
+    for page in (0xB0, 0xB2):
+        limits = vpd(read_only_bus, page)[:40]
+        assert limits == vpd(bus, page)[:40]
+    assert vpd(read_only_bus, 0xB0)[44:64] == bytes(20)  # nothing is written atomically
+    assert read_only_bus.good([0x9E, 0x10, *[0] * 8, *[0, 0, 0, 32], 0, 0])[14] == 0xC0
+    descriptor = (8).to_bytes(8, "big") + (8).to_bytes(4, "big") + bytes(4)
+    unmap = [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]
+    sense = read_only_bus.refused(unmap, b"\0\x16\0\x10\0\0\0\0" + descriptor)
+    assert sense == fixed(WRITE_PROTECTED)
 
 
 class TestReadCapacity:

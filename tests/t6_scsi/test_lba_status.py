@@ -139,9 +139,10 @@ def test_a_fully_provisioned_unit_has_all_mapped(
     assert bus.good(get_lba_status(3, report=report)) == answer(END_OF_MEDIUM, *runs)
 
 
-def test_a_snapshot_has_all_mapped(read_only_bus: Bus) -> None:
-    """It says LBPME zero."""
-    assert read_only_bus.good(get_lba_status(0)) == answer(END_OF_MEDIUM, (0, 64, 0))
+def test_a_snapshot_is_as_thin_as_its_volume(read_only_bus: Bus) -> None:
+    read_only_bus.device.deallocated = set(range(8, 64))
+    runs = [(0, 8, 0), (8, 56, 1)]
+    assert read_only_bus.good(get_lba_status(0)) == answer(END_OF_MEDIUM, *runs)
 
 
 def test_what_unmap_and_write_change() -> None:
