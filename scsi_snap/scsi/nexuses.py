@@ -58,12 +58,12 @@ class Nexuses:
         with self.changing() as attentions:
             attentions.establish(condition, but=but)
 
-    def luns_changed(self, mapping: Mapping) -> None:
-        """The target of this mapping has another list of logical units."""
+    def establish_at(self, mapping: Mapping, condition: SenseCode) -> None:
+        """A unit attention for every nexus that has the unit in this place."""
         with self.changing() as attentions:
             for itl in attentions.known():
                 if itl.mapping is mapping:
-                    attentions.establish_for(itl, SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED)
+                    attentions.establish_for(itl, condition)
 
     def luns_reported(self, itl: ItlNexus) -> None:
         """The nexus has read the list: nothing is pending of it."""

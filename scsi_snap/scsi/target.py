@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from scsi_snap.scsi import lun_address
+from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.limits import LUNS_MAX
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.missing_unit import MissingLogicalUnit
@@ -41,6 +42,8 @@ class Target:
         self._changing: Final = threading.Lock()
         self._places: _Places = MappingProxyType({})
         self._nexuses: Final[dict[NexusId, InitiatorPort]] = {}
+        # What each number last meant, whether it still does or not.
+        self._latest: Final[dict[int, Identity]] = {}
         self._neighbours: tuple[tuple[ItlNexus, LogicalUnit], ...] = ()
 
     def set_gate(self, gate: Gate) -> None:
@@ -51,17 +54,21 @@ class Target:
         self._gate = gate
 
     def add_unit(self, number: int, unit: LogicalUnit, *, read_only: bool = False) -> None:
-        """Maps a unit; initiators are told by unit attention on the units they know. `read_only`:
-        write protected at this place, whatever the unit is.
+        """Maps a unit; initiators are told by unit attention on the units they know, and on this
+        one, where INQUIRY data has changed too if the number meant another unit before.
+        `read_only`: write protected at this place, whatever the unit is.
         """
         assert 0 <= number < LUNS_MAX
         mapping = Mapping(lun_address.encode(number), self._port, self._gate, read_only)
         with self._changing:
             assert number not in self._places, "the LUN is in use"
-            others = self._places
             unit.nexuses.mapped(mapping, self._nexuses.items())
-            self._places = MappingProxyType({**others, number: (mapping, unit)})
-        self._tell_luns_changed(others)
+            self._places = MappingProxyType({**self._places, number: (mapping, unit)})
+            identity = unit.personality.identity
+            if self._latest.setdefault(number, identity) != identity:
+                unit.nexuses.establish_at(mapping, SenseCode.INQUIRY_DATA_HAS_CHANGED)
+            self._latest[number] = identity
+        self._tell_luns_changed(self._places)
 
     def remove_unit(self, number: int) -> None:
         """Unmaps a unit. Commands that are in it end as they would have."""
@@ -84,7 +91,7 @@ class Target:
 
     def _tell_luns_changed(self, places: _Places) -> None:
         for mapping, unit in places.values():
-            unit.nexuses.luns_changed(mapping)
+            unit.nexuses.establish_at(mapping, SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED)
 
     def execute(
         self,

@@ -188,8 +188,9 @@ def test_reported_luns_is_told_once_by_whichever_unit(bus: Bus) -> None:
     bus.target.add_unit(1, other)
     bus.clear_attentions(1)
     bus.clear_attentions(1, lun=1 << 48)
-    bus.unit.nexuses.luns_changed(bus.target._places[0][0])
-    other.nexuses.luns_changed(bus.target._places[1][0])
+    changed = SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED
+    bus.unit.nexuses.establish_at(bus.target._places[0][0], changed)
+    other.nexuses.establish_at(bus.target._places[1][0], changed)
     code = SenseCode.REPORTED_LUNS_DATA_HAS_CHANGED.value
     assert bus.refused([0] * 6) == fixed(code)
     bus.good([0] * 6, lun=1 << 48)

@@ -1,9 +1,11 @@
 """Unit attentions, resets, START STOP UNIT, and what the gate is told of them."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
+from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.limits import NEXUSES_REMEMBERED
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
@@ -344,6 +346,32 @@ def test_another_unit_in_the_same_place_is_new_to_every_nexus(bus: Bus) -> None:
     bus.target.add_unit(0, LogicalUnit(MemoryDevice(), bus.unit.personality))
     assert bus.gate.pending(1)
     assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+
+
+def test_another_unit_at_a_number_in_use_is_said_to_be_another(bus: Bus) -> None:
+    """SAM-5, 5.14: who logged in before learns that the list, and what INQUIRY says, are
+    others; who logs in later finds it so.
+    """
+    personality = replace(bus.unit.personality, identity=Identity(UUID(int=7)))
+    for _ in range(2):
+        bus.target.remove_unit(0)
+        bus.target.add_unit(0, LogicalUnit(MemoryDevice(), personality))
+        assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+        assert bus.refused(TEST_UNIT_READY) == fixed(INQUIRY_CHANGED)
+        assert bus.refused(TEST_UNIT_READY) == fixed(LUNS_CHANGED)
+        bus.good(TEST_UNIT_READY)
+        personality = replace(personality, identity=Identity(UUID(int=8)))
+    bus.begin(2)
+    assert bus.refused(TEST_UNIT_READY, nexus=2) == fixed(POWER_ON)
+    bus.good(TEST_UNIT_READY, nexus=2)
+
+
+def test_the_same_unit_back_at_its_number_is_no_other(bus: Bus) -> None:
+    bus.target.remove_unit(0)
+    bus.target.add_unit(0, LogicalUnit(MemoryDevice(), bus.unit.personality))
+    assert bus.refused(TEST_UNIT_READY) == fixed(POWER_ON)
+    assert bus.refused(TEST_UNIT_READY) == fixed(LUNS_CHANGED)
+    bus.good(TEST_UNIT_READY)
 
 
 def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
