@@ -48,12 +48,13 @@ class CommandSet(Protocol):
         cdb: bytes,
         attribute: int,
         data_out: bytes,
-        data_in_room: int,
+        expected: tuple[int, int],
         repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         """-> status, sense, data_in (cut to the allocation length, not to the room), and the
-        bytes of Data-Out that the command wanted. `repeated`: a process that has died may have
-        carried it out, in whole or in part."""
+        bytes of Data-Out that the command wanted. `expected`: which way the initiator expects data
+        to move (0 neither, 1 in, 2 out, 3 not said) and how many bytes. `repeated`: a process that
+        has died may have carried it out, in whole or in part."""
     def task_management(self, nexus: int, lun: int, function: int) -> int:
         """Called after the tasks have ended; returns the response (RFC 7143, 11.6.1) in the lowest
         byte, and above it the three bytes of Additional Response Information (RFC 7144), the first

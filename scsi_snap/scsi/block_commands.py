@@ -7,6 +7,7 @@ durable when it ends, and a FUA READ returns what is durable. With WCE off every
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.limits import PIECE_BYTES, TRANSFER_BYTES_MAX
 from scsi_snap.scsi.operation import (
     DPO,
@@ -36,6 +37,11 @@ def read(invocation: "Invocation") -> bytes:
     return medium.read(lba, blocks)
 
 
+def blocks_to_read(cdb: Cdb) -> int:
+    """TRANSFER LENGTH."""
+    return cdb["transfer_length"]
+
+
 def write(invocation: "Invocation") -> bytes:
     """WRITE: durable at its end with FUA, or where there is no write cache."""
     write_blocks(invocation)
@@ -44,19 +50,11 @@ def write(invocation: "Invocation") -> bytes:
 
 
 def write_blocks(invocation: "Invocation") -> tuple[int, bytes]:
-    """Writes the blocks of a transfer: the first LBA, and the data.
-
-    Where the initiator sends fewer bytes than the CDB says, what came is written; the transport
-    reports the rest as a residual overflow (RFC 7143, 11.4.5.2). A block that came in part cannot
-    be written, and is refused instead.
-    """
+    """Writes the blocks of a transfer, as many as came: the first LBA, and the data."""
     lba, _ = transfer_range(invocation)
-    medium = invocation.unit.medium
-    data = invocation.data_out[: invocation.data_out_wanted_bytes]
-    if len(data) % medium.block_bytes:
-        refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+    data = invocation.first_blocks()
     if data:
-        medium.write(lba, data)
+        invocation.unit.medium.write(lba, data)
     return lba, data
 
 
@@ -100,6 +98,8 @@ OPERATIONS: Final = (
         read,
         "SBC-2",
         Access.READ,
+        data_in=blocks_to_read,
+        bears_data_out=True,
         needs_medium=True,
     ),
     Operation(
@@ -120,6 +120,8 @@ OPERATIONS: Final = (
         read,
         "SBC-3",
         Access.READ,
+        data_in=blocks_to_read,
+        bears_data_out=True,
         needs_medium=True,
     ),
     Operation(
@@ -140,6 +142,8 @@ OPERATIONS: Final = (
         read,
         "SBC-3 5.14",
         Access.READ,
+        data_in=blocks_to_read,
+        bears_data_out=True,
         needs_medium=True,
     ),
     Operation(
@@ -160,6 +164,8 @@ OPERATIONS: Final = (
         read,
         "SBC-3",
         Access.READ,
+        data_in=blocks_to_read,
+        bears_data_out=True,
         needs_medium=True,
     ),
     Operation(

@@ -8,6 +8,7 @@ from scsi_snap.scsi.operation import Access, Operation
 if TYPE_CHECKING:
     from scsi_snap.scsi.invocation import Invocation
 
+_SHORT_BYTES = 8
 _LBPME_LBPRZ = 0xC0
 
 
@@ -41,6 +42,7 @@ OPERATIONS: Final = (
         read_capacity_10,
         "SBC-3",
         Access.ANY,
+        data_in=lambda _cdb: _SHORT_BYTES,
         needs_medium=True,
     ),
     Operation(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.nexus import ItlNexus, Mapping
+from scsi_snap.scsi.request import Expected
 from scsi_snap.scsi.sense import SenseCode, refuse
+from scsi_snap.scsi.transfer import first_blocks
 
 if TYPE_CHECKING:
     from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -42,6 +44,7 @@ class Invocation:
     cdb: Cdb
     data_out: bytes
     data_out_wanted_bytes: int
+    expected: Expected
     repeated: bool = False
     """As in `Request`."""
 
@@ -59,6 +62,11 @@ class Invocation:
 
     def exact_block_data(self) -> bytes:
         """The same, for commands that would mean another thing if there were more of it."""
-        if len(self.data_out) > self.data_out_wanted_bytes:
+        if self.expected.bytes != self.data_out_wanted_bytes:
             refuse(SenseCode.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
         return self.block_data()
+
+    def first_blocks(self) -> bytes:
+        """As much of the Data-Out blocks as came, for commands that can do with a part of them."""
+        block_bytes = self.unit.medium.block_bytes
+        return first_blocks(self.data_out, self.data_out_wanted_bytes, self.expected, block_bytes)

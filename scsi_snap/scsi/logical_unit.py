@@ -35,6 +35,7 @@ from scsi_snap.scsi.sanitize import Sanitizer
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode, refuse
 from scsi_snap.scsi.statistics import Statistics
 from scsi_snap.scsi.thresholds import Threshold, ThresholdWatch, in_sets
+from scsi_snap.scsi.transfer import check_direction
 from scsi_snap.scsi.unit_reservations import Busy, UnitReservations
 
 BLOCK_BYTES_SUPPORTED: Final = frozenset({512, 4096})
@@ -131,6 +132,7 @@ class LogicalUnit:
                     cdb=cdb,
                     data_out=request.data_out,
                     data_out_wanted_bytes=wanted_bytes,
+                    expected=request.expected,
                     repeated=request.repeated,
                 ),
             )
@@ -185,6 +187,12 @@ class LogicalUnit:
                 self.readiness.check()
             if changes:
                 self._check_writable(invocation.itl.mapping)
+            check_direction(
+                invocation.expected,
+                data_out=invocation.data_out_wanted_bytes,
+                data_in=operation.data_in(invocation.cdb),
+                bears_data_out=operation.bears_data_out,
+            )
             return operation.handler(invocation)
 
     @contextmanager

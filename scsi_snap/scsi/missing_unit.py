@@ -11,6 +11,7 @@ from scsi_snap.scsi.cdb import Cdb
 from scsi_snap.scsi.invocation import Router
 from scsi_snap.scsi.request import Completion, Request, Status
 from scsi_snap.scsi.sense import CheckCondition, Sense, SenseCode
+from scsi_snap.scsi.transfer import check_direction
 
 _NOT_SUPPORTED: Final = Sense(SenseCode.LOGICAL_UNIT_NOT_SUPPORTED)
 
@@ -33,6 +34,7 @@ class MissingLogicalUnit:
         if isinstance(operation, Sense) or not operation.despite_unit_attention:
             raise CheckCondition(_NOT_SUPPORTED)
         cdb = Cdb(operation.layout, request.cdb)
+        check_direction(request.expected, data_out=0, data_in=operation.data_in(cdb))
         if operation.name == "INQUIRY":
             if cdb["evpd"]:
                 raise CheckCondition(_NOT_SUPPORTED)

@@ -26,6 +26,9 @@ Offer = Callable[["LogicalUnit"], bool]
 DataOut = Callable[[Cdb, int], int]
 """How many bytes of Data-Out a CDB asks for, given the block length in bytes."""
 
+DataIn = Callable[[Cdb], int]
+"""How much Data-In a CDB asks for at most, in whatever it counts; zero is none."""
+
 LONG_S: Final = 60
 """The recommended time-out of what may copy much."""
 
@@ -48,6 +51,11 @@ def by_every_unit(_unit: "LogicalUnit") -> bool:
 def no_data_out(_cdb: Cdb, _block_bytes: int) -> int:
     """None."""
     return 0
+
+
+def up_to_allocation_length(cdb: Cdb) -> int:
+    """ALLOCATION LENGTH; none where the CDB has no such field."""
+    return cdb.get("allocation_length")
 
 
 def never(_cdb: Cdb) -> bool:
@@ -80,6 +88,12 @@ class Operation:
     """Whether this CDB does nothing that a reservation is about, whatever `access` says."""
     service_action: int | None = None
     data_out: DataOut = no_data_out
+    """The transports have to know the same (rust/datapath/src/scsi/data_out.rs)."""
+    data_in: DataIn = up_to_allocation_length
+    bears_data_out: bool = False
+    """Carried out, and its Data-In not returned, where the initiator expects to send data: it has
+    no effect, and the residual says that nothing moved.
+    """
     needs_medium: bool = False
     """Refused while the unit is stopped."""
     changes_medium: bool = False

@@ -31,6 +31,25 @@ class TaskAttribute(IntEnum):
     ACA = 4
 
 
+class ExpectedDirection(IntEnum):
+    """The direction in which the initiator expects data to move."""
+
+    NONE = 0
+    IN = 1
+    OUT = 2
+    UNSAID = 3
+    """The transport does not say, and cannot report a residual: a buffer of the kernel's ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the initiator expects to move, which its command may contradict."""
+
+    direction: ExpectedDirection
+    bytes: int
+    """The Expected Data Transfer Length (RFC 7143, 11.3.4)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A SCSI command with its whole Data-Out buffer."""
@@ -40,7 +59,10 @@ class Request:
     cdb: bytes
     """As it came: perhaps longer than its operation code needs, perhaps shorter."""
     data_out: bytes
-    """What the initiator sent, which may be more or less than the CDB says."""
+    """What the initiator sent: at least what the CDB asks for, unless the initiator expects to send
+    less, or the CDB asks for more than a command may transfer. It may be more.
+    """
+    expected: Expected
     repeated: bool = False
     """It was begun before, by a process that has died, and nobody knows how far that came."""
 

@@ -56,15 +56,16 @@ class Statistics:
         self._here = Counts()
         self._origin = Counts()
 
-    def count(self, cdb: bytes, done: Completion, began_ns: int) -> None:
-        """A command of the slow path that has ended."""
+    def count(self, cdb: bytes, data_out_bytes: int, done: Completion, began_ns: int) -> None:
+        """A command of the slow path that has ended, to which so much Data-Out came."""
         code = _operation(cdb)
         took_ns = self.now_ns() - began_ns
         good = done.status is Status.GOOD
         if code in READS:
             more = Counts(1, len(done.data_in) if good else 0, took_ns)
         elif code in WRITES:
-            moved = done.data_out_wanted_bytes if good and code != _UNMAP else 0
+            writes = good and code != _UNMAP
+            moved = min(done.data_out_wanted_bytes, data_out_bytes) if writes else 0
             more = Counts(0, 0, 0, 1, moved, took_ns)
         else:
             return

@@ -16,7 +16,14 @@ from scsi_snap.scsi.limits import LUNS_MAX
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.missing_unit import MissingLogicalUnit
 from scsi_snap.scsi.nexus import Gate, InitiatorPort, ItlNexus, Mapping, OpenGate, TargetPort
-from scsi_snap.scsi.request import NexusId, Request, Status, TaskAttribute
+from scsi_snap.scsi.request import (
+    Expected,
+    ExpectedDirection,
+    NexusId,
+    Request,
+    Status,
+    TaskAttribute,
+)
 from scsi_snap.scsi.sense import Sense, SenseCode
 from scsi_snap.scsi.task_management import SUPPORTED, Function, Response, event_answer
 
@@ -100,18 +107,26 @@ class Target:
         cdb: bytes,
         attribute: int,
         data_out: bytes,
-        data_in_room: int,
+        expected: tuple[int, int],
         repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         """Carries a command out: status, sense data, Data-In, bytes of Data-Out that it wanted.
 
         `lun` is the eight-byte LUN as an integer. The transport gives commands the order that their
         task attributes ask for; an ACA task is refused, as there is never an ACA condition (SAM-5).
-        `data_in_room` changes nothing here: the transport cuts Data-In to it and reports the
-        residual. `repeated`: a process that has died was carrying it out.
+        `expected`: the `ExpectedDirection` and the number of bytes. The transport cuts Data-In to
+        that and reports the residual. `repeated`: a process that has died was carrying it out.
         """
         initiator = self._nexuses[NexusId(nexus)]
-        request = Request(NexusId(nexus), initiator, bytes(cdb), bytes(data_out), repeated)
+        direction, expected_bytes = expected
+        request = Request(
+            NexusId(nexus),
+            initiator,
+            bytes(cdb),
+            bytes(data_out),
+            Expected(ExpectedDirection(direction), expected_bytes),
+            repeated,
+        )
         place = self._place(lun)
         if attribute == TaskAttribute.ACA:
             in_descriptors = place is not None and place[1].mode_pages.descriptor_sense
@@ -123,7 +138,7 @@ class Target:
             mapping, unit = place
             began_ns = unit.statistics.now_ns()
             done = unit.execute(request, mapping, self)
-            unit.statistics.count(request.cdb, done, began_ns)
+            unit.statistics.count(request.cdb, len(request.data_out), done, began_ns)
         return done.status, done.sense, done.data_in, done.data_out_wanted_bytes
 
     def _place(self, lun: int) -> tuple[Mapping, LogicalUnit] | None:

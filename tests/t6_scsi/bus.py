@@ -9,6 +9,7 @@ from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.record_store import RecordStore
+from scsi_snap.scsi.request import ExpectedDirection
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
 
@@ -21,6 +22,12 @@ GOOD, CHECK_CONDITION, CONDITION_MET, BUSY, RESERVATION_CONFLICT = 0x00, 0x02, 0
 def initiator(nexus: int) -> InitiatorPort:
     """The initiator port that a nexus of these tests is of."""
     return InitiatorPort(f"iqn.2026-11.org.example:host{nexus}", nexus.to_bytes(6, "big"))
+
+
+def expecting(data_out: bytes) -> tuple[int, int]:
+    """What an initiator expects to move that sends these bytes; without any it does not say."""
+    direction = ExpectedDirection.OUT if data_out else ExpectedDirection.NONE
+    return direction, len(data_out)
 
 
 @dataclass
@@ -48,7 +55,7 @@ class Bus:
         """Status, sense, Data-In, bytes of Data-Out wanted. A nexus begins with its first."""
         if nexus not in self.begun:
             self.begin(nexus)
-        return self.target.execute(nexus, lun, bytes(cdb), 1, data_out, 1 << 20)
+        return self.target.execute(nexus, lun, bytes(cdb), 1, data_out, expecting(data_out))
 
     def good(self, cdb: list[int], data_out: bytes = b"", *, lun: int = 0, nexus: int = 1) -> bytes:
         """The Data-In of a command that must end in GOOD."""

@@ -80,8 +80,14 @@ class TestCompareAndWrite:
         assert bus.device.calls == []
 
     def test_both_instances_but_a_count_of_none(self, bus: Bus) -> None:
-        """256 blocks do not fit the count of one byte: they are not called equal."""
-        assert bus.refused(compare_and_write(0, 0), bytes(2 * 512)) == in_cdb(13)
+        """SBC-4, 5.3: none is no error; what came is a residual, as the command wanted nothing."""
+        for blocks in (1, 2, 511, 513):
+            assert bus.command(compare_and_write(0, 0), bytes(blocks * 512)) == (0, b"", b"", 0)
+        assert bus.device.calls == []
+
+    def test_a_count_of_256_does_not_fit_its_field(self, bus: Bus) -> None:
+        """The data of 256 blocks is not called equal."""
+        assert bus.refused(compare_and_write(0, 0), bytes(2 * 256 * 512)) == in_cdb(13)
 
     @pytest.mark.parametrize("length", [0, 512, 1536, 2047, 2049, 4096])
     def test_not_two_instances(self, bus: Bus, length: int) -> None:
@@ -139,10 +145,8 @@ class TestCompareAndWrite:
         def count(nexus: int) -> None:
             for value in range(50):
                 old, new = value.to_bytes(512, "big"), (value + 1).to_bytes(512, "big")
-                if (
-                    bus.target.execute(nexus, 0, bytes(compare_and_write(0, 1)), 1, old + new, 0)[0]
-                    == 0
-                ):
+                cdb = compare_and_write(0, 1)
+                if bus.command(cdb, old + new, nexus=nexus)[0] == 0:
                     taken.append(value)
 
         for nexus in range(1, 5):

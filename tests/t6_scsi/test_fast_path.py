@@ -84,11 +84,11 @@ class CountingCommandSet:
         cdb: bytes,
         attribute: int,
         data_out: bytes,
-        data_in_room: int,
+        expected: tuple[int, int],
         repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         self.executed += 1
-        return self.target.execute(nexus, lun, cdb, attribute, data_out, data_in_room, repeated)
+        return self.target.execute(nexus, lun, cdb, attribute, data_out, expected, repeated)
 
     def task_management(self, nexus: int, lun: int, function: int) -> int:
         return self.target.task_management(nexus, lun, function)

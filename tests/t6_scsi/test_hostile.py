@@ -12,6 +12,7 @@ from tests.t6_scsi.bus import (
     CONDITION_MET,
     GOOD,
     RESERVATION_CONFLICT,
+    expecting,
     make_bus,
 )
 from tests.t6_scsi.fakes import MemoryDevice
@@ -51,7 +52,9 @@ def test_arbitrary_commands(commands: list[tuple[bytes, bytes, int]]) -> None:
     bus = make_bus(MemoryDevice(blocks=64))
     for cdb, data_out, lun in commands:
         for each_lun in (0, lun % (1 << 64)):
-            check_completion(*bus.target.execute(1, each_lun, cdb, 1, data_out, 0))
+            check_completion(
+                *bus.target.execute(1, each_lun, cdb, 1, data_out, expecting(data_out))
+            )
     assert len(bus.device.data) == 64 * 512
     assert bus.refused([0] * 6, nexus=2)[12] == 0x29
 
@@ -127,7 +130,9 @@ def test_several_threads() -> None:
             for step in range(200):
                 lba = (nexus * 8 + step) % 64
                 cdb = bytes([0x28, 0, *lba.to_bytes(4, "big"), 0, 0, 1, 0])
-                status, sense, data_in, _ = bus.target.execute(nexus, 0, cdb, 1, b"", 512)
+                status, sense, data_in, _ = bus.target.execute(
+                    nexus, 0, cdb, 1, b"", expecting(b"")
+                )
                 check_completion(status, sense, data_in, 0)
                 assert status == 2 or data_in == bus.device.filled(lba)
         except BaseException as failure:  # noqa: BLE001 - shown by the main thread

@@ -177,7 +177,7 @@ class TestStatistics:
         clock = iter(range(0, 100_000, 7_000))
         statistics = Statistics(MemoryDevice(), lambda: next(clock))
         read = bytes([0x28, *[0] * 9])
-        statistics.count(read, Completion(Status.GOOD, data_in=bytes(512)), statistics.now_ns())
+        statistics.count(read, 0, Completion(Status.GOOD, data_in=bytes(512)), statistics.now_ns())
         assert statistics.counts() == Counts(1, 512, 7_000)
 
     @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ class TestStatistics:
         """SPC-4, table 375."""
         device: BlockDevice = MemoryDevice()
         statistics = Statistics(device, lambda: 0)
-        statistics.count(bytes.fromhex(cdb), Completion(Status.GOOD), 0)
+        statistics.count(bytes.fromhex(cdb), 0, Completion(Status.GOOD), 0)
         assert (statistics.counts().reads, statistics.counts().writes) == counted
 
     @pytest.mark.parametrize("control", [THRESHOLDS, DEFAULT_THRESHOLDS, DEFAULT_CUMULATIVE])

@@ -45,11 +45,11 @@ class Recorder(Target):
         cdb: bytes,
         attribute: int,
         data_out: bytes,
-        data_in_room: int,
+        expected: tuple[int, int],
         repeated: bool = False,
     ) -> tuple[int, bytes, bytes, int]:
         self.declined.append(cdb[0])
-        return super().execute(nexus, lun, cdb, attribute, data_out, data_in_room, repeated)
+        return super().execute(nexus, lun, cdb, attribute, data_out, expected, repeated)
 
 
 class Session:

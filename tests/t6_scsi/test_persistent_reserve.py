@@ -7,7 +7,15 @@ import pytest
 from scsi_snap.scsi.limits import REGISTRATIONS_MAX
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.bus import BUSY, CHECK_CONDITION, GOOD, RESERVATION_CONFLICT, Bus, initiator
+from tests.t6_scsi.bus import (
+    BUSY,
+    CHECK_CONDITION,
+    GOOD,
+    RESERVATION_CONFLICT,
+    Bus,
+    expecting,
+    initiator,
+)
 from tests.t6_scsi.cluster import (
     ALL_TG_PT,
     APTPL,
@@ -340,9 +348,9 @@ class TestSpecifiedPorts:
         assert status.count(b"host1,i,0x") == 2
         assert cluster.out(1, RESERVE, K1, kind=EA_RO) == GOOD
         other.nexus_begins(8, initiator(1))
-        assert other.execute(8, 0, bytes(6), 1, b"", 0)[0] == CHECK_CONDITION
+        assert other.execute(8, 0, bytes(6), 1, b"", expecting(b""))[0] == CHECK_CONDITION
         read = bytes([0x28, *[0] * 7, 1, 0])
-        assert other.execute(8, 0, read, 1, b"", 512)[0] == GOOD
+        assert other.execute(8, 0, read, 1, b"", expecting(b""))[0] == GOOD
         assert cluster.out(1, REGISTER, K1, 0, flags=ALL_TG_PT) == GOOD
         assert cluster.registered() == []
 
@@ -353,9 +361,9 @@ class TestSpecifiedPorts:
         cluster.join(1)
         cluster.reserve(1, EA_RO)
         other.nexus_begins(8, initiator(1))
-        assert other.execute(8, 0, bytes(6), 1, b"", 0)[0] == CHECK_CONDITION
+        assert other.execute(8, 0, bytes(6), 1, b"", expecting(b""))[0] == CHECK_CONDITION
         read = bytes([0x28, *[0] * 7, 1, 0])
-        assert other.execute(8, 0, read, 1, b"", 512)[0] == RESERVATION_CONFLICT
+        assert other.execute(8, 0, read, 1, b"", expecting(b""))[0] == RESERVATION_CONFLICT
 
 
 class TestParameterList:

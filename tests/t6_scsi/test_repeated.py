@@ -13,7 +13,7 @@ from scsi_snap.scsi import opcodes
 from scsi_snap.scsi.opcodes import OPERATIONS
 from scsi_snap.scsi.reservations import PersistentReservations
 from tests.budget import budget
-from tests.t6_scsi.bus import CHECK_CONDITION, GOOD, RESERVATION_CONFLICT, Bus, make_bus
+from tests.t6_scsi.bus import CHECK_CONDITION, GOOD, RESERVATION_CONFLICT, Bus, expecting, make_bus
 from tests.t6_scsi.cluster import (
     APTPL,
     CLEAR,
@@ -57,7 +57,9 @@ K1, K2, K3 = key_of(1), key_of(2), key_of(3)
 
 def again(bus: Bus, cdb: list[int], data: bytes, nexus: int = 1) -> tuple[int, bytes]:
     """Status and sense of a command that is given again."""
-    status, sense, data_in, _ = bus.target.execute(nexus, 0, bytes(cdb), 1, data, 0, True)
+    status, sense, data_in, _ = bus.target.execute(
+        nexus, 0, bytes(cdb), 1, data, expecting(data), True
+    )
     assert data_in == b""
     return status, sense
 

@@ -8,7 +8,7 @@ from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.opcodes import OPERATIONS
 from scsi_snap.scsi.operation import Access
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.bus import GOOD, RESERVATION_CONFLICT, Bus, initiator
+from tests.t6_scsi.bus import GOOD, RESERVATION_CONFLICT, Bus, expecting, initiator
 from tests.t6_scsi.cluster import (
     BLOCK,
     CLEAR,
@@ -278,7 +278,7 @@ class TestFastPath:
         other = Target(TargetPort("iqn.2026-11.org.example:other", 1, 2), gate)
         other.nexus_begins(8, initiator(1))
         other.add_unit(0, cluster.bus.unit)
-        other.execute(8, 0, bytes(6), 1, b"", 0)
+        other.execute(8, 0, bytes(6), 1, b"", expecting(b""))
         assert gate.pending(8)
 
     def test_each_change_opens_and_shuts(self, cluster: Cluster) -> None:

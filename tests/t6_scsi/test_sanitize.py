@@ -11,7 +11,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.t6_scsi import modes
-from tests.t6_scsi.bus import UNIT_UUID, Bus, initiator, make_bus
+from tests.t6_scsi.bus import UNIT_UUID, Bus, expecting, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice, MemoryEraser, RecordingGate
 from tests.t6_scsi.held import WAIT_S, held, join_background, wait_until_idle
 from tests.t6_scsi.senses import (
@@ -161,8 +161,8 @@ class TestRefused:
         target = Target(TargetPort("iqn.2026-11.org.example:snapshot"))
         target.add_unit(0, LogicalUnit(MemoryDevice(), Personality(Identity(UUID(int=1)))))
         target.nexus_begins(1, initiator(1))
-        target.execute(1, 0, bytes(6), 1, b"", 0)
-        sense = target.execute(1, 0, bytes(sanitize(BLOCK_ERASE)), 1, b"", 0)[1]
+        target.execute(1, 0, bytes(6), 1, b"", expecting(b""))
+        sense = target.execute(1, 0, bytes(sanitize(BLOCK_ERASE)), 1, b"", expecting(b""))[1]
         assert sense == fixed(INVALID_OPCODE)
 
     @pytest.mark.parametrize("action", [OVERWRITE, BLOCK_ERASE])

@@ -9,7 +9,7 @@ from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.bus import TARGET_NAME, Bus, initiator, make_bus
+from tests.t6_scsi.bus import TARGET_NAME, Bus, expecting, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.senses import LUN_NOT_SUPPORTED, fixed, in_cdb
 
@@ -128,7 +128,7 @@ def test_the_port_that_was_asked_through_is_the_one_named() -> None:
         target = Target(TargetPort(name, portal_group_tag=3, relative_identifier=2))
         target.add_unit(0, unit)
         target.nexus_begins(1, initiator(1))
-        page = target.execute(1, 0, bytes([0x12, 1, 0x83, 1, 0, 0]), 1, b"", 256)[2]
+        page = target.execute(1, 0, bytes([0x12, 1, 0x83, 1, 0, 0]), 1, b"", expecting(b""))[2]
         assert f"{name},t,0x0003\0".encode() in page
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from scsi_snap.scsi import lun_address
-from tests.t6_scsi.bus import CHECK_CONDITION, Bus
+from tests.t6_scsi.bus import CHECK_CONDITION, Bus, expecting
 from tests.t6_scsi.modes import D_SENSE, select_6
 from tests.t6_scsi.senses import CAPACITY_CHANGED, POWER_ON, fixed
 
@@ -89,7 +89,7 @@ class TestAcaAttribute:
     """SAM-5: without an ACA condition a command with the ACA attribute is an INVALID MESSAGE."""
 
     def refused(self, bus: Bus, lun: int = 0) -> bytes:
-        answer = bus.target.execute(1, lun, bytes(TEST_UNIT_READY), ACA, b"", 0)
+        answer = bus.target.execute(1, lun, bytes(TEST_UNIT_READY), ACA, b"", expecting(b""))
         assert answer == (CHECK_CONDITION, answer[1], b"", 0)
         return answer[1]
 

@@ -9,10 +9,10 @@ from scsi_snap.scsi.identity import Identity
 from scsi_snap.scsi.limits import NEXUSES_REMEMBERED
 from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
-from scsi_snap.scsi.request import NexusId, Request
+from scsi_snap.scsi.request import Expected, ExpectedDirection, NexusId, Request
 from scsi_snap.scsi.sense import SenseCode
 from scsi_snap.scsi.target import Target
-from tests.t6_scsi.bus import Bus, initiator, make_bus
+from tests.t6_scsi.bus import Bus, expecting, initiator, make_bus
 from tests.t6_scsi.fakes import MemoryDevice
 from tests.t6_scsi.modes import CACHING, NO_WCE, SWP, select_6
 from tests.t6_scsi.senses import (
@@ -38,6 +38,9 @@ REQUEST_SENSE = [0x03, 0, 0, 0, 252, 0]
 TEST_UNIT_READY = [0] * 6
 STOP, START = [0x1B, 0, 0, 0, 0x00, 0], [0x1B, 0, 0, 0, 0x01, 0]
 CLEAR_TASK_SET, LOGICAL_UNIT_RESET, TARGET_WARM_RESET = 4, 5, 6
+
+
+NOTHING = Expected(ExpectedDirection.NONE, 0)
 
 
 class TestUnitAttention:
@@ -149,7 +152,7 @@ class TestUnitAttention:
         other = Target(TargetPort("iqn.2026-11.org.example:other"))
         other.add_unit(3, bus.unit)
         other.nexus_begins(7, initiator(7))
-        ask = (7, 3 << 48, bytes(6), 1, b"", 0)
+        ask = (7, 3 << 48, bytes(6), 1, b"", expecting(b""))
         assert other.execute(*ask)[1] == fixed(POWER_ON)
         bus.unit.capacity_changed()
         assert other.execute(*ask)[1] == fixed(CAPACITY_CHANGED)
@@ -378,5 +381,6 @@ def test_a_command_that_meets_the_unit_after_it_was_removed(bus: Bus) -> None:
     """The router had looked the unit up before it went."""
     (mapping, _) = bus.target._places[0]
     bus.target.remove_unit(0)
-    done = bus.unit.execute(Request(NexusId(1), initiator(1), bytes(6), b""), mapping, bus.target)
+    request = Request(NexusId(1), initiator(1), bytes(6), b"", NOTHING)
+    done = bus.unit.execute(request, mapping, bus.target)
     assert done.sense == fixed(LUN_NOT_SUPPORTED)

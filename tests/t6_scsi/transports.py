@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from scsi_snap import _native
+from scsi_snap.iscsi.parameters import SessionParameters
 from scsi_snap.scsi import opcodes
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.logical_unit import LogicalUnit
@@ -33,12 +34,12 @@ TEST_UNIT_READY = bytes(6)
 class Unit:
     """A logical unit over a volume of its own, at LUN 0 of a target of its own."""
 
-    def __init__(self, stack: ExitStack, nexus: int) -> None:
+    def __init__(self, stack: ExitStack, nexus: int, blocks: int = BLOCKS) -> None:
         directory = Path(stack.enter_context(scratch()))
         members: list[tuple[str, int | None]] = [(str(directory / "m"), 64 * MIB)]
         pool = _native.Pool.create(runtime(), "tank", "raid0", 65536, members)
         stack.callback(pool.close)
-        size = BLOCKS * BLOCK_BYTES
+        size = blocks * BLOCK_BYTES
         pool.create_volume("vol0", size, BLOCK_BYTES, 16384, "drop-snapshot", None, {})
         self.device = pool.device("vol0", None)
         self.device.write(0, bytes(n * 7 % 251 for n in range(size)))
@@ -52,6 +53,33 @@ class Unit:
         self.command_set.add_unit(0, self.unit)
         self.command_set.nexus_begins(nexus, initiator(1))
         self.directory, self.nexus = directory, nexus
+
+    def session(self, stack: ExitStack, nexus: int, parameters: SessionParameters) -> Wire:
+        """The initiator's end of a session of this nexus, which has begun."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            near = socket.create_connection(server.getsockname())
+            far, _ = server.accept()
+        session = self.native.adopt(far.detach(), nexus, parameters, NoText(), b"")
+        stack.callback(session.wait_closed, 60.0)
+        wire = Wire(near)
+        stack.callback(wire.close)
+        return wire
+
+    def ring(self, stack: ExitStack) -> TcmuKernel:
+        """The kernel's side of a ring of the unit's nexus."""
+        kernel = stack.enter_context(TcmuKernel())
+        ring = _native.Ring.attach(
+            self.native,
+            self.nexus,
+            0,
+            kernel.region,
+            kernel.region_bytes,
+            kernel.doorbell,
+            str(self.directory / "records"),
+            opcodes.once_codes(),
+        )
+        stack.callback(ring.stop)
+        return kernel
 
     def contents(self) -> bytes:
         return self.device.read(0, self.device.size_bytes)
@@ -102,25 +130,8 @@ def data_in_of_a_ring(status: int, data: bytes, room: int) -> bytes:
 
 def both(stack: ExitStack) -> Both:
     session_unit, ring_unit = Unit(stack, FIRST_NEXUS), Unit(stack, FIRST_NEXUS + 1)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        near = socket.create_connection(server.getsockname())
-        far, _ = server.accept()
-    session = session_unit.native.adopt(far.detach(), session_unit.nexus, PARAMETERS, NoText(), b"")
-    stack.callback(session.wait_closed, 60.0)
-    wire = Wire(near)
-    stack.callback(wire.close)
-    kernel = stack.enter_context(TcmuKernel())
-    ring = _native.Ring.attach(
-        ring_unit.native,
-        ring_unit.nexus,
-        0,
-        kernel.region,
-        kernel.region_bytes,
-        kernel.doorbell,
-        str(ring_unit.directory / "records"),
-        opcodes.once_codes(),
-    )
-    stack.callback(ring.stop)
+    wire = session_unit.session(stack, session_unit.nexus, PARAMETERS)
+    kernel = ring_unit.ring(stack)
     made = Both(session_unit, ring_unit, wire, kernel)
     made.settle()
     return made

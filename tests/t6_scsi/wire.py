@@ -19,6 +19,8 @@ MAX_BURST_BYTES = 8192
 ANSWER_SECONDS = 60
 COMMAND, DATA_OUT, RESPONSE, DATA_IN, R2T = 0x01, 0x05, 0x21, 0x25, 0x31
 ASYNC_MESSAGE, SCSI_EVENT = 0x32, 0
+ACA = 0x04
+NO_TAG = b"\xff" * 4
 FINAL, READ, WRITE, SIMPLE, HAS_STATUS, RESIDUAL_BITS = 0x80, 0x40, 0x20, 0x01, 0x01, 0x1E
 
 PARAMETERS = SessionParameters(
@@ -51,7 +53,7 @@ class NoText:
 
 @dataclass(frozen=True)
 class Command:
-    """A command; the Data-Out of a WRITE is as long as the initiator says that it expects."""
+    """A command. Its Data-Out is at least as long as what the target may ask for."""
 
     lun: int
     cdb: bytes
@@ -59,6 +61,11 @@ class Command:
     expected_bytes: int
     data_out: bytes = b""
     immediate_bytes: int = 0
+    unsolicited_bytes: int = 0
+    """Beyond the immediate data."""
+    direction: int | None = None
+    """The R and W bits, where they are not those of `reads`."""
+    attribute: int = SIMPLE
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class Wire:
         self._socket = connection
         self._cmd_sn = itertools.count(cmd_sn)
         self._exp_stat_sn = exp_stat_sn
+        self.solicited_bytes = 0
+        """What R2Ts have asked for, all together."""
         self.events: list[tuple[int, int, int]] = []
         """LUN and additional sense of each SCSI event that came between (RFC 7143, 11.9)."""
 
@@ -128,8 +137,11 @@ class Wire:
 
     def _send_command(self, command: Command, tag: int) -> None:
         direction = READ if command.reads else WRITE
+        if command.direction is not None:
+            direction = command.direction
+        final = 0 if command.unsolicited_bytes else FINAL
         header = bytearray(BHS_BYTES)
-        header[0], header[1] = COMMAND, FINAL | direction | SIMPLE
+        header[0], header[1] = COMMAND, final | direction | command.attribute
         header[8:16] = command.lun.to_bytes(8, "big")
         header[16:20] = tag.to_bytes(4, "big")
         header[20:24] = command.expected_bytes.to_bytes(4, "big")
@@ -137,17 +149,26 @@ class Wire:
         header[28:32] = self._exp_stat_sn.to_bytes(4, "big")
         header[32:48] = command.cdb.ljust(16, b"\0")
         self._send(header, command.data_out[: command.immediate_bytes])
+        if command.unsolicited_bytes:
+            length = command.unsolicited_bytes
+            self._send_sequence(command, tag, NO_TAG, command.immediate_bytes, length)
 
     def _send_data_out(self, command: Command, tag: int, r2t: bytes) -> None:
         start, length = (int.from_bytes(r2t[at : at + 4], "big") for at in (40, 44))
         assert 0 < length <= MAX_BURST_BYTES and start + length <= command.expected_bytes
+        self.solicited_bytes += length
+        self._send_sequence(command, tag, r2t[20:24], start, length)
+
+    def _send_sequence(
+        self, command: Command, tag: int, transfer_tag: bytes, start: int, length: int
+    ) -> None:
         for number, offset in enumerate(range(start, start + length, SEGMENT_BYTES)):
             end = min(offset + SEGMENT_BYTES, start + length)
             header = bytearray(BHS_BYTES)
             header[0], header[1] = DATA_OUT, FINAL if end == start + length else 0
             header[8:16] = command.lun.to_bytes(8, "big")
             header[16:20] = tag.to_bytes(4, "big")
-            header[20:24] = r2t[20:24]
+            header[20:24] = transfer_tag
             header[28:32] = self._exp_stat_sn.to_bytes(4, "big")
             header[36:40] = number.to_bytes(4, "big")
             header[40:44] = offset.to_bytes(4, "big")

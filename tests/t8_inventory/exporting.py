@@ -19,6 +19,7 @@ from scsi_snap.scsi import lun_address
 from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.target import Target
 from tests.fakes import Disks, FakeDataPath, FakeDevice, FakeNativeSession, FakeNativeTarget
+from tests.t6_scsi.bus import expecting
 from tests.t7_iscsi.initiator import DISK, INITIATOR, ISID, request
 
 VOLUME, OTHER, SNAPSHOT = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -73,7 +74,7 @@ class Path:
     def execute(self, lun: int, cdb: bytes, data_out: bytes = b"") -> tuple[int, bytes, bytes]:
         """Status, sense data, Data-In."""
         encoded = lun_address.encode(lun)
-        done = self.command_set.execute(self.number, encoded, cdb, 0, data_out, 4096)
+        done = self.command_set.execute(self.number, encoded, cdb, 0, data_out, expecting(data_out))
         return done[:3]
 
     def data(self, lun: int, cdb: bytes) -> bytes:

@@ -18,7 +18,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.native import MIB, runtime, scratch
-from tests.t6_scsi.bus import initiator
+from tests.t6_scsi.bus import expecting, initiator
 from tests.t6_scsi.test_extended_copy import (
     PAD,
     blocks_segment,
@@ -61,7 +61,9 @@ class Copies:
         self.snapshot = self.pool.device("b", "empty")
 
     def execute(self, lun: int, cdb: bytes, data: bytes = b"") -> tuple[int, bytes]:
-        return self.target.execute(NEXUS, lun_address.encode(lun), cdb, 0, data, 0)[:2]
+        return self.target.execute(NEXUS, lun_address.encode(lun), cdb, 0, data, expecting(data))[
+            :2
+        ]
 
     def copy(self, *segments: bytes) -> None:
         cscds = [naa_cscd(self.units[0]), naa_cscd(self.units[1], 4096, PAD)]

@@ -14,6 +14,7 @@ from scsi_snap.scsi.identity import Identity, Personality
 from scsi_snap.scsi.target import Target
 from tests.fakes import FakeNativeRing
 from tests.simulated_kernel import SimulatedKernel
+from tests.t6_scsi.bus import expecting
 from tests.t7_iscsi.initiator import DISK
 from tests.t8_inventory.exporting import (
     GOOD,
@@ -50,7 +51,9 @@ class Ring:
     native: FakeNativeRing
 
     def execute(self, cdb: bytes, data_out: bytes = b"") -> tuple[int, bytes, bytes]:
-        done = self.command_set.execute(self.native.nexus, 0, cdb, 0, data_out, 4096, False)
+        done = self.command_set.execute(
+            self.native.nexus, 0, cdb, 0, data_out, expecting(data_out), False
+        )
         return done[:3]
 
     def attentions(self) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ from scsi_snap.scsi import lun_address
 from tests.fakes import FakeNativeError, FakeNativeRing
 from tests.heard import Heard
 from tests.simulated_kernel import SimulatedKernel
+from tests.t6_scsi.bus import expecting
 from tests.t8_inventory.exporting import (
     SNAPSHOT,
     TEST_UNIT_READY,
@@ -69,7 +70,9 @@ class World:
 
     def attention(self, ring: FakeNativeRing, cdb: bytes = TEST_UNIT_READY) -> tuple[int, int]:
         (command_set,) = [one for one, native in self.data_path.made if native is ring.target]
-        done = command_set.execute(ring.nexus, lun_address.encode(0), cdb, 0, bytes(512), 4096)
+        done = command_set.execute(
+            ring.nexus, lun_address.encode(0), cdb, 0, bytes(512), expecting(bytes(512))
+        )
         return (done[1][12], done[1][13]) if done[0] else (0, 0)
 
 

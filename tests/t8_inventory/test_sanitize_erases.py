@@ -23,7 +23,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.native import MIB, runtime, scratch
-from tests.t6_scsi.bus import initiator
+from tests.t6_scsi.bus import expecting, initiator
 from tests.t6_scsi.held import join_background
 
 MARKER = b"\xd5*marker*\xa3"
@@ -64,7 +64,7 @@ class Disk:
         self.execute(bytes(6))
 
     def execute(self, cdb: bytes, data: bytes = b"") -> tuple[int, bytes]:
-        return self.target.execute(NEXUS, 0, cdb, 0, data, 0)[:2]
+        return self.target.execute(NEXUS, 0, cdb, 0, data, expecting(data))[:2]
 
     def marked(self) -> bool:
         """Whether any member holds the marker anywhere."""

@@ -14,7 +14,7 @@ from scsi_snap.scsi.logical_unit import LogicalUnit
 from scsi_snap.scsi.nexus import TargetPort
 from scsi_snap.scsi.target import Target
 from tests.controllers import IQN, MONDAY, VOL0, Controller
-from tests.t6_scsi.bus import initiator
+from tests.t6_scsi.bus import expecting, initiator
 from tests.t6_scsi.held import join_background
 
 BLOCK_ERASE = bytes([0x48, 0x02, *[0] * 8])
@@ -40,7 +40,7 @@ def target_over(controller: Controller) -> Target:
     target = Target(TargetPort(IQN))
     target.add_unit(0, logical_unit)
     target.nexus_begins(NEXUS, initiator(NEXUS))
-    target.execute(NEXUS, 0, bytes(6), 0, b"", 0)
+    target.execute(NEXUS, 0, bytes(6), 0, b"", expecting(b""))
     return target
 
 
@@ -52,7 +52,7 @@ def test_a_volume_is_sanitized_store_and_all(controller: Controller) -> None:
     set_up(controller)
     controller.write(0, 64)
     target = target_over(controller)
-    assert target.execute(NEXUS, 0, BLOCK_ERASE, 0, b"", 0) == (0, b"", b"", 0)
+    assert target.execute(NEXUS, 0, BLOCK_ERASE, 0, b"", expecting(b"")) == (0, b"", b"", 0)
     content = controller.disks.pool("tank")
     assert content.erased_stores == ["vol0"]
     assert content.volumes["vol0"].attributes == {}
@@ -64,7 +64,7 @@ def test_live_snapshots_refuse_it(controller: Controller) -> None:
     set_up(controller)
     take(controller)
     target = target_over(controller)
-    status, sense, _, _ = target.execute(NEXUS, 0, BLOCK_ERASE, 0, b"", 0)
+    status, sense, _, _ = target.execute(NEXUS, 0, BLOCK_ERASE, 0, b"", expecting(b""))
     assert (status, sense[2], sense[12:14]) == (2, 0x5, b"\x2c\x00")
     assert controller.disks.pool("tank").volumes["vol0"].attributes == {}
 
@@ -88,7 +88,7 @@ def test_the_note_outlives_a_crash_and_the_operation_goes_on(controller: Control
     again = controller.restarted()
     target = target_over(again)
     join_background()
-    assert target.execute(NEXUS, 0, bytes(6), 0, b"", 0)[0] == 0
+    assert target.execute(NEXUS, 0, bytes(6), 0, b"", expecting(b""))[0] == 0
     assert again.disks.pool("tank").erased_stores == ["vol0"]
     assert not any(again.exporter.units[IQN, 0].device.read(0, 64 * 512))
 

@@ -133,7 +133,7 @@ fn execute(set: &Bound<'_, PyAny>, request: &Request) -> PyResult<Completion> {
                 PyBytes::new(py, &request.cdb),
                 request.attribute as u8,
                 PyBytes::new(py, &request.data_out),
-                request.data_in_room_bytes,
+                (request.expected.direction as u8, request.expected.bytes),
                 request.repeated,
             ),
         )?

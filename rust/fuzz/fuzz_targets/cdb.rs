@@ -12,7 +12,9 @@ use libfuzzer_sys::fuzz_target;
 use datapath::member::MemoryMember;
 use datapath::scsi::buffers::BufferPool;
 use datapath::scsi::logical_unit::UnitNumber;
-use datapath::scsi::{Cdb, LogicalUnit, NexusId, Request, TaskAttribute};
+use datapath::scsi::{
+    Cdb, Expected, ExpectedDirection, LogicalUnit, NexusId, Request, TaskAttribute,
+};
 
 const BLOCK_BYTES: usize = 512;
 const DEVICE_BYTES: usize = 64 * BLOCK_BYTES;
@@ -47,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
         cdb: Cdb::Fixed(*cdb),
         attribute: TaskAttribute::Simple,
         data_out: Bytes::copy_from_slice(data_out),
-        data_in_room_bytes: u32::from(*room) * 256,
+        expected: Expected { direction: ExpectedDirection::Unsaid, bytes: u32::from(*room) * 256 },
         repeated: false,
     };
     UNIT.with(|(unit, model)| {

@@ -12,8 +12,8 @@ use libfuzzer_sys::fuzz_target;
 
 use datapath::limits::*;
 use datapath::scsi::nexus::end_token;
-use datapath::scsi::{Completion, NexusId};
-use datapath::transport::iscsi::session::{Action, Session, Violation};
+use datapath::scsi::{Completion, NexusId, data_out};
+use datapath::transport::iscsi::session::{Action, DataOutToSolicit, Session, Violation};
 use datapath::transport::iscsi::{SessionParameters, TextAnswer};
 
 const HELD_BYTES_MAX: u64 = DATA_OUT_BYTES_PER_SESSION_MAX
@@ -28,6 +28,11 @@ struct Loop {
     functions: VecDeque<(u32, bool)>,
     text: Option<Bytes>,
     now_s: u64,
+}
+
+/// As of a unit with blocks of 512 bytes, at every LUN.
+fn to_solicit() -> DataOutToSolicit {
+    Box::new(|_, cdb| data_out::to_solicit(cdb, 512))
 }
 
 impl Loop {
@@ -45,7 +50,7 @@ impl Loop {
             ..SessionParameters::default()
         };
         Self {
-            session: Session::new(NexusId(1), parameters, Default::default()),
+            session: Session::new(NexusId(1), parameters, to_solicit(), Default::default()),
             input: BytesMut::new(),
             started: VecDeque::new(),
             functions: VecDeque::new(),

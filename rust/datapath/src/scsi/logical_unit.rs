@@ -13,6 +13,7 @@ use crate::limits::TRANSFER_BYTES_MAX;
 use super::buffers::BufferPool;
 use super::cdb::{self, BlockCommand, Direction};
 use super::counters::{UnitCounters, UnitCounts};
+use super::data_out;
 use super::gate::Gate;
 use super::request::{Completion, Request, TaskAttribute};
 
@@ -87,6 +88,11 @@ impl<D: BlockIo> LogicalUnit<D> {
         &self.device
     }
 
+    /// How many bytes of Data-Out are to be solicited for `cdb`.
+    pub fn data_out_to_solicit(&self, cdb: &[u8]) -> u32 {
+        data_out::to_solicit(cdb, self.block_bytes)
+    }
+
     /// Whether every WRITE is declined; a unit that is read-only declines them in any case.
     pub fn decline_writes(&self, declined: bool) {
         self.writes_declined.store(declined, Ordering::SeqCst);
@@ -149,7 +155,7 @@ impl<D: BlockIo> LogicalUnit<D> {
         let end_block = command.lba.checked_add(u64::from(command.blocks))?;
         let length_bytes = u64::from(command.blocks) * block_bytes;
         let room_bytes = match command.direction {
-            Direction::Read => u64::from(request.data_in_room_bytes),
+            Direction::Read => u64::from(request.expected.data_in_room_bytes()),
             Direction::Write if !self.takes_writes() => return None,
             Direction::Write => request.data_out.len() as u64,
         };
@@ -211,7 +217,7 @@ mod tests {
     use super::*;
     use crate::block_io::ReadResult;
     use crate::error::IoError;
-    use crate::scsi::request::{Cdb, NexusId};
+    use crate::scsi::request::{Cdb, Expected, ExpectedDirection, NexusId};
 
     /// A device whose writes begin at once and end when they are told to.
     #[derive(Debug)]
@@ -265,7 +271,7 @@ mod tests {
             cdb: Cdb::Fixed(cdb),
             attribute: TaskAttribute::Simple,
             data_out: Bytes::from_static(&[0; 512]),
-            data_in_room_bytes: 512,
+            expected: Expected { direction: ExpectedDirection::Unsaid, bytes: 512 },
             repeated: false,
         }
     }

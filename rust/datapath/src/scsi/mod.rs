@@ -6,6 +6,7 @@
 pub mod buffers;
 pub mod cdb;
 pub mod counters;
+pub mod data_out;
 pub mod gate;
 pub mod logical_unit;
 pub mod lun;
@@ -18,7 +19,7 @@ pub mod target;
 pub use counters::UnitCounts;
 pub use gate::Gate;
 pub use logical_unit::{LogicalUnit, UnitNumber, UnitShared};
-pub use request::{Cdb, Completion, NexusId, Request, TaskAttribute};
+pub use request::{Cdb, Completion, Expected, ExpectedDirection, NexusId, Request, TaskAttribute};
 pub use sessions::Sessions;
 pub use slow_path::{FunctionAnswer, SlowPath};
 pub use target::Target;

@@ -43,6 +43,38 @@ impl std::ops::Deref for Cdb {
     }
 }
 
+/// The direction in which the initiator expects data to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedDirection {
+    /// In neither.
+    None = 0,
+    /// Data-In.
+    In = 1,
+    /// Data-Out.
+    Out = 2,
+    /// The transport does not say, and cannot report a residual: a buffer of the kernel's ring.
+    Unsaid = 3,
+}
+
+/// What the initiator expects to move, which its command may contradict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Which way.
+    pub direction: ExpectedDirection,
+    /// How much: the Expected Data Transfer Length (RFC 7143, 11.3.4).
+    pub bytes: u32,
+}
+
+impl Expected {
+    /// How much room there is for Data-In.
+    pub fn data_in_room_bytes(self) -> u32 {
+        match self.direction {
+            ExpectedDirection::In | ExpectedDirection::Unsaid => self.bytes,
+            ExpectedDirection::None | ExpectedDirection::Out => 0,
+        }
+    }
+}
+
 /// A SCSI command with its whole Data-Out buffer.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -54,10 +86,11 @@ pub struct Request {
     pub cdb: Cdb,
     /// The task attribute.
     pub attribute: TaskAttribute,
-    /// What the initiator sent: as many bytes as it announced, or fewer.
+    /// What the initiator sent: at least what the CDB asks for, unless it expects to send less or the
+    /// CDB asks for more than a command may transfer. What was sent unasked may be more.
     pub data_out: Bytes,
-    /// How many bytes of Data-In the initiator has room for.
-    pub data_in_room_bytes: u32,
+    /// What the initiator expects to move.
+    pub expected: Expected,
     /// It was begun before, by a process that died before it could say how it ended.
     pub repeated: bool,
 }

@@ -79,6 +79,11 @@ impl<D: BlockIo> Target<D> {
         meant.map(|(lun, _)| *lun).collect()
     }
 
+    /// How many bytes of Data-Out are to be solicited for a command; none where there is no unit.
+    pub fn data_out_to_solicit(&self, lun: u64, cdb: &[u8]) -> u32 {
+        self.units.load().get(&lun).map_or(0, |unit| unit.data_out_to_solicit(cdb))
+    }
+
     /// Executes a READ that needs no waiting, into `room`; see [`LogicalUnit::read_now`].
     pub fn read_now(&self, request: &Request, room: &mut [u8]) -> Option<usize> {
         self.units.load().get(&request.lun)?.read_now(request, room)

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use datapath::limits::{COMMAND_WINDOW, IMMEDIATE_COMMANDS_MAX, TRANSFER_BYTES_MAX};
-use datapath::scsi::{Cdb, Completion};
+use datapath::scsi::{Cdb, Completion, ExpectedDirection};
 use datapath::transport::iscsi::SessionParameters;
-use datapath::transport::iscsi::pdu::initiator::{self, InitiatorPdu};
+use datapath::transport::iscsi::pdu::initiator::{self, InitiatorPdu, ScsiCommand};
 use datapath::transport::iscsi::pdu::target::*;
 use datapath::transport::iscsi::pdu::{NO_TAG, ahs};
 
@@ -23,7 +23,7 @@ fn a_read_ends_with_its_status_in_the_last_data_in() {
         });
         let command = pair.read(1400);
         assert!(pair.send_command(&command, &[]).is_empty());
-        assert_eq!(pair.started[0].1.data_in_room_bytes, 1400);
+        assert_eq!(pair.started[0].1.expected.data_in_room_bytes(), 1400);
         let bytes = pattern(1400);
         let answers = pair.complete(data_in(&bytes));
         let wanted: Vec<TargetPdu> = [(0, 0, false), (1, 512, true), (2, 1024, true)]
@@ -210,12 +210,87 @@ fn long_segments_go_straight_to_their_buffers() {
     }
 }
 
+/// WRITE (16) at LBA 0.
+fn write_16(pair: &mut Pair, blocks: u32, expected_bytes: u32) -> ScsiCommand {
+    pair.command(|command| {
+        (command.write, command.expected_bytes) = (true, expected_bytes);
+        command.cdb[0] = 0x8A;
+        command.cdb[10..14].copy_from_slice(&blocks.to_be_bytes());
+    })
+}
+
+/// Answers every R2T; how much they asked for.
+fn answer_r2ts(pair: &mut Pair, command: &ScsiCommand, mut answers: Vec<Answer>) -> u32 {
+    let mut solicited = 0;
+    while !answers.is_empty() {
+        let r2t = r2t_of(only(&answers));
+        solicited += r2t.length_bytes;
+        let mut at = 0;
+        while at < r2t.length_bytes {
+            let length = (r2t.length_bytes - at).min(65_536);
+            let (offset, last) = (r2t.offset_bytes + at, at + length == r2t.length_bytes);
+            let pdu = data_out(command.task_tag, r2t.transfer_tag, at / 65_536, offset, last);
+            answers = pair.send(&pdu, &pattern(length as usize));
+            at += length;
+        }
+    }
+    solicited
+}
+
 #[test]
-fn more_than_a_command_may_transfer_is_not_asked_for() {
-    let mut pair = Pair::new(parameters());
-    let command = pair.write(TRANSFER_BYTES_MAX + 1, true);
-    assert!(pair.send_command(&command, &pattern(100)).is_empty());
-    assert_eq!(pair.started[0].1.data_out.len(), 100);
+fn what_the_cdb_asks_for_is_solicited_within_what_is_expected() {
+    use Residual::{None, Overflow, Underflow};
+    const MOST: u32 = TRANSFER_BYTES_MAX;
+    const OVER: u32 = MOST / 512 + 1;
+    // Expected length, blocks of the WRITE, immediate data; what is solicited, and the residual.
+    let table = [
+        (0, 8, 0, 0, Overflow(4096)),
+        (512, 8, 0, 512, Overflow(3584)),
+        (512, 8, 512, 0, Overflow(3584)),
+        (4096, 8, 0, 4096, None),
+        (8192, 8, 0, 4096, Underflow(4096)),
+        (8192, 8, 8192, 0, Underflow(4096)),
+        (MOST + 1, 8, 0, 4096, Underflow(MOST + 1 - 4096)),
+        (u32::MAX, 8, 0, 4096, Underflow(u32::MAX - 4096)),
+        (u32::MAX, 8, 512, 3584, Underflow(u32::MAX - 4096)),
+        (u32::MAX, 8, 5000, 0, Underflow(u32::MAX - 4096)),
+        (u32::MAX, 0, 0, 0, Underflow(u32::MAX)),
+        (MOST, MOST / 512, 1000, MOST - 1000, None),
+        // More than a command may transfer is not asked for: the command set refuses it.
+        (MOST + 512, OVER, 0, 0, Underflow(MOST + 512)),
+        (MOST + 512, OVER, 1000, 0, Underflow(MOST - 488)),
+        (512, OVER, 512, 0, Overflow(MOST)),
+    ];
+    for (expected, blocks, immediate, solicited, residual) in table {
+        let mut pair = Pair::new(SessionParameters { max_burst_bytes: 1 << 20, ..parameters() });
+        let command = write_16(&mut pair, blocks, expected);
+        let answers = pair.send_command(&command, &pattern(immediate as usize));
+        let case = (expected, blocks, immediate);
+        assert_eq!(answer_r2ts(&mut pair, &command, answers), solicited, "{case:?}");
+        let (_, request) = &pair.started[0];
+        assert_eq!(request.data_out.len(), (immediate + solicited) as usize, "{case:?}");
+        assert!(pair.session.held_bytes() <= u64::from(MOST));
+        let answers = pair.complete(wrote(u64::from(blocks) * 512));
+        let TargetPdu::ScsiResponse(pdu) = only(&answers) else { panic!("{answers:?}") };
+        assert_eq!(pdu.residual, residual, "{case:?}");
+        assert_eq!(pair.session.held_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_command_without_data_out_is_not_asked_for_any() {
+    for code in [0x28, 0x35] {
+        let mut pair = Pair::new(parameters());
+        let command = pair.command(|command| {
+            (command.write, command.expected_bytes) = (true, u32::MAX);
+            (command.cdb[0], command.cdb[8]) = (code, 1);
+        });
+        assert!(pair.send_command(&command, &[]).is_empty());
+        assert_eq!(pair.started[0].1.expected.data_in_room_bytes(), 0);
+        let answers = pair.complete(good());
+        let TargetPdu::ScsiResponse(pdu) = only(&answers) else { panic!("{answers:?}") };
+        assert_eq!(pdu.residual, Residual::Underflow(u32::MAX));
+    }
 }
 
 #[test]
@@ -301,19 +376,42 @@ fn a_long_cdb_is_put_together() {
 #[test]
 fn a_bidirectional_command_is_refused_and_the_session_goes_on() {
     let mut pair = Pair::new(parameters());
-    let refused = TargetPdu::Reject(Reject { reason: RejectReason::InvalidField });
-    let both = pair.command(|command| (command.read, command.write) = (true, true));
-    assert_eq!(only(&pair.send_command(&both, &[])), &refused);
-    let command = pair.command(|_| ());
+    let command = pair.command(|command| (command.read, command.write) = (true, true));
     let bhs = initiator::encode(&InitiatorPdu::ScsiCommand(command));
     let headers =
         ahs::AdditionalHeaders { extended_cdb: Vec::new(), bidirectional_read_bytes: Some(512) };
     let bytes = pair.framing.frame(bhs, &ahs::encode(&headers), &[]);
     pair.try_feed(&bytes).unwrap();
     let answers = pair.answers();
+    let refused = TargetPdu::Reject(Reject { reason: RejectReason::InvalidField });
     assert_eq!(only(&answers), &refused);
-    assert_eq!((answers[0].1.exp_cmd_sn, answers[0].2.as_slice()), (102, &bytes[..48]));
+    assert_eq!((answers[0].1.exp_cmd_sn, answers[0].2.as_slice()), (101, &bytes[..48]));
     let command = pair.command(|_| ());
     pair.send_command(&command, &[]);
     assert_eq!(pair.started.len(), 1);
+}
+
+/// RFC 7143, 11.3.1: where one of the two lengths is zero. The length is that of the Data-Out.
+#[test]
+fn both_bits_may_be_set() {
+    for expected in [0, 512] {
+        let mut pair = Pair::new(parameters());
+        let command = pair.command(|command| {
+            (command.read, command.write, command.expected_bytes) = (true, true, expected);
+        });
+        pair.send_command(&command, &pattern(expected as usize));
+        let request = &pair.started[0].1;
+        assert_eq!((request.data_out.len(), request.expected.bytes), (expected as usize, expected));
+        assert_eq!(request.expected.direction, ExpectedDirection::Out);
+    }
+}
+
+#[test]
+fn the_tag_that_is_none_is_no_command_s() {
+    let mut pair = Pair::new(parameters());
+    let command = pair.command(|command| command.task_tag = NO_TAG);
+    let answers = pair.send_command(&command, &[]);
+    let refused = TargetPdu::Reject(Reject { reason: RejectReason::InvalidField });
+    assert_eq!((only(&answers), answers[0].1.exp_cmd_sn), (&refused, command.cmd_sn + 1));
+    assert!(pair.started.is_empty());
 }

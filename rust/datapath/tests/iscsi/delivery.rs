@@ -59,12 +59,17 @@ fn more_immediate_data_than_the_first_burst_or_the_command() {
 #[test]
 fn unsolicited_data_that_was_not_agreed_to() {
     let mut pair = Pair::new(SessionParameters { initial_r2t: true, ..parameters() });
-    let command = pair.write(1024, false);
-    assert!(pair.send_command(&command, &[]).is_empty());
-    // The end of the sequence that the command announced.
-    let answers = pair.send(&data_out(command.task_tag, NO_TAG, 0, 0, true), &pattern(512));
-    assert_fault(&answers, UNEXPECTED_UNSOLICITED);
-    assert_goes_on(&mut pair);
+    for immediate in [0, 100] {
+        // It is refused at once: nobody knows whether the sequence that it announces ever comes.
+        let command = pair.write(1024, false);
+        let answers = pair.send_command(&command, &pattern(immediate));
+        assert_fault(&answers, UNEXPECTED_UNSOLICITED);
+        assert_eq!(pair.session.task_count(), 0);
+        // If it does, it is of no task.
+        let late = data_out(command.task_tag, NO_TAG, 0, immediate as u32, true);
+        assert!(pair.send(&late, &pattern(512)).is_empty());
+        assert_goes_on(&mut pair);
+    }
 }
 
 #[test]

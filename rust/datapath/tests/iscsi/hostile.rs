@@ -64,7 +64,7 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
                 expected_bytes,
                 cmd_sn,
                 exp_stat_sn: 0,
-                cdb: [0x28; 16],
+                cdb: [if write { 0 } else { 0x28 }; 16],
             })
         },
     );
@@ -74,6 +74,8 @@ fn pdu() -> impl Strategy<Value = InitiatorPdu> {
     );
     let other = (0usize..5, any::<bool>(), tag(), tag(), number(), 1u8..13).prop_map(
         |(kind, immediate, task_tag, other_tag, cmd_sn, code)| {
+            let has_tag = kind == 0 || task_tag != NO_TAG;
+            let task_tag = if has_tag { task_tag } else { 0 };
             let mut bhs = initiator::encode(&InitiatorPdu::NopOut(NopOut {
                 immediate,
                 lun: 0,
@@ -140,7 +142,9 @@ proptest! {
                     if let Some((tag, request)) = pair.started.remove(index) {
                         let completion = Completion {
                             status: status & 2,
-                            data_in: bytes::BytesMut::zeroed(request.data_in_room_bytes.min(9000) as usize),
+                            data_in: bytes::BytesMut::zeroed(
+                                request.expected.data_in_room_bytes().min(9000) as usize,
+                            ),
                             ..Completion::default()
                         };
                         pair.session.handle_completion(tag, Some(completion));

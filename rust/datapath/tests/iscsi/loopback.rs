@@ -346,7 +346,7 @@ fn a_session_goes_on_while_a_command_is_with_the_command_set() {
     bench.script.wait_submitted(1);
     assert_eq!(client.read(0, 512), vec![0; 512]);
     let (request, reply) = bench.script.submitted.lock().unwrap().pop().unwrap();
-    assert_eq!((request.cdb[0], request.data_in_room_bytes), (0x12, 36));
+    assert_eq!((request.cdb[0], request.expected.data_in_room_bytes()), (0x12, 36));
     reply.send(data_in(&[9; 36])).unwrap();
     assert_eq!(client.receive().2, [9; 36]);
 }

@@ -122,6 +122,17 @@ fn headers_that_are_no_pdu_of_an_initiator() {
     assert_eq!(with(0x02, 0x80), Err(Malformed::Function));
     assert_eq!(with(0x02, 0x8D), Err(Malformed::Function));
     assert_eq!(with(0x03, 0x87), Err(Malformed::OutOfPlace));
+    // The tag that is none: of what is answered by its tag. NOP-Out may have it, and with a SNACK or
+    // a Data-Out there is nothing that it could mean.
+    for (opcode, refused) in
+        [(0x01, true), (0x02, true), (0x04, true), (0x06, true), (0x00, false), (0x05, false)]
+    {
+        let mut bhs = [0; 48];
+        (bhs[0], bhs[1]) = (opcode, 0x81);
+        bhs[16..20].fill(0xFF);
+        let decoded = initiator::decode(&bhs);
+        assert_eq!(decoded == Err(Malformed::Field), refused, "{opcode:02X}");
+    }
     for opcode in [0x07, 0x0F, 0x11, 0x20, 0x21, 0x31, 0x3F] {
         assert_eq!(with(opcode, 0x80), Err(Malformed::Opcode), "{opcode:02X}");
     }

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use datapath::block_io::{BlockIo, ReadResult};
 use datapath::checksum::{crc32c, crc32c_append};
 use datapath::error::IoError;
+use datapath::limits::TRANSFER_BYTES_MAX;
+use datapath::scsi::data_out;
 use datapath::scsi::slow_path::{FunctionAnswer, TaskManagementFunction};
 use datapath::scsi::{Completion, NexusId, Request, SlowPath, TaskAttribute};
 use datapath::transport::iscsi::pdu::initiator::{self, *};
@@ -17,7 +19,9 @@ use datapath::transport::iscsi::pdu::target::{self, *};
 use datapath::transport::iscsi::pdu::{
     BHS_BYTES, Bhs, NO_TAG, data_length, padding, set_data_length,
 };
-use datapath::transport::iscsi::session::{Action, PendingFunction, Session, Violation};
+use datapath::transport::iscsi::session::{
+    Action, DataOutToSolicit, PendingFunction, Session, Violation,
+};
 use datapath::transport::iscsi::{SessionParameters, TextAnswer, TextNegotiator};
 
 /// A PDU of the target: header, sequence numbers, data segment.
@@ -101,6 +105,15 @@ pub fn parameters() -> SessionParameters {
     }
 }
 
+/// As of a unit with blocks of 512 bytes. A CDB of zeros asks for whatever the initiator expects to
+/// send, within what a command may transfer: for tests that are not about CDBs.
+fn to_solicit() -> DataOutToSolicit {
+    Box::new(|_, cdb| match cdb[0] {
+        0 => TRANSFER_BYTES_MAX,
+        _ => data_out::to_solicit(cdb, 512),
+    })
+}
+
 impl Pair {
     pub fn new(parameters: SessionParameters) -> Self {
         let framing = Framing {
@@ -109,7 +122,7 @@ impl Pair {
         };
         let cmd_sn = parameters.cmd_sn;
         Self {
-            session: Session::new(NexusId(1), parameters, Default::default()),
+            session: Session::new(NexusId(1), parameters, to_solicit(), Default::default()),
             framing,
             input: BytesMut::new(),
             started: VecDeque::new(),

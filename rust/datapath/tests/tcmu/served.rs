@@ -88,7 +88,7 @@ fn an_answer_overtakes_those_that_wait_for_the_command_set() {
         let slow = machine.queue(&INQUIRY, Buffer::In(36)).unwrap();
         let (request, reply) = machine.script.next_command();
         assert_eq!((request.lun, request.nexus, request.repeated), (LUN, machine.nexus(), false));
-        assert_eq!((&request.cdb[..6], request.data_in_room_bytes), (&INQUIRY[..], 36));
+        assert_eq!((&request.cdb[..6], request.expected.bytes), (&INQUIRY[..], 36));
         let fast = machine.queue(&read(0, 1), Buffer::In(512)).unwrap();
         assert_eq!(machine.answers(1)[0].identifier, fast);
         let data_in = bytes::BytesMut::from(&[9; 36][..]);

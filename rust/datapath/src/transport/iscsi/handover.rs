@@ -56,8 +56,10 @@ impl<D: BlockIo> Handover<D> {
         let Self { socket, parameters, negotiator, received, mut attachment } = self;
         let handle = attachment.handle.clone();
         let counters = Arc::clone(handle.session_counters());
-        let session = Session::new(handle.nexus(), parameters, counters);
         let target = Arc::clone(&attachment.target);
+        let units = Arc::clone(&target);
+        let to_solicit = Box::new(move |lun, cdb: &[u8]| units.data_out_to_solicit(lun, cdb));
+        let session = Session::new(handle.nexus(), parameters, to_solicit, counters);
         let received = BytesMut::from(&received[..]);
         attachment.reason = serve(socket, session, target, negotiator, &handle, received).await;
     }

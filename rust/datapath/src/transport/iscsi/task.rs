@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::scsi::nexus::EndToken;
-use crate::scsi::{Cdb, TaskAttribute};
+use crate::scsi::{Cdb, Expected, TaskAttribute};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,12 +131,11 @@ pub struct Task {
     pub cdb: Cdb,
     /// The task attribute.
     pub attribute: TaskAttribute,
-    /// The initiator expects Data-In.
-    pub read: bool,
-    /// The initiator sends Data-Out.
-    pub write: bool,
-    /// Expected Data Transfer Length.
-    pub expected_bytes: u32,
+    /// What the initiator expects to move.
+    pub expected: Expected,
+    /// How much Data-Out has to come before it is complete: what is expected, until it is known that
+    /// the CDB asks for less.
+    pub wanted_bytes: u32,
     /// Delivered outside the command window.
     pub immediate: bool,
     /// Its CmdSN.

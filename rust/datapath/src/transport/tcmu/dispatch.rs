@@ -28,7 +28,7 @@ use crate::limits::{
 };
 use crate::scsi::buffers::BufferPool;
 use crate::scsi::nexus::EndToken;
-use crate::scsi::{Cdb, Completion, NexusId, Request, TaskAttribute};
+use crate::scsi::{Cdb, Completion, Expected, ExpectedDirection, NexusId, Request, TaskAttribute};
 
 use super::counters::RingCounters;
 use super::entry::{GOOD, Refusal, TaskManagement};
@@ -357,7 +357,10 @@ impl Dispatcher {
             cdb,
             attribute: TaskAttribute::Simple,
             data_out,
-            data_in_room_bytes: u32::try_from(task.data_bytes()).unwrap_or(u32::MAX),
+            expected: Expected {
+                direction: ExpectedDirection::Unsaid,
+                bytes: u32::try_from(task.data_bytes()).unwrap_or(u32::MAX),
+            },
             repeated,
         };
         if is_read(request.cdb[0])

@@ -4,7 +4,7 @@
 use crate::scsi::TaskAttribute;
 use crate::scsi::slow_path::TaskManagementFunction;
 
-use super::{Bhs, FINAL, IMMEDIATE, half, lun, opcode, opcode_of, put_lun, put_word, word};
+use super::{Bhs, FINAL, IMMEDIATE, NO_TAG, half, lun, opcode, opcode_of, put_lun, put_word, word};
 
 /// A PDU of an initiator: its Basic Header Segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,16 @@ pub fn decode(bhs: &Bhs) -> Result<InitiatorPdu, Malformed> {
     let (immediate, last) = (bhs[0] & IMMEDIATE != 0, bhs[1] & FINAL != 0);
     let (task_tag, transfer_tag) = (word(bhs, 16), word(bhs, 20));
     let (cmd_sn, exp_stat_sn) = (word(bhs, 24), word(bhs, 28));
+    let is_answered_by_tag = matches!(
+        opcode_of(bhs),
+        opcode::SCSI_COMMAND
+            | opcode::TASK_MANAGEMENT_REQUEST
+            | opcode::TEXT_REQUEST
+            | opcode::LOGOUT_REQUEST
+    );
+    if is_answered_by_tag && task_tag == NO_TAG {
+        return Err(Malformed::Field);
+    }
     Ok(match opcode_of(bhs) {
         opcode::SCSI_COMMAND => InitiatorPdu::ScsiCommand(ScsiCommand {
             immediate,

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::limits::IMMEDIATE_COMMANDS_MAX;
+use crate::limits::{IMMEDIATE_COMMANDS_MAX, TRANSFER_BYTES_MAX};
 use crate::scsi::lun::usual_form;
-use crate::scsi::{Cdb, NexusId, Request, TaskAttribute};
+use crate::scsi::{Cdb, Expected, ExpectedDirection, NexusId, Request, TaskAttribute};
 
 use super::super::pdu::ahs;
 use super::super::pdu::initiator::ScsiCommand;
@@ -25,10 +25,10 @@ impl Session {
         if command.immediate && self.immediate_in_progress >= IMMEDIATE_COMMANDS_MAX {
             return self.reject(RejectReason::TooManyImmediate, &pdu.bhs);
         }
-        // Bidirectional commands are not offered; none is in the command set.
+        // Bidirectional commands are not offered; none is in the command set. Both bits may be set
+        // where one of the two lengths is zero (RFC 7143, 11.3.1).
         let Some(headers) = ahs::decode(&pdu.ahs)
-            .filter(|headers| headers.bidirectional_read_bytes.is_none())
-            .filter(|_| !(command.read && command.write))
+            .filter(|headers| headers.bidirectional_read_bytes.is_none_or(|bytes| bytes == 0))
         else {
             return self.refuse(RejectReason::InvalidField, &pdu.bhs);
         };
@@ -54,9 +54,16 @@ impl Session {
     fn task(&mut self, command: ScsiCommand, cdb: Cdb, data: Bytes) -> Task {
         let fault = self.immediate_data_fault(&command, data.len());
         let data = if fault.is_some() { Bytes::new() } else { data };
-        let mut data_out = DataOutBuffer::new(data, command.write && !command.last);
-        let unasked = match data_out.unsolicited_open {
-            true => self.parameters.first_burst_bytes.min(command.expected_bytes),
+        let expected = expected(&command);
+        let wanted_bytes = match expected.direction {
+            ExpectedDirection::Out => expected.bytes,
+            _ => 0,
+        };
+        // A sequence that was not agreed to is not waited for.
+        let unsolicited_open = command.write && !command.last && !self.parameters.initial_r2t;
+        let mut data_out = DataOutBuffer::new(data, unsolicited_open);
+        let unasked = match unsolicited_open {
+            true => self.parameters.first_burst_bytes.min(expected.bytes),
             false => data_out.received_bytes,
         };
         data_out.budget_bytes = u64::from(unasked);
@@ -69,9 +76,8 @@ impl Session {
             lun_as_sent: command.lun,
             cdb,
             attribute: command.attribute,
-            read: command.read,
-            write: command.write,
-            expected_bytes: command.expected_bytes,
+            expected,
+            wanted_bytes,
             immediate: command.immediate,
             cmd_sn: command.cmd_sn,
             admitted: false,
@@ -141,11 +147,20 @@ impl Session {
     }
 }
 
+/// With both bits set the length is that of the Data-Out, and there is no room for Data-In.
+fn expected(command: &ScsiCommand) -> Expected {
+    let direction = match (command.read, command.write) {
+        (_, true) => ExpectedDirection::Out,
+        (true, false) => ExpectedDirection::In,
+        (false, false) => ExpectedDirection::None,
+    };
+    Expected { direction, bytes: command.expected_bytes }
+}
+
 impl Task {
     /// How much Data-In it may bring.
     pub(super) fn data_in_wanted(&self) -> u64 {
-        let bytes = if self.read { self.expected_bytes } else { 0 };
-        u64::from(bytes.min(crate::limits::TRANSFER_BYTES_MAX))
+        u64::from(self.expected.data_in_room_bytes().min(TRANSFER_BYTES_MAX))
     }
 
     pub(super) fn request(&mut self, nexus: NexusId) -> Request {
@@ -155,7 +170,7 @@ impl Task {
             cdb: self.cdb.clone(),
             attribute: self.attribute,
             data_out: self.data_out.take(),
-            data_in_room_bytes: if self.read { self.expected_bytes } else { 0 },
+            expected: self.expected,
             repeated: false,
         }
     }

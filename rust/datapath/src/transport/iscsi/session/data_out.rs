@@ -1,13 +1,18 @@
 //! Data-Out: immediate, unsolicited and solicited data of a command come together here.
 //!
+//! What the CDB asks for is solicited, within what the initiator expects to send; so the Data-Out of a
+//! command that begins is short only where the initiator expects to send less.
+//!
 //! A fault in delivery ends the command with sense data, but only after the sequences that were
-//! announced have come to their end (RFC 7143, 7.8): until then their data is discarded.
+//! announced have come to their end (RFC 7143, 7.8): until then their data is discarded. A sequence
+//! that was not agreed to is not waited for. Nothing limits how long an agreed one may take: it ends
+//! with its last PDU, with the task, or with the session.
 
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use crate::limits::{DATA_OUT_BYTES_PER_SESSION_MAX, TRANSFER_BYTES_MAX};
+use crate::limits::DATA_OUT_BYTES_PER_SESSION_MAX;
 use crate::scsi::TaskAttribute;
 
 use super::super::pdu::initiator::{DataOut, InitiatorPdu, decode};
@@ -114,7 +119,12 @@ impl Session {
             }
             return;
         }
-        if data.received_bytes >= task.wanted_bytes() {
+        if data.received_bytes < task.wanted_bytes && !data.granted {
+            // What the CDB does not ask for is not solicited.
+            let to_solicit = (self.data_out_to_solicit)(task.lun, &task.cdb);
+            task.wanted_bytes = task.wanted_bytes.min(to_solicit);
+        }
+        if data.received_bytes >= task.wanted_bytes {
             task.phase = Phase::Ready;
             enqueue(&mut self.ready, tag, task.attribute);
             return;
@@ -125,7 +135,7 @@ impl Session {
         // Ends because each R2T asks for at least one byte more.
         while let Some(task) = self.tasks.get_mut(&tag)
             && task.data_out.solicited.len() < max_outstanding
-            && task.data_out.asked_bytes < task.expected_bytes
+            && task.data_out.asked_bytes < task.wanted_bytes
         {
             let transfer_tag = self.next_transfer_tag;
             self.next_transfer_tag = (self.next_transfer_tag + 1) % NO_TAG;
@@ -138,7 +148,7 @@ impl Session {
     /// what others hold unasked may be of tasks that wait for this one.
     fn grant(&mut self, tag: u32) -> bool {
         let Some(task) = self.tasks.get_mut(&tag) else { return false };
-        let more = u64::from(task.expected_bytes) - task.data_out.budget_bytes;
+        let more = u64::from(task.wanted_bytes).saturating_sub(task.data_out.budget_bytes);
         if self.granted_count > 0 && self.data_out_bytes + more > DATA_OUT_BYTES_PER_SESSION_MAX {
             if !self.waiting_for_room.contains(&tag) {
                 enqueue(&mut self.waiting_for_room, tag, task.attribute);
@@ -176,16 +186,6 @@ fn enqueue(queue: &mut VecDeque<u32>, tag: u32, attribute: TaskAttribute) {
 }
 
 impl Task {
-    /// How much Data-Out must have come before it is complete. More than a command may transfer is
-    /// not asked for: the command set refuses such a command.
-    fn wanted_bytes(&self) -> u32 {
-        if self.write && self.expected_bytes <= TRANSFER_BYTES_MAX {
-            self.expected_bytes
-        } else {
-            0
-        }
-    }
-
     /// Checks a Data-Out; says how much room the buffer is to have.
     fn expects(
         &self,
@@ -199,12 +199,12 @@ impl Task {
             if !data.unsolicited_open {
                 return Err(DeliveryFault::UnexpectedUnsolicited);
             }
-            let end_bytes = first_burst_bytes.min(self.expected_bytes);
+            let end_bytes = first_burst_bytes.min(self.expected.bytes);
             (data.unsolicited_data_sn, end_bytes, end_bytes)
         } else {
             let oldest = data.solicited.front().filter(|r2t| r2t.transfer_tag == pdu.transfer_tag);
             let r2t = oldest.ok_or(DeliveryFault::IncorrectAmount)?;
-            (r2t.data_sn, r2t.offset_bytes + r2t.length_bytes, self.expected_bytes)
+            (r2t.data_sn, r2t.offset_bytes + r2t.length_bytes, self.wanted_bytes)
         };
         let end = u64::from(pdu.offset_bytes) + length as u64;
         let in_sequence = pdu.data_sn == data_sn
@@ -242,7 +242,7 @@ impl Task {
     fn solicit(&mut self, tag: u32, transfer_tag: u32, max_burst_bytes: u32) -> R2t {
         let data = &mut self.data_out;
         let offset_bytes = data.asked_bytes;
-        let length_bytes = max_burst_bytes.min(self.expected_bytes - offset_bytes);
+        let length_bytes = max_burst_bytes.min(self.wanted_bytes - offset_bytes);
         let solicited =
             Solicited { transfer_tag, offset_bytes, length_bytes, received_bytes: 0, data_sn: 0 };
         data.solicited.push_back(solicited);

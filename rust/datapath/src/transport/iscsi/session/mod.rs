@@ -147,9 +147,13 @@ impl Hasher for TagHasher {
 
 type TagMap<T> = HashMap<u32, T, BuildHasherDefault<TagHasher>>;
 
+/// How many bytes of Data-Out to solicit for a command at a LUN.
+pub type DataOutToSolicit = Box<dyn Fn(u64, &[u8]) -> u32>;
+
 /// A session in full-feature phase.
 pub struct Session {
     nexus: NexusId,
+    data_out_to_solicit: DataOutToSolicit,
     parameters: SessionParameters,
     receiver: Receiver,
     window: CommandWindow<Held>,
@@ -184,11 +188,13 @@ impl Session {
     pub fn new(
         nexus: NexusId,
         parameters: SessionParameters,
+        data_out_to_solicit: DataOutToSolicit,
         counters: Arc<SessionCounters>,
     ) -> Self {
         let (header_digest, data_digest) = (parameters.header_digest, parameters.data_digest);
         Self {
             nexus,
+            data_out_to_solicit,
             receiver: Receiver::new(
                 header_digest,
                 data_digest,

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::scsi::Completion;
+use crate::scsi::{Completion, Expected, ExpectedDirection};
 
 use super::super::pdu::Bhs;
 use super::super::pdu::target::{
@@ -33,12 +33,11 @@ impl Session {
     fn respond(&mut self, tag: u32, task: &Task, completion: Completion) {
         let Completion { status, sense, data_in, data_out_wanted_bytes } = completion;
         let residual = task.residual(data_in.len() as u64, data_out_wanted_bytes);
-        let room = if task.read { task.expected_bytes as usize } else { 0 };
-        if task.write {
-            self.counters.written_bytes.add(data_out_wanted_bytes.min(task.expected_bytes.into()));
+        if task.expected.direction == ExpectedDirection::Out {
+            self.counters.written_bytes.add(task.data_out_taken(data_out_wanted_bytes));
         }
         let mut data_in = data_in.freeze();
-        data_in.truncate(room);
+        data_in.truncate(task.expected.data_in_room_bytes() as usize);
         let in_last_pdu = status == GOOD && !data_in.is_empty();
         let exp_data_sn = match data_in.is_empty() {
             true => task.data_out.r2t_sn,
@@ -143,20 +142,30 @@ impl Session {
 }
 
 impl Task {
-    /// RFC 7143, 11.4.5: what was expected against what the command would have moved, in the
-    /// direction that was expected. Without one, whatever it would have moved had no room.
+    /// How much of the Data-Out that came the command asked for.
+    fn data_out_taken(&self, wanted_bytes: u64) -> u64 {
+        wanted_bytes.min(self.data_out.received_bytes.into())
+    }
+
+    /// RFC 7143, 11.4.5: an overflow where the command would have moved more than was expected, an
+    /// underflow where less was moved, in the direction that was expected. Where nothing was expected
+    /// whatever the command would have moved had no room.
     fn residual(&self, data_in_bytes: u64, data_out_wanted_bytes: u64) -> Residual {
-        let expected = u64::from(self.expected_bytes);
-        let moved = match (self.read, self.write) {
-            (true, _) => data_in_bytes,
-            (_, true) => data_out_wanted_bytes,
-            (false, false) => data_in_bytes.max(data_out_wanted_bytes),
+        let Expected { direction, bytes } = self.expected;
+        let (wanted, moved) = match direction {
+            _ if bytes == 0 => (data_in_bytes.max(data_out_wanted_bytes), 0),
+            ExpectedDirection::Out => {
+                (data_out_wanted_bytes, self.data_out_taken(data_out_wanted_bytes))
+            }
+            ExpectedDirection::None => (0, 0),
+            ExpectedDirection::In | ExpectedDirection::Unsaid => (data_in_bytes, data_in_bytes),
         };
+        let expected = u64::from(bytes);
         let count = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-        match moved.cmp(&expected) {
-            std::cmp::Ordering::Equal => Residual::None,
-            std::cmp::Ordering::Less => Residual::Underflow(count(expected - moved)),
-            std::cmp::Ordering::Greater => Residual::Overflow(count(moved - expected)),
+        match wanted {
+            _ if wanted > expected => Residual::Overflow(count(wanted - expected)),
+            _ if moved < expected => Residual::Underflow(count(expected - moved)),
+            _ => Residual::None,
         }
     }
 }
