@@ -111,6 +111,8 @@ class DiscoverySession:
         match pdu:
             case NopOut():
                 return self._ping(pdu)
+            case TextRequest() | LogoutRequest() if pdu.initiator_task_tag == NO_TASK_TAG:
+                return self._reject(_REJECT_INVALID_PDU_FIELD)
             case TextRequest():
                 return self._answer_text(pdu)
             case LogoutRequest():

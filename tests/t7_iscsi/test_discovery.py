@@ -99,6 +99,24 @@ class Initiator:
         return received
 
 
+def test_the_tag_that_is_none_is_no_request_s() -> None:
+    initiator = Initiator()
+    text = TextRequest(
+        final=True,
+        initiator_task_tag=NO_TASK_TAG,
+        cmd_sn=PARAMETERS.cmd_sn,
+        exp_stat_sn=0,
+        data=encode_text([("SendTargets", "All")]),
+    )
+    logout = LogoutRequest(
+        reason=0, initiator_task_tag=NO_TASK_TAG, cmd_sn=PARAMETERS.cmd_sn + 1, exp_stat_sn=0
+    )
+    for pdu in (text, logout):
+        (rejected,) = initiator.send(pdu)
+        assert isinstance(rejected, Reject) and rejected.reason == 0x09
+    assert not initiator.session.finished
+
+
 @pytest.mark.parametrize("digests", [False, True])
 @pytest.mark.parametrize("step", [1, 1 << 20])
 @pytest.mark.parametrize(
