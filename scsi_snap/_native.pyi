@@ -273,6 +273,13 @@ class StoreView:
         """None: as far as the pool goes."""
     @property
     def preserved_chunks(self) -> int: ...
+    @property
+    def checksums_repaired(self) -> int:
+        """Parts of the snapshot map or preserved data that were damaged and are right again, since
+        the volume was opened."""
+    @property
+    def checksums_lost(self) -> int:
+        """Those that no copy has right; the snapshots that needed them are invalid."""
 
 @final
 class SnapshotView:
@@ -304,7 +311,8 @@ class SnapshotView:
 class Event:
     """`kind`: "member-failed" (member, reason), "member-missing" (member), "resynced" (bytes of
     each member that were compared), "set-failed" (reason), "repaired" (member, offset_bytes,
-    length_bytes), "snapshots-dropped" (volume, snapshots, reason), "store-full" (volume),
+    length_bytes), "snapshots-dropped" (volume, snapshots, reason), "map-repaired" (volume,
+    reason: what was damaged), "store-full" (volume),
     "store-threshold" (volume, percent). What a kind has nothing for is None or empty."""
 
     @property

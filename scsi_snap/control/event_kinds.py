@@ -31,6 +31,9 @@ KINDS: dict[str, Kind] = {
     "member-failed": Kind("error", "pool", "a member was taken out; the pool goes on without it"),
     "set-failed": Kind("error", "pool", "more members failed than the level can miss"),
     "repaired": Kind("warning", "pool", "a member held what was wrong, and it was rewritten"),
+    "map-repaired": Kind(
+        "warning", "volume", "parts of its snapshot map were damaged; all is there"
+    ),
     "resynced": Kind("info", "pool", "copies and parity were made equal after an unclean stop"),
     "store-threshold": Kind("warning", "volume", "its exception store fills"),
     "store-full": Kind("error", "volume", "its exception store is full: its policy was followed"),

@@ -155,6 +155,8 @@ def pool_events(event: NativeEvent) -> list[PoolEvent]:
                 f"member {event.member} held {event.length_bytes} bytes at {event.offset_bytes}"
                 " that were wrong; they were rewritten from the others"
             )
+        case "map-repaired":
+            text = f"{event.reason} were damaged, and were written anew"
         case "set-failed":
             text = f"every read and write fails: {event.reason}"
         case "snapshots-dropped":

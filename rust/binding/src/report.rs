@@ -215,6 +215,16 @@ impl StoreView {
     fn preserved_chunks(&self) -> u64 {
         self.0.preserved_chunks
     }
+
+    #[getter]
+    fn checksums_repaired(&self) -> u64 {
+        self.0.checksum_errors.repaired
+    }
+
+    #[getter]
+    fn checksums_lost(&self) -> u64 {
+        self.0.checksum_errors.lost
+    }
 }
 
 /// A snapshot within the record of its volume.
@@ -335,6 +345,12 @@ impl From<VolumeEvent> for Event {
                 volume: Some(volume),
                 snapshots,
                 reason: Some(reason),
+                ..Self::default()
+            },
+            VolumeEvent::MapRepaired { volume, what } => Self {
+                kind: "map-repaired".to_owned(),
+                volume: Some(volume),
+                reason: Some(what),
                 ..Self::default()
             },
             VolumeEvent::StoreFull { volume } => {

@@ -117,6 +117,11 @@ pub const PEER_GONE_AFTER_S: u64 = 30;
 pub const PRESERVING_CHUNKS_PER_WRITE_MAX: usize = 16;
 /// Log blocks beyond twice a compact log's need before a checkpoint is due: 4 MiB of log.
 pub const LOG_SLACK_BLOCKS: u64 = 1024;
+/// Log blocks that may be durable and not yet called so by a root: it bounds what a damaged region of
+/// the log can hide, and costs one write in so many batches.
+pub const LOG_MARK_BLOCKS: u64 = 256;
+/// Preserved chunks of a volume that are kept in memory after a part of them was read: some streams.
+pub const KEPT_COPIES: usize = 4;
 /// Slots of a store that are overwritten at a time, and so are missing while they are.
 pub const ERASED_SLOTS: usize = 64;
 /// Zeros are written in parts of this size: few calls, and no memory to speak of.

@@ -24,7 +24,7 @@ pub struct SelfChecked {
 pub const MAP_COMMIT: SelfChecked =
     SelfChecked { magic: *b"SSNAPMAP", bytes: 512, checksum_at: 508 };
 /// A block of a snapshot map's log.
-pub const MAP_LOG: SelfChecked = SelfChecked { magic: *b"SSNAPLOG", bytes: 4096, checksum_at: 76 };
+pub const MAP_LOG: SelfChecked = SelfChecked { magic: *b"SSNAPLOG", bytes: 4096, checksum_at: 84 };
 
 /// Blocks begin at multiples of this.
 pub const CELL_BYTES: usize = 4096;

@@ -20,7 +20,7 @@ pub const HEAD_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 /// Records in a log block.
 pub const RECORDS_PER_BLOCK: usize = (BLOCK_BYTES - RECORDS_OFFSET) / RECORD_BYTES;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const COMMIT_MAGIC: [u8; 8] = MAP_COMMIT.magic;
 const BLOCK_MAGIC: [u8; 8] = MAP_LOG.magic;
 
@@ -37,19 +37,23 @@ const HEAD_ADDRESS_OFFSET: usize = COMMIT_LIFE_OFFSET + 8;
 const HEAD_SEQUENCE_OFFSET: usize = HEAD_ADDRESS_OFFSET + 8;
 const VERIFIED_OFFSET: usize = HEAD_SEQUENCE_OFFSET + 8;
 const HIGHEST_TAG_OFFSET: usize = VERIFIED_OFFSET + 8;
+const COMMIT_AHEAD_OFFSET: usize = HIGHEST_TAG_OFFSET + 4;
+const CLOSED_OFFSET: usize = COMMIT_AHEAD_OFFSET + 8;
 const COMMIT_CHECKSUM_OFFSET: usize = COMMIT_BYTES - 4;
 
-const NEXT_OFFSET: usize = ADDRESS_OFFSET + 8;
-const BLOCK_LIFE_OFFSET: usize = NEXT_OFFSET + 8;
+const BLOCK_AHEAD_OFFSET: usize = ADDRESS_OFFSET + 8;
+const BLOCK_LIFE_OFFSET: usize = BLOCK_AHEAD_OFFSET + 8;
 const PREVIOUS_OFFSET: usize = BLOCK_LIFE_OFFSET + 8;
 const REMAINING_OFFSET: usize = PREVIOUS_OFFSET + 4;
-const BLOCK_CHECKSUM_OFFSET: usize = REMAINING_OFFSET + 8;
+const DURABLE_OFFSET: usize = REMAINING_OFFSET + 4;
+const BLOCK_HIGHEST_TAG_OFFSET: usize = DURABLE_OFFSET + 8;
+const BLOCK_CHECKSUM_OFFSET: usize = BLOCK_HIGHEST_TAG_OFFSET + 4;
 const RECORDS_OFFSET: usize = BLOCK_CHECKSUM_OFFSET + 4;
 const RECORD_BYTES: usize = 16;
 
-const _: () = assert!(HIGHEST_TAG_OFFSET + 8 <= COMMIT_CHECKSUM_OFFSET);
-const _: () = assert!(RECORDS_OFFSET == 80 && RECORDS_PER_BLOCK == 251);
-const _: () = assert!(RECORDS_OFFSET + RECORDS_PER_BLOCK * RECORD_BYTES == BLOCK_BYTES);
+const _: () = assert!(CLOSED_OFFSET + 4 <= COMMIT_CHECKSUM_OFFSET);
+const _: () = assert!(RECORDS_OFFSET == 88 && RECORDS_PER_BLOCK == 250);
+const _: () = assert!(RECORDS_OFFSET + RECORDS_PER_BLOCK * RECORD_BYTES <= BLOCK_BYTES);
 
 // A resync finds the checksums there.
 const _: () = assert!(MAP_COMMIT.bytes == COMMIT_BYTES);
@@ -85,6 +89,16 @@ pub struct Record {
     pub data_crc: u32,
 }
 
+/// The format version of a commit slot of this store that has another than ours.
+pub fn foreign_version(bytes: &[u8], store: Uuid) -> Option<u32> {
+    let bytes: &[u8; COMMIT_BYTES] = bytes.get(..COMMIT_BYTES)?.try_into().ok()?;
+    let version = u32_at(bytes, VERSION_OFFSET);
+    let whole = u32_at(bytes, COMMIT_CHECKSUM_OFFSET) == crc32c(&bytes[..COMMIT_CHECKSUM_OFFSET]);
+    let ours = bytes[MAGIC_OFFSET..VERSION_OFFSET] == COMMIT_MAGIC
+        && bytes[STORE_OFFSET..SEQUENCE_OFFSET] == store.into_bytes();
+    (whole && ours && version != VERSION).then_some(version)
+}
+
 /// A root of the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -102,6 +116,10 @@ pub struct Commit {
     pub verified_sequence: u64,
     /// The highest tag ever recorded.
     pub highest_tag: Epoch,
+    /// The two slots that the log goes on in after the first block's.
+    pub ahead: [Slot; 2],
+    /// The store was closed in order: there is no block after the verified ones.
+    pub closed: bool,
 }
 
 impl Commit {
@@ -124,6 +142,8 @@ impl Commit {
         put(&mut bytes, HEAD_SEQUENCE_OFFSET, self.head_sequence.to_le_bytes());
         put(&mut bytes, VERIFIED_OFFSET, self.verified_sequence.to_le_bytes());
         put(&mut bytes, HIGHEST_TAG_OFFSET, self.highest_tag.0.to_le_bytes());
+        put_ahead(&mut bytes, COMMIT_AHEAD_OFFSET, self.ahead);
+        put(&mut bytes, CLOSED_OFFSET, u32::from(self.closed).to_le_bytes());
         let checksum = crc32c(&bytes[..COMMIT_CHECKSUM_OFFSET]);
         put(&mut bytes, COMMIT_CHECKSUM_OFFSET, checksum.to_le_bytes());
         bytes
@@ -142,6 +162,8 @@ impl Commit {
             head_sequence: u64_at(bytes, HEAD_SEQUENCE_OFFSET),
             verified_sequence: u64_at(bytes, VERIFIED_OFFSET),
             highest_tag: Epoch(u32_at(bytes, HIGHEST_TAG_OFFSET)),
+            ahead: ahead_at(bytes, COMMIT_AHEAD_OFFSET),
+            closed: u32_at(bytes, CLOSED_OFFSET) != 0,
         };
         (sound && commit.address() == address).then_some(commit)
     }
@@ -154,14 +176,18 @@ pub struct BlockHeader {
     pub sequence: u64,
     /// Where this block lies.
     pub address: u64,
-    /// Where its successor will lie.
-    pub next_address: u64,
+    /// The two slots that the log goes on in after this block's.
+    pub ahead: [Slot; 2],
     /// The life of the store in which it was written.
     pub life: u64,
     /// The predecessor's checksum, 0 at the head.
     pub previous_checksum: u32,
     /// Blocks of the same batch after this one.
     pub remaining: u32,
+    /// Every block up to this one was flushed before this block's batch began.
+    pub durable_sequence: u64,
+    /// No record in this block, or in one before it, has a higher tag.
+    pub highest_tag: Epoch,
 }
 
 /// Fills `block` with a log block of `records`, at most [`RECORDS_PER_BLOCK`]; returns its checksum.
@@ -179,10 +205,12 @@ pub fn encode_block(
     put(block, STORE_OFFSET, store.into_bytes());
     put(block, SEQUENCE_OFFSET, header.sequence.to_le_bytes());
     put(block, ADDRESS_OFFSET, header.address.to_le_bytes());
-    put(block, NEXT_OFFSET, header.next_address.to_le_bytes());
+    put_ahead(block, BLOCK_AHEAD_OFFSET, header.ahead);
     put(block, BLOCK_LIFE_OFFSET, header.life.to_le_bytes());
     put(block, PREVIOUS_OFFSET, header.previous_checksum.to_le_bytes());
     put(block, REMAINING_OFFSET, header.remaining.to_le_bytes());
+    put(block, DURABLE_OFFSET, header.durable_sequence.to_le_bytes());
+    put(block, BLOCK_HIGHEST_TAG_OFFSET, header.highest_tag.0.to_le_bytes());
     for (record, bytes) in records.iter().zip(block[RECORDS_OFFSET..].chunks_mut(RECORD_BYTES)) {
         encode_record(record, bytes);
     }
@@ -210,10 +238,12 @@ pub fn decode_block(
     let header = BlockHeader {
         sequence: u64_at(block, SEQUENCE_OFFSET),
         address,
-        next_address: u64_at(block, NEXT_OFFSET),
+        ahead: ahead_at(block, BLOCK_AHEAD_OFFSET),
         life: u64_at(block, BLOCK_LIFE_OFFSET),
         previous_checksum: u32_at(block, PREVIOUS_OFFSET),
         remaining: u32_at(block, REMAINING_OFFSET),
+        durable_sequence: u64_at(block, DURABLE_OFFSET),
+        highest_tag: Epoch(u32_at(block, BLOCK_HIGHEST_TAG_OFFSET)),
     };
     let records = block[RECORDS_OFFSET..].chunks(RECORD_BYTES).take(count).map(decode_record);
     Some((header, records.collect(), checksum))
@@ -253,6 +283,15 @@ fn block_checksum(block: &[u8; BLOCK_BYTES]) -> u32 {
     crc32c_append(crc32c_append(before, &[0; 4]), &block[RECORDS_OFFSET..])
 }
 
+fn put_ahead(bytes: &mut [u8], offset: usize, ahead: [Slot; 2]) {
+    put(bytes, offset, ahead[0].0.to_le_bytes());
+    put(bytes, offset + 4, ahead[1].0.to_le_bytes());
+}
+
+fn ahead_at(bytes: &[u8], offset: usize) -> [Slot; 2] {
+    [Slot(u32_at(bytes, offset)), Slot(u32_at(bytes, offset + 4))]
+}
+
 fn put<const N: usize>(bytes: &mut [u8], offset: usize, value: [u8; N]) {
     bytes[offset..offset + N].copy_from_slice(&value);
 }
@@ -278,6 +317,8 @@ mod tests {
             head_sequence: 9,
             verified_sequence: 12,
             highest_tag: Epoch(5),
+            ahead: [Slot(2), Slot(3)],
+            closed: true,
         }
     }
 
@@ -301,10 +342,12 @@ mod tests {
         let header = BlockHeader {
             sequence: 4,
             address: 8192,
-            next_address: 12288,
+            ahead: [Slot(7), Slot(9)],
             life: 2,
             previous_checksum: 77,
             remaining: 1,
+            durable_sequence: 3,
+            highest_tag: Epoch(251),
         };
         let records: Vec<Record> = (0..RECORDS_PER_BLOCK as u32)
             .map(|number| Record {

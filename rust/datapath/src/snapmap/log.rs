@@ -11,6 +11,8 @@ use super::layout::{
 use super::store::ExceptionStore;
 use crate::block_io::Growable;
 use crate::error::IoError;
+use crate::limits::LOG_MARK_BLOCKS;
+use crate::units::Epoch;
 
 /// The log of an open store.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub struct Log {
     pub root: Commit,
     /// Where the chain ends.
     pub tail: Tail,
-    /// The slots that the chain lies in, and that of the tail's next address.
+    /// The slots that the chain lies in, that of the tail's next address, and those ahead.
     pub slots: Vec<Slot>,
     /// Blocks from the head to the tail.
     pub blocks: u64,
@@ -36,6 +38,18 @@ pub struct Tail {
     pub checksum: u32,
     /// Where the next block goes.
     pub next_address: u64,
+    /// The two slots that the log goes on in after that block's.
+    pub ahead: [Slot; 2],
+}
+
+/// What the blocks of one chain have in common.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    life: u64,
+    durable_sequence: u64,
+    highest_tag: Epoch,
+    /// They are one batch.
+    one_batch: bool,
 }
 
 /// Blocks that were written at the end of a chain, and the slots that were taken for them.
@@ -53,15 +67,25 @@ impl Log {
 }
 
 impl<S: Growable> ExceptionStore<S> {
-    /// Writes one batch and makes it durable, with the data that its records speak of.
+    /// Writes one batch and makes it durable, with the data that its records speak of. Now and then
+    /// the flush takes along a root that says how much of the log is durable.
     pub(super) async fn append(&self, log: &mut Log, records: &[Record]) -> Result<(), IoError> {
         if log.in_doubt {
             return Err(in_doubt());
         }
-        let written = self.write_chain(log.tail, log.root.life, records, true).await?;
-        if let Err(error) = self.space.flush().await {
-            self.release_slots(&written.slots);
-            return Err(error);
+        let chain = self.chain(log, records, true);
+        let written = self.write_chain(log.tail, chain, records).await?;
+        let outcome = async {
+            let due = log.tail.sequence - log.root.verified_sequence >= LOG_MARK_BLOCKS;
+            let marked = if due { Some(self.write_mark(log).await?) } else { None };
+            self.space.flush().await.map(|()| marked)
+        };
+        match outcome.await {
+            Ok(marked) => log.root = marked.unwrap_or_else(|| log.root.clone()),
+            Err(error) => {
+                self.release_slots(&written.slots);
+                return Err(error);
+            }
         }
         log.tail = written.tail;
         log.blocks += written.blocks;
@@ -69,11 +93,45 @@ impl<S: Growable> ExceptionStore<S> {
         Ok(())
     }
 
+    /// Writes, unflushed, a root of the present chain that calls all of it durable, as it is.
+    async fn write_mark(&self, log: &Log) -> Result<Commit, IoError> {
+        let root = Commit {
+            sequence: log.root.sequence + 1,
+            verified_sequence: log.tail.sequence,
+            highest_tag: self.highest_tag(),
+            ..log.root.clone()
+        };
+        self.space.write_at(root.address(), Bytes::copy_from_slice(&root.encode(self.id))).await?;
+        Ok(root)
+    }
+
+    /// Before a flush of the members: sees to it that the last batch is told from a torn one after
+    /// the flush, where nobody is writing to the log. Nothing depends on it.
+    pub async fn mark_for_flush(&self) {
+        let Ok(mut log) = self.log.try_lock() else { return };
+        if !log.in_doubt
+            && log.tail.sequence > log.root.verified_sequence
+            && let Ok(root) = self.write_mark(&log).await
+        {
+            log.root = root;
+        }
+    }
+
+    fn chain(&self, log: &Log, records: &[Record], one_batch: bool) -> Chain {
+        let highest = records.iter().map(|record| record.tag).max().unwrap_or_default();
+        Chain {
+            life: log.root.life,
+            durable_sequence: log.tail.sequence,
+            highest_tag: highest.max(self.highest_tag()),
+            one_batch,
+        }
+    }
+
     /// Replaces the log by a compact one where that is worth it. A failure leaves the old one,
     /// unless it leaves the root in doubt.
     pub(super) async fn checkpoint_when_due(&self, log: &mut Log) {
         let compact_blocks = self.map.count().div_ceil(RECORDS_PER_BLOCK as u64);
-        let compact_slots = compact_blocks * BLOCK_BYTES as u64 / self.chunk.bytes() + 2;
+        let compact_slots = compact_blocks * BLOCK_BYTES as u64 / self.chunk.bytes() + 4;
         let room = self.slots().free() > compact_slots;
         if !log.in_doubt && room && log.is_long(compact_blocks, self.log_slack_blocks()) {
             // Nothing depends on it: the old log says the same, only longer.
@@ -86,32 +144,50 @@ impl<S: Growable> ExceptionStore<S> {
         let mut records = Vec::with_capacity(self.map.count() as usize);
         self.map.for_each(|record| records.push(record));
         records.sort_unstable_by_key(|record| (record.chunk, record.tag));
-        let head = self.take_log_slot().ok_or(IoError::StoreFull)?;
-        let start =
-            Tail { sequence: log.tail.sequence, checksum: 0, next_address: self.address_of(head) };
-        let written = match self.write_chain(start, log.root.life, &records, false).await {
+        let head = self.take_log_slots()?;
+        let start = Tail {
+            sequence: log.tail.sequence,
+            checksum: 0,
+            next_address: self.address_of(head[0]),
+            ahead: [head[1], head[2]],
+        };
+        let chain = self.chain(log, &records, false);
+        let written = match self.write_chain(start, chain, &records).await {
             Ok(written) => written,
             Err(error) => {
-                self.release_slots(&[head]);
+                self.release_slots(&head);
                 return Err(error);
             }
         };
         if let Err(error) = self.space.flush().await {
-            self.release_slots(&[head]);
+            self.release_slots(&head);
             self.release_slots(&written.slots);
             return Err(error);
         }
-        let mut root = log.root.clone();
-        root.head_address = start.next_address;
-        root.head_sequence = start.sequence + 1;
-        root.verified_sequence = written.tail.sequence;
+        let root = Commit {
+            head_address: start.next_address,
+            head_sequence: start.sequence + 1,
+            verified_sequence: written.tail.sequence,
+            ahead: start.ahead,
+            ..log.root.clone()
+        };
         self.commit_root(log, root).await?;
-        let slots = std::iter::once(head).chain(written.slots).collect();
+        let slots = head.into_iter().chain(written.slots).collect();
         let old = std::mem::replace(&mut log.slots, slots);
         log.tail = written.tail;
         log.blocks = written.blocks;
         self.release_slots(&old);
         Ok(())
+    }
+
+    /// The slots that a new log begins with: the head's and the two ahead.
+    pub(super) fn take_log_slots(&self) -> Result<[Slot; 3], IoError> {
+        let mut slots = self.slots();
+        let taken: Vec<Slot> = std::iter::from_fn(|| slots.take()).take(3).collect();
+        taken.try_into().map_err(|taken: Vec<Slot>| {
+            taken.iter().for_each(|slot| slots.release(*slot));
+            IoError::StoreFull
+        })
     }
 
     /// Commits `root`: both commit slots say it, one after the other. Its sequence is given here.
@@ -138,16 +214,15 @@ impl<S: Growable> ExceptionStore<S> {
     async fn write_chain(
         &self,
         mut tail: Tail,
-        life: u64,
+        chain: Chain,
         records: &[Record],
-        one_batch: bool,
     ) -> Result<Written, IoError> {
         let mut slots = Vec::new();
         let blocks = records.chunks(RECORDS_PER_BLOCK);
         let count = blocks.len() as u64;
         for (index, records) in blocks.enumerate() {
-            let remaining = if one_batch { count - 1 - index as u64 } else { 0 };
-            match self.write_block(tail, life, remaining as u32, records, &mut slots).await {
+            let remaining = if chain.one_batch { count - 1 - index as u64 } else { 0 };
+            match self.write_block(tail, chain, remaining as u32, records, &mut slots).await {
                 Ok(next) => tail = next,
                 Err(error) => {
                     self.release_slots(&slots);
@@ -161,31 +236,34 @@ impl<S: Growable> ExceptionStore<S> {
     async fn write_block(
         &self,
         tail: Tail,
-        life: u64,
+        chain: Chain,
         remaining: u32,
         records: &[Record],
         slots: &mut Vec<Slot>,
     ) -> Result<Tail, IoError> {
         let address = tail.next_address;
-        let mut next_address = address + BLOCK_BYTES as u64;
+        let (mut next_address, mut ahead) = (address + BLOCK_BYTES as u64, tail.ahead);
         if next_address.is_multiple_of(self.chunk.bytes()) {
             let slot = self.take_log_slot().ok_or(IoError::StoreFull)?;
             slots.push(slot);
-            next_address = self.address_of(slot);
+            next_address = self.address_of(ahead[0]);
+            ahead = [ahead[1], slot];
         }
         let header = BlockHeader {
             sequence: tail.sequence + 1,
             address,
-            next_address,
-            life,
+            ahead: tail.ahead,
+            life: chain.life,
             previous_checksum: tail.checksum,
             remaining,
+            durable_sequence: chain.durable_sequence,
+            highest_tag: chain.highest_tag,
         };
         let mut block = BytesMut::zeroed(BLOCK_BYTES);
         let bytes = block.as_mut().try_into().expect("a block's length");
         let checksum = encode_block(&header, records, self.id, bytes);
         self.space.write_at(address, block.freeze()).await?;
-        Ok(Tail { sequence: header.sequence, checksum, next_address })
+        Ok(Tail { sequence: header.sequence, checksum, next_address, ahead })
     }
 }
 

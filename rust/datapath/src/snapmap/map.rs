@@ -18,15 +18,6 @@ const SHARDS: usize = 64;
 const CHUNKS_TOGETHER: u32 = 64;
 const ZERO_SLOT: u32 = u32::MAX;
 
-/// A preserved chunk, found for a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exception {
-    /// Its tag.
-    pub tag: Epoch,
-    /// Where its data is.
-    pub place: Place,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     slot: u32,
@@ -56,10 +47,18 @@ impl ExceptionMap {
     }
 
     /// The exception of `chunk` with the smallest tag >= `epoch`.
-    pub fn find(&self, chunk: ChunkIndex, epoch: Epoch) -> Option<Exception> {
+    pub fn find(&self, chunk: ChunkIndex, epoch: Epoch) -> Option<Record> {
         let shard = self.shard(chunk).read().unwrap_or_else(PoisonError::into_inner);
         let (&(_, tag), stored) = shard.range((chunk.0, epoch.0)..=(chunk.0, u32::MAX)).next()?;
-        Some(Exception { tag: Epoch(tag), place: place_of(stored.slot) })
+        let (tag, place) = (Epoch(tag), place_of(stored.slot));
+        Some(Record { chunk, tag, place, data_crc: stored.data_crc })
+    }
+
+    /// The next lower tag of the chunk that `record` is of; 0 where there is none.
+    pub fn tag_below(&self, record: &Record) -> Epoch {
+        let shard = self.shard(record.chunk).read().unwrap_or_else(PoisonError::into_inner);
+        let lower = shard.range((record.chunk.0, 0)..(record.chunk.0, record.tag.0)).next_back();
+        Epoch(lower.map_or(0, |(&(_, tag), _)| tag))
     }
 
     /// Whether exactly this exception is there.

@@ -8,9 +8,12 @@
 //! The format, and what a power cut may leave of it, is in `docs/formats/snapshot-map.md`.
 
 mod buffers;
+mod chain;
 mod check;
 mod commit;
+mod copies;
 mod erase;
+mod errors;
 mod growth;
 mod layout;
 mod live;
@@ -21,8 +24,9 @@ mod slots;
 mod store;
 
 pub use check::{CheckReport, dump};
+pub use copies::Copied;
+pub use errors::ChecksumErrors;
 pub use layout::{Place, RECORDS_PER_BLOCK, Record, Slot};
 pub use live::{LivePoint, LiveSet};
-pub use map::Exception;
 pub use recover::MapError;
 pub use store::{ExceptionStore, StoreOptions, StoreUse};

@@ -11,12 +11,23 @@ pub struct SlotMap {
     used: u64,
     /// No word before this one has a free slot.
     cursor: usize,
+    /// Slots that stay in use for now, whoever gives them back.
+    pinned: Vec<Pin>,
+}
+
+/// A slot that stays in use.
+#[derive(Debug)]
+struct Pin {
+    slot: Slot,
+    holders: usize,
+    released: bool,
 }
 
 impl SlotMap {
     /// `capacity` free slots.
     pub fn new(capacity: u64) -> Self {
-        let mut slots = Self { words: Vec::new(), capacity: 0, used: 0, cursor: 0 };
+        let mut slots =
+            Self { words: Vec::new(), capacity: 0, used: 0, cursor: 0, pinned: Vec::new() };
         slots.extend(capacity);
         slots
     }
@@ -75,9 +86,32 @@ impl SlotMap {
     pub fn release(&mut self, slot: Slot) {
         let (word, bit) = (slot.0 as usize / 64, 1 << (slot.0 % 64));
         assert!(self.words[word] & bit != 0, "slot {} is freed twice", slot.0);
+        if let Some(pin) = self.pinned.iter_mut().find(|pin| pin.slot == slot) {
+            assert!(!pin.released, "slot {} is freed twice", slot.0);
+            pin.released = true;
+            return;
+        }
         self.words[word] &= !bit;
         self.used -= 1;
         self.cursor = self.cursor.min(word);
+    }
+
+    /// From now on the slot, in use or not, is not given out after it is given back.
+    pub fn pin(&mut self, slot: Slot) {
+        match self.pinned.iter_mut().find(|pin| pin.slot == slot) {
+            Some(pin) => pin.holders += 1,
+            None => self.pinned.push(Pin { slot, holders: 1, released: false }),
+        }
+    }
+
+    /// Ends one [`Self::pin`]; after the last the slot is free if it was given back.
+    pub fn unpin(&mut self, slot: Slot) {
+        let index = self.pinned.iter().position(|pin| pin.slot == slot);
+        let index = index.expect("a slot is unpinned as often as it was pinned");
+        self.pinned[index].holders -= 1;
+        if self.pinned[index].holders == 0 && self.pinned.swap_remove(index).released {
+            self.release(slot);
+        }
     }
 }
 
@@ -97,5 +131,21 @@ mod tests {
         assert!(!slots.claim(Slot(5)) && !slots.claim(Slot(71)));
         slots.release(Slot(5));
         assert!(slots.claim(Slot(5)));
+    }
+
+    #[test]
+    fn a_pinned_slot_is_free_when_it_was_given_back_and_nobody_holds_it() {
+        let mut slots = SlotMap::new(1);
+        let slot = slots.take().unwrap();
+        slots.pin(slot);
+        slots.pin(slot);
+        slots.release(slot);
+        slots.unpin(slot);
+        assert_eq!(slots.take(), None);
+        slots.unpin(slot);
+        assert_eq!(slots.take(), Some(slot));
+        slots.pin(slot);
+        slots.unpin(slot);
+        assert_eq!(slots.take(), None, "it was not given back");
     }
 }

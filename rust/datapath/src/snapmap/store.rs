@@ -9,20 +9,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::buffers::Buffers;
 use super::commit::{CommitQueue, Turn};
+use super::copies::KeptCopies;
+use super::errors::{ChecksumErrors, ErrorCounters};
 use super::growth::slot_count;
-use super::layout::{Commit, HEAD_BYTES, Place, Record, Slot};
+use super::layout::{Commit, HEAD_BYTES, Record, Slot};
 use super::live::LiveSet;
 use super::log::{Log, Tail};
-use super::map::{Exception, ExceptionMap};
+use super::map::ExceptionMap;
 use super::recover::Recovered;
 use super::slots::SlotMap;
-use crate::block_io::{Growable, ReadResult};
+use crate::block_io::Growable;
 use crate::checksum::crc32c;
 use crate::error::IoError;
 use crate::units::{ChunkIndex, ChunkSize, Epoch};
@@ -61,6 +63,8 @@ pub struct ExceptionStore<S> {
     highest_tag: AtomicU32,
     queue: CommitQueue,
     buffers: Buffers,
+    pub(super) kept: KeptCopies,
+    pub(super) errors: ErrorCounters,
     zeros_crc: u32,
 }
 
@@ -75,8 +79,10 @@ impl<S: Growable> ExceptionStore<S> {
     ) -> Result<Self, IoError> {
         let mut slots = SlotMap::new(slot_count(space.size_bytes(), chunk.bytes()));
         claim_head(&mut slots, chunk);
-        let head = slots.take().ok_or(IoError::NoSpace)?;
-        let head_address = u64::from(head.0) * chunk.bytes();
+        let taken: Vec<Slot> = std::iter::from_fn(|| slots.take()).take(3).collect();
+        let [head, first_ahead, second_ahead] = taken[..] else { return Err(IoError::NoSpace) };
+        let (head_address, ahead) =
+            (u64::from(head.0) * chunk.bytes(), [first_ahead, second_ahead]);
         let root = Commit {
             chunk_bytes: chunk.bytes() as u32,
             sequence: 0,
@@ -85,9 +91,11 @@ impl<S: Growable> ExceptionStore<S> {
             head_sequence: 1,
             verified_sequence: 0,
             highest_tag: Epoch(0),
+            ahead,
+            closed: false,
         };
-        let tail = Tail { sequence: 0, checksum: 0, next_address: head_address };
-        let log = Log { root, tail, slots: vec![head], blocks: 0, in_doubt: false };
+        let tail = Tail { sequence: 0, checksum: 0, next_address: head_address, ahead };
+        let log = Log { root, tail, slots: taken, blocks: 0, in_doubt: false };
         let map = ExceptionMap::new();
         let store = Self::assemble(
             space,
@@ -123,13 +131,15 @@ impl<S: Growable> ExceptionStore<S> {
             highest_tag: AtomicU32::new(recovered.highest_tag.0),
             queue: CommitQueue::default(),
             buffers: Buffers::new(chunk_bytes),
+            kept: KeptCopies::default(),
+            errors: ErrorCounters::default(),
             zeros_crc: crc32c(&vec![0; chunk_bytes]),
         }
     }
 
     /// Makes the tail the verified end of the log. The store must not be used afterwards.
     pub async fn close(&self) -> Result<(), IoError> {
-        self.commit_present_root(|_| {}).await
+        self.commit_present_root(|root| root.closed = true).await
     }
 
     /// Commits a root that says what is now, all verified, after `change`.
@@ -155,7 +165,7 @@ impl<S: Growable> ExceptionStore<S> {
     }
 
     /// The exception of `chunk` with the smallest tag >= `epoch`: what a snapshot of this epoch reads.
-    pub fn find(&self, chunk: ChunkIndex, epoch: Epoch) -> Option<Exception> {
+    pub fn find(&self, chunk: ChunkIndex, epoch: Epoch) -> Option<Record> {
         self.map.find(chunk, epoch)
     }
 
@@ -169,33 +179,24 @@ impl<S: Growable> ExceptionStore<S> {
         self.map.walk(first, visit);
     }
 
-    /// Reads preserved data, from `offset_bytes` within the chunk.
-    pub async fn read_copy(
-        &self,
-        place: Place,
-        offset_bytes: u64,
-        mut buffer: BytesMut,
-    ) -> ReadResult {
-        match place {
-            Place::At(slot) => {
-                self.space.read_at(self.address_of(slot) + offset_bytes, buffer).await
-            }
-            Place::Zeros => {
-                buffer.fill(0);
-                (Ok(()), buffer)
-            }
+    /// The epochs of the live snapshots that read the exception; none where it is gone.
+    pub fn readers(&self, record: &Record) -> Vec<Epoch> {
+        if !self.map.contains(record) {
+            return Vec::new();
         }
+        let live = self.live();
+        let readers = live.readers(record.chunk, self.map.tag_below(record), record.tag);
+        readers.map(|point| point.epoch).collect()
     }
 
-    /// The same where that needs no waiting; where it is false nothing is said of the bytes.
-    pub fn read_copy_now(&self, place: Place, offset_bytes: u64, buffer: &mut [u8]) -> bool {
-        match place {
-            Place::At(slot) => self.space.read_now(self.address_of(slot) + offset_bytes, buffer),
-            Place::Zeros => {
-                buffer.fill(0);
-                true
-            }
-        }
+    /// Counts data that is lost.
+    pub fn count_lost(&self) {
+        self.errors.add(0, 1);
+    }
+
+    /// Failed checksums since it was opened.
+    pub fn checksum_errors(&self) -> ChecksumErrors {
+        self.errors.get()
     }
 
     /// Writes a chunk's old data, whole, into a slot that was allocated for it.
@@ -252,6 +253,7 @@ impl<S: Growable> ExceptionStore<S> {
     pub fn sweep(&self) {
         let live = self.live.load_full();
         self.map.sweep(&live, |slot| self.release_slots(&[slot]));
+        self.kept.forget();
     }
 
     /// The live snapshots as last told.

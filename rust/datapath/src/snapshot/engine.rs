@@ -29,7 +29,7 @@ use crate::block_io::{BlockIo, Growable, ReadResult};
 use crate::error::IoError;
 use crate::gate::{Gate, Pass};
 use crate::limits::{PRESERVING_CHUNKS_MAX, PRESERVING_CHUNKS_PER_WRITE_MAX};
-use crate::snapmap::{CheckReport, ExceptionStore, LiveSet, MapError, StoreUse};
+use crate::snapmap::{CheckReport, ChecksumErrors, ExceptionStore, LiveSet, MapError, StoreUse};
 use crate::units::{ChunkIndex, ChunkSize, Epoch};
 
 /// What an engine is opened with.
@@ -281,14 +281,31 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         self.store.usage()
     }
 
-    /// Verifies every invariant of the map, and the data of every exception.
+    /// Verifies every invariant of the map, and the data of every exception. Snapshots whose data is
+    /// lost are given up.
     pub async fn check(&self) -> Result<CheckReport, IoError> {
-        self.store.check(self.origin.size_bytes().div_ceil(self.chunk.bytes())).await
+        let chunks = self.origin.size_bytes().div_ceil(self.chunk.bytes());
+        let report = self.store.check(chunks).await?;
+        for record in &report.damaged {
+            // A read of it says the same.
+            let _said = self.give_up_damaged(record).await;
+        }
+        Ok(CheckReport { checksum_errors: self.store.checksum_errors(), ..report })
+    }
+
+    /// Failed checksums since the store was opened.
+    pub fn checksum_errors(&self) -> ChecksumErrors {
+        self.store.checksum_errors()
     }
 
     /// The snapshot map on disk in words.
     pub async fn dump(&self) -> Result<String, MapError> {
         self.store.dump().await
+    }
+
+    /// Adds an event of the opening.
+    pub fn announce(&self, event: EngineEvent) {
+        self.events.push(event);
     }
 
     /// What happened since the last call.
@@ -354,6 +371,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> BlockIo for Engine<O, S, L> {
 
     async fn flush(&self) -> Result<(), IoError> {
         self.fail_if_closed()?;
+        self.store.mark_for_flush().await;
         self.origin.flush().await
     }
 

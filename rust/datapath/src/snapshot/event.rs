@@ -17,6 +17,11 @@ pub enum EngineEvent {
         /// In words.
         reason: String,
     },
+    /// Parts of the snapshot map or the atomic log were damaged, and are written anew.
+    MapRepaired {
+        /// In words.
+        what: String,
+    },
     /// The store is full and cannot grow; the volume's policy was followed.
     StoreFull,
     /// The store's use has reached so many per cent of what it may take.

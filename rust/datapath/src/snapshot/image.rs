@@ -14,7 +14,7 @@ use super::policy::SnapshotLedger;
 use crate::block_io::{BlockIo, Growable, ReadResult};
 use crate::error::IoError;
 use crate::limits::MAPPED_RUN_CHUNKS_MAX;
-use crate::snapmap::Place;
+use crate::snapmap::{Copied, Place, Record};
 use crate::units::{ChunkIndex, Epoch};
 
 /// A snapshot's image. Size, now, and addresses of the origin; outside of the snapshot's range reads fail.
@@ -42,10 +42,10 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
         let mut done = buffer.split_to(0);
         let mut offset = offset_bytes;
         while !buffer.is_empty() {
-            let (place, length) = self.next_run(offset, buffer.len() as u64);
+            let (copy, length) = self.next_run(offset, buffer.len() as u64);
             let piece = buffer.split_to(length as usize);
-            let (outcome, piece) = match place {
-                Some(place) => self.read_copy(place, offset, piece).await,
+            let (outcome, piece) = match copy {
+                Some(copy) => self.read_copy(&copy, offset, piece).await,
                 None => self.read_origin(offset, piece).await,
             };
             done.unsplit(piece);
@@ -61,12 +61,12 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
     fn fill_now(&self, offset_bytes: u64, buffer: &mut [u8]) -> bool {
         let (mut offset, mut rest) = (offset_bytes, buffer);
         while !rest.is_empty() {
-            let (place, length) = self.next_run(offset, rest.len() as u64);
+            let (copy, length) = self.next_run(offset, rest.len() as u64);
             let Some(piece) = rest.split_off_mut(..length as usize) else { return false };
-            let is_read = match place {
-                Some(place) => {
+            let is_read = match copy {
+                Some(copy) => {
                     let within = offset % self.engine.chunk.bytes();
-                    self.engine.store.read_copy_now(place, within, piece)
+                    self.engine.store.read_copy_now(&copy, within, piece)
                 }
                 None => {
                     self.engine.origin.read_now(offset, piece)
@@ -82,12 +82,12 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
     }
 
     /// The rest of one preserved chunk, or everything up to the next preserved one.
-    fn next_run(&self, offset_bytes: u64, length_bytes: u64) -> (Option<Place>, u64) {
+    fn next_run(&self, offset_bytes: u64, length_bytes: u64) -> (Option<Record>, u64) {
         let chunk = self.engine.chunk;
         let (first, last) = chunk.chunks_of(offset_bytes, length_bytes);
         let end_of = |index: u32| chunk.offset_of(ChunkIndex(index)) + chunk.bytes();
-        if let Some(place) = self.find(first) {
-            return (Some(place), length_bytes.min(end_of(first.0) - offset_bytes));
+        if let Some(copy) = self.find(first) {
+            return (Some(copy), length_bytes.min(end_of(first.0) - offset_bytes));
         }
         let preserved =
             (first.0..=last.0).skip(1).find(|index| self.find(ChunkIndex(*index)).is_some());
@@ -107,13 +107,13 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
         }
         let (first, last) = chunk.chunks_of(offset_bytes, length_bytes);
         for index in first.0..=last.0 {
-            let Some(place) = self.find(ChunkIndex(index)) else { continue };
+            let Some(copy) = self.find(ChunkIndex(index)) else { continue };
             let start = chunk.offset_of(ChunkIndex(index)).max(offset_bytes);
             let end = (chunk.offset_of(ChunkIndex(index)) + chunk.bytes())
                 .min(offset_bytes + length_bytes);
             let mut piece = buffer.split_off((start - offset_bytes) as usize);
             let rest = piece.split_off((end - start) as usize);
-            let (outcome, piece) = self.read_copy(place, start, piece).await;
+            let (outcome, piece) = self.read_copy(&copy, start, piece).await;
             buffer.unsplit(piece);
             buffer.unsplit(rest);
             if outcome.is_err() {
@@ -127,23 +127,30 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Image<O, S, L> {
     async fn find_mapped(&self, offset: u64, length: u64) -> Result<(bool, u64), IoError> {
         let chunk_bytes = self.engine.chunk.bytes();
         let length = length.min(MAPPED_RUN_CHUNKS_MAX * chunk_bytes - offset % chunk_bytes);
-        let is_mapped = |place| place != Place::Zeros;
-        let (place, run) = self.next_run(offset, length);
-        if let Some(place) = place {
-            return Ok((is_mapped(place), run));
+        let is_mapped = |copy: Record| copy.place != Place::Zeros;
+        let (copy, run) = self.next_run(offset, length);
+        if let Some(copy) = copy {
+            return Ok((is_mapped(copy), run));
         }
         let (mapped, run) = self.engine.origin.mapped_run(offset, run).await?;
-        let (place, run) = self.next_run(offset, run);
-        Ok((place.map_or(mapped, is_mapped), run))
+        let (copy, run) = self.next_run(offset, run);
+        Ok((copy.map_or(mapped, is_mapped), run))
     }
 
-    async fn read_copy(&self, place: Place, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
+    /// Reads from a copy. Where it is damaged beyond repair the snapshot is given up.
+    async fn read_copy(&self, copy: &Record, offset_bytes: u64, buffer: BytesMut) -> ReadResult {
         let within = offset_bytes % self.engine.chunk.bytes();
-        self.engine.store.read_copy(place, within, buffer).await
+        let (outcome, buffer) = self.engine.store.read_copy(copy, within, buffer).await;
+        let outcome = match outcome {
+            Ok(Copied::Right | Copied::Repaired) => Ok(()),
+            Ok(Copied::Damaged) => Err(self.engine.give_up_damaged(copy).await),
+            Err(error) => Err(error),
+        };
+        (outcome, buffer)
     }
 
-    fn find(&self, chunk: ChunkIndex) -> Option<Place> {
-        self.engine.store.find(chunk, self.point.epoch).map(|exception| exception.place)
+    fn find(&self, chunk: ChunkIndex) -> Option<Record> {
+        self.engine.store.find(chunk, self.point.epoch)
     }
 
     fn fail_if_ended(&self) -> Result<(), IoError> {

@@ -13,6 +13,7 @@ use super::pending::Owned;
 use crate::block_io::{BlockIo, Growable};
 use crate::error::IoError;
 use crate::limits::STORE_THRESHOLDS_PERCENT;
+use crate::snapmap::Record;
 use crate::units::{ChunkIndex, Epoch};
 
 /// A volume's policy for a chunk that cannot be preserved.
@@ -105,6 +106,24 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         }
         let epochs: Vec<Epoch> = epochs.into_iter().collect();
         self.give_up(&epochs, &format!("a chunk could not be preserved: {error}")).await
+    }
+
+    /// Gives up the snapshots that read an exception whose data is lost; says why a read of it fails.
+    pub(super) async fn give_up_damaged(&self, record: &Record) -> IoError {
+        let _turn = self.relief.lock().await;
+        let readers = self.store.readers(record);
+        if readers.is_empty() {
+            return IoError::SnapshotInvalid;
+        }
+        let (chunk, epoch) = (record.chunk.0, record.tag.0);
+        let reason = format!("the preserved data of chunk {chunk} (epoch {epoch}) is damaged");
+        match self.give_up(&readers, &reason).await {
+            Ok(()) => {
+                self.store.count_lost();
+                IoError::SnapshotInvalid
+            }
+            Err(error) => IoError::failed(format!("{reason}; {error}")),
+        }
     }
 
     async fn give_up(&self, epochs: &[Epoch], reason: &str) -> Result<(), IoError> {

@@ -21,6 +21,13 @@ pub enum VolumeEvent {
         /// Why.
         reason: String,
     },
+    /// Parts of the snapshot map or the atomic log were damaged, and are written anew.
+    MapRepaired {
+        /// The volume.
+        volume: String,
+        /// In words.
+        what: String,
+    },
     /// The exception store is full; the volume's policy was followed.
     StoreFull {
         /// The volume.
@@ -53,6 +60,7 @@ impl<M: Member> Volume<M> {
             EngineEvent::SnapshotsDropped { epochs, reason } => {
                 VolumeEvent::SnapshotsDropped { volume, snapshots: self.names(&epochs), reason }
             }
+            EngineEvent::MapRepaired { what } => VolumeEvent::MapRepaired { volume, what },
             EngineEvent::StoreFull => VolumeEvent::StoreFull { volume },
             EngineEvent::StoreThreshold { percent } => {
                 VolumeEvent::StoreThreshold { volume, percent }

@@ -14,31 +14,53 @@ use crate::limits::STORE_CHUNKS_MIN;
 use crate::member::Member;
 use crate::pool::{SnapshotState, Space, SpaceId, StorePolicy, VolumeRecord};
 use crate::snapmap::{ExceptionStore, LiveSet, MapError};
-use crate::snapshot::{Engine, EngineOptions, FullPolicy, PointRange, SnapshotPoint};
+use crate::snapshot::{Engine, EngineEvent, EngineOptions, FullPolicy, PointRange, SnapshotPoint};
 use crate::units::{ChunkSize, Epoch};
 
 impl<M: Member> Volumes<M> {
-    /// Opens a volume. If its snapshot map is damaged, its snapshots are given up, in the catalog
-    /// first, and it gets a new map: the origin never suffers.
+    /// Opens a volume. Snapshots that its map has lost parts of are given up, in the catalog first, all
+    /// of them with a new map where nothing of it can be trusted: the origin never suffers.
     pub(super) async fn open_volume(
         &self,
         mut record: VolumeRecord,
     ) -> Result<Arc<Volume<M>>, PoolError> {
         let chunk = chunk_of(&record)?;
-        let live = points_of(&record);
-        let space = self.store_space(record.store, record.store_limit_bytes)?;
-        let set = LiveSet::new(live.iter().map(|point| point.live(chunk)).collect());
-        let opened = ExceptionStore::open(space, chunk, record.id.0, set, self.store_options).await;
-        let store = match opened {
-            Ok(store) => store,
-            Err(MapError::Io(error)) => return Err(error.into()),
-            Err(MapError::Damaged(reason)) => {
-                let (store, replaced) = self.replace_store(&record, &reason).await?;
-                record = replaced;
-                store
+        let mut given_up = Vec::new();
+        // Ends: each round gives up the snapshots that the one before it could not be opened with.
+        let store = loop {
+            let live = points_of(&record);
+            let space = self.store_space(record.store, record.store_limit_bytes)?;
+            let set = LiveSet::new(live.iter().map(|point| point.live(chunk)).collect());
+            let id = record.id.0;
+            match ExceptionStore::open(space, chunk, id, set, self.store_options).await {
+                Ok(store) => break store,
+                Err(MapError::Io(error)) => return Err(error.into()),
+                Err(error @ MapError::Version(_)) => {
+                    return Err(PoolError::Damaged(format!("volume {}: {error}", record.name)));
+                }
+                Err(MapError::Lost { up_to, reason }) => {
+                    let lost = live.iter().map(|point| point.epoch).filter(|epoch| *epoch <= up_to);
+                    given_up.push((lost.collect(), reason.clone()));
+                    record = self.give_up(&record, record.store, up_to, &reason).await?;
+                }
+                Err(MapError::Damaged(reason)) => {
+                    given_up.push((live.iter().map(|point| point.epoch).collect(), reason.clone()));
+                    let (store, replaced) = self.replace_store(&record, &reason).await?;
+                    record = replaced;
+                    break store;
+                }
             }
         };
+        let repaired = store.checksum_errors().repaired;
         let volume = self.assemble(&record, store)?;
+        for (epochs, reason) in given_up {
+            let reason = damage(&reason);
+            volume.engine.announce(EngineEvent::SnapshotsDropped { epochs, reason });
+        }
+        if repaired > 0 {
+            let what = format!("{repaired} structures of the snapshot map");
+            volume.engine.announce(EngineEvent::MapRepaired { what });
+        }
         if let Some(space) = record.atomic_log {
             volume.recover_atomic_log(space).await?;
         }
@@ -99,22 +121,32 @@ impl<M: Member> Volumes<M> {
         reason: &str,
     ) -> Result<(ExceptionStore<Space<M>>, VolumeRecord), PoolError> {
         let (space, store) = self.create_store(record).await?;
+        let replaced = self.give_up(record, space, Epoch(u32::MAX), reason).await?;
+        self.give_back(record.store).await?;
+        Ok((store, replaced))
+    }
+
+    /// Ends the live snapshots of epochs up to `up_to`, and names the store's space in the same update.
+    async fn give_up(
+        &self,
+        record: &VolumeRecord,
+        store: SpaceId,
+        up_to: Epoch,
+        reason: &str,
+    ) -> Result<VolumeRecord, PoolError> {
         let update = self.pool.update(|catalog| {
             let missing = || PoolError::NotFound(format!("volume {}", record.name));
             let record = catalog.volume_mut(record.id).ok_or_else(missing)?;
-            record.store = space;
+            record.store = store;
             for snapshot in &mut record.snapshots {
-                if snapshot.state == SnapshotState::Live {
+                if snapshot.state == SnapshotState::Live && snapshot.epoch <= up_to {
                     snapshot.state = SnapshotState::Invalid;
-                    snapshot.invalid_reason =
-                        Some(format!("the snapshot map is damaged: {reason}"));
+                    snapshot.invalid_reason = Some(damage(reason));
                 }
             }
             Ok(record.clone())
         });
-        let replaced = update.await?;
-        self.give_back(record.store).await?;
-        Ok((store, replaced))
+        update.await
     }
 
     /// Gives back the spaces that no volume names.
@@ -145,6 +177,10 @@ impl<M: Member> Volumes<M> {
         space.set_limit(limit_bytes);
         Ok(space)
     }
+}
+
+fn damage(reason: &str) -> String {
+    format!("the snapshot map is damaged: {reason}")
 }
 
 /// The live snapshots of a record.

@@ -8,7 +8,7 @@ use super::volumes::Volumes;
 use crate::error::PoolError;
 use crate::member::Member;
 use crate::pool::{VolumeId, VolumeRecord};
-use crate::snapmap::{CheckReport, MapError};
+use crate::snapmap::{CheckReport, ChecksumErrors, MapError};
 
 /// A volume: its record in the catalog, as it stood when it was asked for, and the state of its
 /// exception store. To have one costs nothing that grows with the record.
@@ -31,6 +31,8 @@ pub struct StoreStatus {
     pub limit_bytes: Option<u64>,
     /// Preserved chunks.
     pub preserved_chunks: u64,
+    /// Failed checksums of map and preserved data since the volume was opened.
+    pub checksum_errors: ChecksumErrors,
 }
 
 impl<M: Member> Volumes<M> {
@@ -74,8 +76,8 @@ impl<M: Member> Volumes<M> {
     pub async fn dump(&self, volume: &str) -> Result<String, PoolError> {
         let volume = self.get(volume)?;
         let map = volume.engine.dump().await.map_err(|error| match error {
-            MapError::Damaged(reason) => PoolError::Damaged(reason),
             MapError::Io(error) => PoolError::Io(error),
+            other => PoolError::Damaged(other.to_string()),
         })?;
         Ok(map + &volume.dump_atomic_log().await?)
     }
@@ -110,6 +112,7 @@ impl<M: Member> Volume<M> {
             capacity_bytes: usage.capacity_bytes,
             limit_bytes: record.store_limit_bytes,
             preserved_chunks: usage.exceptions,
+            checksum_errors: self.engine.checksum_errors(),
         };
         Some(VolumeStatus { record, store })
     }
