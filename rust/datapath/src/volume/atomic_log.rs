@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! 0      header, one sector: whole or not at all, whatever a cut does
+//! 512    header again, so that one that rots is no loss
 //! 4096   the data of the write that the header tells of
 //! ```
 //! A header of length 0 says that no write is under way; so do zeros, which is what a new space holds.
@@ -13,16 +14,18 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
-use crate::block_io::BlockIo;
+use crate::block_io::{BlockIo, Verdict};
 use crate::checksum::crc32c;
 use crate::error::{IoError, PoolError};
 use crate::limits::{ATOMIC_BYTES_MAX, SECTOR_BYTES};
 use crate::stripe::{bytes_at, is_sealed, put, seal, u32_at, u64_at};
 
 const MAGIC: [u8; 8] = *b"SSNAPATM";
-const VERSION: u32 = 1;
-const HEADER_ADDRESS: u64 = 0;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = SECTOR_BYTES as usize;
+/// Where the copies of the header lie.
+const HEADER_ADDRESSES: [u64; 2] = [0, SECTOR_BYTES];
+const HEADERS_BYTES: usize = HEADER_BYTES * HEADER_ADDRESSES.len();
 const DATA_ADDRESS: u64 = 4096;
 /// Bytes of a log.
 pub const LOG_BYTES: u64 = DATA_ADDRESS + ATOMIC_BYTES_MAX;
@@ -44,6 +47,8 @@ pub struct AtomicLog<S> {
     sequence: u64,
     /// Whether the header may be anything but that of an empty log.
     stale: bool,
+    /// Copies of the header, or data, that were found damaged and are right elsewhere.
+    repaired: u64,
 }
 
 /// A header that has the right checksum and is this volume's.
@@ -56,7 +61,8 @@ struct Header {
     data_crc: u32,
 }
 
-/// What is at the header's place.
+/// What is at the place of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// Zeros: nothing was ever recorded.
     New,
@@ -69,7 +75,7 @@ enum Found {
 impl<S: BlockIo> AtomicLog<S> {
     /// The log in a new space, which reads as zeros.
     pub fn new(space: Arc<S>, volume: Uuid) -> Self {
-        Self { space, volume, sequence: 0, stale: false }
+        Self { space, volume, sequence: 0, stale: false, repaired: 0 }
     }
 
     /// The log in `space`, and the write that was under way. The caller puts it in place and clears the
@@ -80,21 +86,28 @@ impl<S: BlockIo> AtomicLog<S> {
         volume: Uuid,
     ) -> Result<(Self, Option<AtomicRecord>), PoolError> {
         let mut log = Self { stale: true, ..Self::new(space, volume) };
-        let header = match log.find().await? {
-            Found::New => return Ok((Self { stale: false, ..log }, None)),
+        let (found, damaged, equal) = log.find().await?;
+        log.repaired = damaged;
+        let header = match found {
+            Found::New => return Ok((Self { stale: !equal, ..log }, None)),
             Found::Damaged => return Ok((log, None)),
             Found::Header(header) => header,
             Found::Version(version) => {
                 return Err(PoolError::Damaged(format!(
-                    "the atomic log of volume {volume} has format version {version}: a newer release \
-                     has written it"
+                    "the atomic log of volume {volume} has format version {version}, which this release \
+                     does not read"
                 )));
             }
         };
         log.sequence = header.sequence;
-        log.stale = header.length_bytes > 0;
+        log.stale = header.length_bytes > 0 || !equal;
         let record = log.read_record(header).await?;
         Ok((log, record))
+    }
+
+    /// Copies of the header that were damaged when it was opened, and are written anew by [`Self::clear`].
+    pub fn repaired(&self) -> u64 {
+        self.repaired
     }
 
     /// Writes a record, durably. The log must be clear.
@@ -106,9 +119,9 @@ impl<S: BlockIo> AtomicLog<S> {
         let data_crc = crc32c(data);
         let header = Header { sequence: self.sequence, offset_bytes, length_bytes, data_crc };
         let mut block = BytesMut::zeroed(DATA_ADDRESS as usize);
-        block[..HEADER_BYTES].copy_from_slice(&header.encode(self.volume));
+        block[..HEADERS_BYTES].copy_from_slice(&header.encode_all(self.volume));
         block.extend_from_slice(data);
-        self.space.write_at(HEADER_ADDRESS, block.freeze()).await?;
+        self.space.write_at(HEADER_ADDRESSES[0], block.freeze()).await?;
         self.space.flush().await
     }
 
@@ -119,8 +132,8 @@ impl<S: BlockIo> AtomicLog<S> {
         }
         let header =
             Header { sequence: self.sequence, offset_bytes: 0, length_bytes: 0, data_crc: 0 };
-        let block = Bytes::copy_from_slice(&header.encode(self.volume));
-        self.space.write_at(HEADER_ADDRESS, block).await?;
+        let block = Bytes::from(header.encode_all(self.volume));
+        self.space.write_at(HEADER_ADDRESSES[0], block).await?;
         self.stale = false;
         Ok(())
     }
@@ -133,11 +146,18 @@ impl<S: BlockIo> AtomicLog<S> {
         Ok(())
     }
 
-    /// What is wrong with it while no write is under way.
-    pub async fn check(&self) -> Result<Option<String>, IoError> {
-        Ok(match self.find().await? {
-            Found::New => None,
-            Found::Header(Header { length_bytes: 0, .. }) => None,
+    /// What is wrong with it while no write is under way; a damaged copy of the header is written anew.
+    pub async fn check(&mut self) -> Result<Option<String>, IoError> {
+        let (found, damaged, _) = self.find().await?;
+        if damaged > 0 {
+            self.stale = true;
+            self.clear().await?;
+            return Ok(Some(format!(
+                "{damaged} copies of the atomic log's header were damaged, and are written anew"
+            )));
+        }
+        Ok(match found {
+            Found::New | Found::Header(Header { length_bytes: 0, .. }) => None,
             Found::Header(header) => {
                 Some(format!("the atomic log holds record {} of no write", header.sequence))
             }
@@ -148,7 +168,7 @@ impl<S: BlockIo> AtomicLog<S> {
 
     /// It in words, a line.
     pub async fn dump(&self) -> Result<String, IoError> {
-        Ok(match self.find().await? {
+        Ok(match self.find().await?.0 {
             Found::New => "atomic log: never used".into(),
             Found::Header(header) => match self.read_record(header).await? {
                 Some(record) => format!(
@@ -162,32 +182,69 @@ impl<S: BlockIo> AtomicLog<S> {
         })
     }
 
-    async fn find(&self) -> Result<Found, IoError> {
-        let block = self.read(HEADER_ADDRESS, HEADER_BYTES).await?;
-        Ok(Header::decode(&block, self.volume))
+    /// What the copies of the header say together, how many of them are damaged, and whether all say
+    /// the same.
+    async fn find(&self) -> Result<(Found, u64, bool), IoError> {
+        let volume = self.volume;
+        let all = move |block: &[u8]| {
+            let copies = HEADER_ADDRESSES.iter().zip(block.chunks(HEADER_BYTES));
+            copies.map(move |(at, copy)| Header::decode(copy, *at, volume)).collect::<Vec<_>>()
+        };
+        let is_right = |block: &[u8]| !all(block).contains(&Found::Damaged);
+        let buffer = BytesMut::zeroed(HEADERS_BYTES);
+        let at = HEADER_ADDRESSES[0];
+        let (outcome, block) = self.space.read_verified(at, buffer, is_right).await;
+        let repaired = u64::from(outcome? == Verdict::Repaired);
+        let found = all(&block);
+        let damaged = found.iter().filter(|copy| **copy == Found::Damaged).count() as u64;
+        let equal = found.iter().all(|copy| *copy == found[0]);
+        Ok((Found::together(&found), repaired + damaged, equal))
     }
 
     async fn read_record(&self, header: Header) -> Result<Option<AtomicRecord>, IoError> {
         if !(1..=ATOMIC_BYTES_MAX).contains(&header.length_bytes) {
             return Ok(None);
         }
-        let data = self.read(DATA_ADDRESS, header.length_bytes as usize).await?.freeze();
-        let whole = crc32c(&data) == header.data_crc;
-        Ok(whole.then_some(AtomicRecord { offset_bytes: header.offset_bytes, data }))
+        let buffer = BytesMut::zeroed(header.length_bytes as usize);
+        let is_right = |data: &[u8]| crc32c(data) == header.data_crc;
+        let (outcome, data) = self.space.read_verified(DATA_ADDRESS, buffer, is_right).await;
+        let whole = outcome? != Verdict::Wrong;
+        let offset_bytes = header.offset_bytes;
+        Ok(whole.then(|| AtomicRecord { offset_bytes, data: data.freeze() }))
     }
+}
 
-    async fn read(&self, address: u64, length: usize) -> Result<BytesMut, IoError> {
-        let (outcome, block) = self.space.read_at(address, BytesMut::zeroed(length)).await;
-        outcome.map(|()| block)
+impl Found {
+    /// The later of the copies counts. Of one record's, the one that says that it is cleared: what is
+    /// cleared was in place, durably.
+    fn together(copies: &[Self]) -> Self {
+        let is_version = |copy: &&Self| matches!(copy, Self::Version(_));
+        if let Some(version) = copies.iter().find(is_version) {
+            return *version;
+        }
+        let headers = copies.iter().filter_map(|copy| match copy {
+            Self::Header(header) => Some(*header),
+            _ => None,
+        });
+        let rank = |header: &Header| (header.sequence, header.length_bytes == 0);
+        match headers.max_by_key(rank) {
+            Some(header) => Self::Header(header),
+            None if copies.contains(&Self::New) => Self::New,
+            None => Self::Damaged,
+        }
     }
 }
 
 impl Header {
-    fn encode(self, volume: Uuid) -> [u8; HEADER_BYTES] {
+    fn encode_all(self, volume: Uuid) -> Vec<u8> {
+        HEADER_ADDRESSES.iter().flat_map(|address| self.encode(*address, volume)).collect()
+    }
+
+    fn encode(self, address: u64, volume: Uuid) -> [u8; HEADER_BYTES] {
         let mut block = [0; HEADER_BYTES];
         put(&mut block, 0, MAGIC);
         put(&mut block, 8, VERSION.to_le_bytes());
-        put(&mut block, 16, HEADER_ADDRESS.to_le_bytes());
+        put(&mut block, 16, address.to_le_bytes());
         put(&mut block, 24, self.sequence.to_le_bytes());
         put(&mut block, 32, volume.into_bytes());
         put(&mut block, 48, self.offset_bytes.to_le_bytes());
@@ -197,13 +254,13 @@ impl Header {
         block
     }
 
-    fn decode(block: &[u8], volume: Uuid) -> Found {
+    fn decode(block: &[u8], address: u64, volume: Uuid) -> Found {
         if block.iter().all(|byte| *byte == 0) {
             return Found::New;
         }
         let ours = is_sealed(block)
             && block[..8] == MAGIC
-            && u64_at(block, 16) == HEADER_ADDRESS
+            && u64_at(block, 16) == address
             && bytes_at::<16>(block, 32) == *volume.as_bytes();
         if !ours {
             return Found::Damaged;
@@ -228,18 +285,40 @@ mod tests {
     fn a_header_comes_back_and_no_flipped_bit_passes() {
         let volume = Uuid::from_u128(7);
         let header = Header { sequence: 3, offset_bytes: 8192, length_bytes: 4096, data_crc: 9 };
-        let block = header.encode(volume);
-        assert!(matches!(Header::decode(&block, volume), Found::Header(found) if found == header));
-        assert!(matches!(Header::decode(&block, Uuid::from_u128(8)), Found::Damaged));
-        assert!(matches!(Header::decode(&[0; HEADER_BYTES], volume), Found::New));
+        let block = header.encode(512, volume);
+        let decode = |block: &[u8]| Header::decode(block, 512, volume);
+        assert_eq!(decode(&block), Found::Header(header));
+        assert_eq!(Header::decode(&block, 512, Uuid::from_u128(8)), Found::Damaged);
+        assert_eq!(Header::decode(&block, 0, volume), Found::Damaged, "misdirected");
+        assert_eq!(decode(&[0; HEADER_BYTES]), Found::New);
         for bit in 0..HEADER_BYTES * 8 {
             let mut flipped = block;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(Header::decode(&flipped, volume), Found::Damaged), "bit {bit}");
+            assert_eq!(decode(&flipped), Found::Damaged, "bit {bit}");
         }
         let mut newer = block;
-        put(&mut newer, 8, 2u32.to_le_bytes());
+        put(&mut newer, 8, 9u32.to_le_bytes());
         seal(&mut newer);
-        assert!(matches!(Header::decode(&newer, volume), Found::Version(2)));
+        assert_eq!(decode(&newer), Found::Version(9));
+    }
+
+    #[test]
+    fn of_two_copies_the_later_one_counts_and_one_that_is_cleared() {
+        let header = |sequence, length_bytes| {
+            Found::Header(Header { sequence, offset_bytes: 0, length_bytes, data_crc: 0 })
+        };
+        let cases = [
+            ([Found::New, Found::New], Found::New),
+            ([header(1, 512), Found::New], header(1, 512)),
+            ([header(1, 0), header(2, 512)], header(2, 512)),
+            ([header(2, 0), header(2, 512)], header(2, 0)),
+            ([Found::Damaged, header(2, 512)], header(2, 512)),
+            ([Found::Damaged, Found::Damaged], Found::Damaged),
+            ([header(2, 512), Found::Version(9)], Found::Version(9)),
+        ];
+        for ([first, second], together) in cases {
+            assert_eq!(Found::together(&[first, second]), together);
+            assert_eq!(Found::together(&[second, first]), together);
+        }
     }
 }

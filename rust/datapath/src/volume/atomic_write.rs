@@ -35,6 +35,7 @@ use crate::error::{IoError, PoolError};
 use crate::limits::ATOMIC_BYTES_MAX;
 use crate::member::Member;
 use crate::pool::{Provisioning, Space, SpaceId, io_error};
+use crate::snapshot::EngineEvent;
 
 impl<M: Member> Volume<M> {
     /// Writes all of `data`, at most [`ATOMIC_BYTES_MAX`] bytes: after a power cut the range holds all of
@@ -73,7 +74,7 @@ impl<M: Member> Volume<M> {
 
     /// What is wrong with the log.
     pub(super) async fn check_atomic_log(&self) -> Result<Option<String>, PoolError> {
-        match &*self.atomic_log.lock().await {
+        match &mut *self.atomic_log.lock().await {
             Some(log) => Ok(log.check().await?),
             None => Ok(None),
         }
@@ -94,6 +95,10 @@ impl<M: Member> Volume<M> {
             self.replay(record).await?;
         }
         log.clear().await?;
+        if log.repaired() > 0 {
+            let what = format!("{} copies of the atomic log's header", log.repaired());
+            self.engine.announce(EngineEvent::MapRepaired { what });
+        }
         *self.atomic_log.lock().await = Some(log);
         Ok(())
     }
