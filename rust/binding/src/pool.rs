@@ -60,7 +60,7 @@ impl Pool {
         let volumes = runtime.threads.run(py, move || async move {
             let members = members.iter().map(FileMember::open);
             let members = members.collect::<Result<Vec<_>, PoolError>>()?;
-            Volumes::open(StripedPool::open_as(members, opening).await?.0).await
+            Volumes::import(members, opening).await.map(|(volumes, _)| volumes)
         })?;
         Ok(Self { threads: Arc::clone(&runtime.threads), volumes })
     }
@@ -86,9 +86,9 @@ impl Pool {
             if found.is_empty() && !refused.is_empty() {
                 return Err(refused.remove(0));
             }
-            let (pool, unfit) = StripedPool::open_as(found, opening).await?;
+            let (volumes, unfit) = Volumes::import(found, opening).await?;
             refused.extend(unfit);
-            Ok((Volumes::open(pool).await?, refused))
+            Ok((volumes, refused))
         })?;
         let refused = refused.iter().map(ToString::to_string).collect();
         Ok((Self { threads: Arc::clone(&runtime.threads), volumes }, refused))

@@ -73,6 +73,12 @@ pub trait BlockIo: Send + Sync + 'static {
         }
     }
 
+    /// Whether copies of a range may differ since an unclean stop and have not been made equal yet:
+    /// then a verified read looks at all of them.
+    fn is_in_doubt(&self, _offset_bytes: u64, _length_bytes: u64) -> bool {
+        false
+    }
+
     /// Writes all of `data` at `offset_bytes`.
     fn write_at(&self, offset_bytes: u64, data: Bytes)
     -> impl Future<Output = Result<(), IoError>>;

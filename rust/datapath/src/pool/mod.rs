@@ -125,8 +125,30 @@ impl<M: Member> Pool<M> {
         members: Vec<M>,
         opening: Opening,
     ) -> Result<(Arc<Self>, Vec<PoolError>), PoolError> {
+        let (pool, refused) = Self::begin_open(members, opening).await?;
+        pool.end_open().await?;
+        Ok((pool, refused))
+    }
+
+    /// The first half of an import, for whoever can judge what is in the pool's spaces: nothing is
+    /// written to them before [`Self::end_open`] but repairs, by verified reads. Where
+    /// [`BlockIo::is_in_doubt`] says so, its resync takes one copy for all.
+    pub async fn begin_open(
+        members: Vec<M>,
+        opening: Opening,
+    ) -> Result<(Arc<Self>, Vec<PoolError>), PoolError> {
         let (set, refused) = StripeSet::open(members, opening).await?;
         Ok((Arc::new(Self::recover(set).await?), refused))
+    }
+
+    /// Whether something is in doubt until [`Self::end_open`].
+    pub fn is_in_doubt(&self) -> bool {
+        self.set.needs_resync()
+    }
+
+    /// The second half.
+    pub async fn end_open(&self) -> Result<(), PoolError> {
+        self.set.end_recovery().await
     }
 
     fn over(set: StripeSet<M>, catalog: Catalog, sequence: u64) -> Self {

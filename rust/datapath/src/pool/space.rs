@@ -203,8 +203,9 @@ impl<M: Member> BlockIo for Space<M> {
         is_right: impl Fn(&[u8]) -> bool,
     ) -> VerifiedRead {
         let (outcome, buffer) = self.read_at(offset_bytes, buffer).await;
+        let in_doubt = self.is_in_doubt(offset_bytes, buffer.len() as u64);
         match outcome {
-            Ok(()) if is_right(&buffer) => return (Ok(Verdict::Right), buffer),
+            Ok(()) if !in_doubt && is_right(&buffer) => return (Ok(Verdict::Right), buffer),
             Ok(()) => {}
             Err(error) => return (Err(error), buffer),
         }
@@ -215,8 +216,15 @@ impl<M: Member> BlockIo for Space<M> {
         let single = self.table.load().single_run(offset_bytes, buffer.len() as u64);
         match single {
             Some(at) => self.pool.set().read_otherwise(at, buffer, is_right).await,
+            None if is_right(&buffer) => (Ok(Verdict::Right), buffer),
             None => (Ok(Verdict::Wrong), buffer),
         }
+    }
+
+    fn is_in_doubt(&self, offset_bytes: u64, length_bytes: u64) -> bool {
+        let table = self.table.load();
+        let mut runs = table.runs(offset_bytes, length_bytes);
+        runs.any(|run| self.pool.set().is_in_doubt(run.offset_bytes, run.length_bytes))
     }
 
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {

@@ -107,8 +107,9 @@ impl<'a, S: Growable> BlockReader<'a, S> {
             return Err(damaged("the log goes on outside the space"));
         }
         let id = self.id;
+        let in_doubt = self.space.is_in_doubt(address, BLOCK_BYTES as u64);
         let bytes = self.held_block(address).await?;
-        if let Some(block) = cursor.accept(bytes, address, root, id) {
+        if let Some(block) = cursor.accept(bytes, address, root, id).filter(|_| !in_doubt) {
             return Ok(Some((block, Verdict::Right)));
         }
         let is_right = |bytes: &[u8]| cursor.accept(bytes, address, root, id).is_some();

@@ -28,5 +28,5 @@ pub use copies::Copied;
 pub use errors::ChecksumErrors;
 pub use layout::{Place, RECORDS_PER_BLOCK, Record, Slot};
 pub use live::{LivePoint, LiveSet};
-pub use recover::MapError;
+pub use recover::{MapError, repair_in_doubt};
 pub use store::{ExceptionStore, StoreOptions, StoreUse};

@@ -109,6 +109,28 @@ impl<S: Growable> ExceptionStore<S> {
     }
 }
 
+/// Before the members of a set are made equal: has what is in doubt of a map and its live data repaired
+/// from whatever copy is right. What cannot be is for [`ExceptionStore::open`] to say.
+pub async fn repair_in_doubt<S: Growable>(
+    space: &S,
+    chunk: ChunkSize,
+    id: Uuid,
+    live: &LiveSet,
+) -> Result<(), MapError> {
+    let map = UnverifiedMap::read(space, chunk, id).await?;
+    let mut records = Vec::new();
+    map.live_map(live).for_each(|record| records.push(record));
+    for record in records {
+        if let Place::At(slot) = record.place
+            && (u64::from(slot.0) + 1) * chunk.bytes() <= space.size_bytes()
+            && space.is_in_doubt(u64::from(slot.0) * chunk.bytes(), chunk.bytes())
+        {
+            verify_data(&record, space, chunk).await?;
+        }
+    }
+    Ok(())
+}
+
 impl UnverifiedMap {
     /// Reads root and chain, and goes on behind blocks that are damaged where it can.
     pub async fn read<S: Growable>(

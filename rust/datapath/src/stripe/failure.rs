@@ -42,7 +42,7 @@ impl<M: Member> StripeSet<M> {
         _closed: &Closed<'_>,
         fault: Fault,
     ) -> Result<(), IoError> {
-        if !self.geometry.level.is_redundant() {
+        if !self.geometry.level.is_redundant() || self.needs_resync() {
             return Err(fault.error);
         }
         self.usable()?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -75,7 +75,8 @@ impl<M: Member> StripeSet<M> {
         self.commit_label(&mut label, next).await.map_err(refuse)
     }
 
-    /// Imports the set that `members` belong to; what was refused comes back beside it.
+    /// Imports the set that `members` belong to; what was refused comes back beside it. Nothing may be
+    /// written to the data area before [`Self::end_recovery`].
     pub(crate) async fn open(
         members: Vec<M>,
         opening: Opening,
@@ -95,7 +96,7 @@ impl<M: Member> StripeSet<M> {
         let set = Self::assemble(places, newest.clone());
         set.check_enough()?;
         set.check_age(opening.at_least_event)?;
-        set.recover(&newest).await?;
+        set.begin_recovery(&newest).await?;
         Ok((set, admission.refused))
     }
 
@@ -108,6 +109,7 @@ impl<M: Member> StripeSet<M> {
             failed: AtomicU32::new(failed),
             suspects: Suspects::default(),
             broken: OnceLock::new(),
+            unsynced: Mutex::default(),
             closed: AtomicBool::new(false),
             gate: Gate::default(),
             stripe_locks: stripe_locks(geometry),
@@ -160,8 +162,9 @@ impl<M: Member> StripeSet<M> {
         )))
     }
 
-    /// Brings what an unclean stop left behind in order, then marks the set as in use.
-    async fn recover(&self, newest: &Label) -> Result<(), PoolError> {
+    /// Finds what an unclean stop left behind. Labels and intents stay as they are: whatever happens up
+    /// to the end of the recovery, the next open finds the same.
+    async fn begin_recovery(&self, newest: &Label) -> Result<(), PoolError> {
         let dirty = self.dirty_regions().await.map_err(refuse)?;
         let missing_anew = self.failed() & !newest.failed;
         if self.geometry.level == Level::Raid5 {
@@ -176,8 +179,28 @@ impl<M: Member> StripeSet<M> {
             self.replay_journal().await.map_err(refuse)?;
         }
         let journaled = self.geometry.level == Level::Raid5 && self.failed() != 0;
-        if !dirty.is_empty() && !journaled && self.geometry.level.is_redundant() {
-            let bytes = self.resync(&dirty).await.map_err(refuse)?;
+        if !journaled && self.geometry.level.is_redundant() {
+            *self.unsynced() = dirty;
+        }
+        Ok(())
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether regions have to be made equal at the end of the recovery. Until then no member is taken
+    /// out: a failure ends the opening.
+    pub(crate) fn needs_resync(&self) -> bool {
+        !self.unsynced().is_empty()
+    }
+
+    /// Makes equal what may differ, then marks the set as in use. Whoever can judge what is in it has
+    /// had it repaired before: a resync takes one copy for all, and parity from the data.
+    pub(crate) async fn end_recovery(&self) -> Result<(), PoolError> {
+        let regions = self.unsynced().clone();
+        if !regions.is_empty() {
+            let bytes = self.resync(&regions).await.map_err(refuse)?;
             self.announce(SetEvent::Resynced { bytes });
         }
         {
@@ -186,6 +209,7 @@ impl<M: Member> StripeSet<M> {
             self.commit_label(&mut label, next).await.map_err(refuse)?;
         }
         self.forget_intents().await.map_err(refuse)?;
+        self.unsynced().clear();
         for role in (0..self.geometry.members).filter(|role| self.failed() >> role & 1 == 1) {
             self.announce(SetEvent::MemberMissing { member: self.name_of(role) });
         }

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
@@ -46,6 +46,8 @@ pub struct StripeSet<M> {
     pub(super) failed: AtomicU32,
     pub(super) suspects: Suspects,
     pub(super) broken: OnceLock<IoError>,
+    /// From an opening after an unclean stop to the end of the recovery: the regions to be made equal.
+    pub(super) unsynced: Mutex<Vec<usize>>,
     pub(super) closed: AtomicBool,
     pub(super) gate: Gate,
     pub(super) stripe_locks: Box<[tokio::sync::Mutex<()>]>,
@@ -439,12 +441,23 @@ impl<M: Member> BlockIo for StripeSet<M> {
         buffer: BytesMut,
         is_right: impl Fn(&[u8]) -> bool,
     ) -> VerifiedRead {
+        if self.is_in_doubt(offset_bytes, buffer.len() as u64) {
+            return self.read_otherwise(offset_bytes, buffer, is_right).await;
+        }
         let (outcome, buffer) = self.read_at(offset_bytes, buffer).await;
         match outcome {
             Ok(()) if is_right(&buffer) => (Ok(Verdict::Right), buffer),
             Ok(()) => self.read_otherwise(offset_bytes, buffer, is_right).await,
             Err(error) => (Err(error), buffer),
         }
+    }
+
+    fn is_in_doubt(&self, offset_bytes: u64, length_bytes: u64) -> bool {
+        let unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        let stripes = self.geometry.stripes(offset_bytes, length_bytes);
+        let region_of = |stripe: u64| stripe * self.geometry.strip_bytes / self.layout.region_bytes;
+        let range = region_of(stripes.start)..=region_of(stripes.end.saturating_sub(1));
+        unsynced.iter().any(|region| range.contains(&(*region as u64)))
     }
 
     async fn write_at(&self, offset_bytes: u64, data: Bytes) -> Result<(), IoError> {

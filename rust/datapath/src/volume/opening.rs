@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::atomic_log::AtomicLog;
 use super::attributes::provisioning;
 use super::device::Volume;
 use super::ledger::CatalogLedger;
@@ -12,12 +13,30 @@ use crate::error::PoolError;
 use crate::limits::STORE_BYTES_INITIAL;
 use crate::limits::STORE_CHUNKS_MIN;
 use crate::member::Member;
-use crate::pool::{SnapshotState, Space, SpaceId, StorePolicy, VolumeRecord};
-use crate::snapmap::{ExceptionStore, LiveSet, MapError};
+use crate::pool::{Pool, SnapshotState, Space, SpaceId, StorePolicy, VolumeRecord};
+use crate::snapmap::{ExceptionStore, LiveSet, MapError, repair_in_doubt};
 use crate::snapshot::{Engine, EngineEvent, EngineOptions, FullPolicy, PointRange, SnapshotPoint};
+use crate::stripe::Opening;
 use crate::units::{ChunkSize, Epoch};
 
 impl<M: Member> Volumes<M> {
+    /// Imports a pool with its volumes. After an unclean stop, what their checksums can judge is repaired
+    /// before copies and parity are made equal, so that a resync spreads nothing that is damaged.
+    pub async fn import(
+        members: Vec<M>,
+        opening: Opening,
+    ) -> Result<(Arc<Self>, Vec<PoolError>), PoolError> {
+        let (pool, refused) = Pool::begin_open(members, opening).await?;
+        if pool.is_in_doubt() {
+            for record in pool.catalog().volumes.values() {
+                // What it could not read or repair is found again when the volume is opened.
+                drop(repair_volume(&pool, record).await);
+            }
+        }
+        pool.end_open().await?;
+        Ok((Self::open(pool).await?, refused))
+    }
+
     /// Opens a volume. Snapshots that its map has lost parts of are given up, in the catalog first, all
     /// of them with a new map where nothing of it can be trusted: the origin never suffers.
     pub(super) async fn open_volume(
@@ -177,6 +196,20 @@ impl<M: Member> Volumes<M> {
         space.set_limit(limit_bytes);
         Ok(space)
     }
+}
+
+async fn repair_volume<M: Member>(
+    pool: &Arc<Pool<M>>,
+    record: &VolumeRecord,
+) -> Result<(), PoolError> {
+    let chunk = chunk_of(record)?;
+    let live = points_of(record).iter().map(|point| point.live(chunk)).collect();
+    let space = pool.space(record.store)?;
+    let repaired = repair_in_doubt(&*space, chunk, record.id.0, &LiveSet::new(live)).await;
+    if let Some(log) = record.atomic_log {
+        AtomicLog::open(pool.space(log)?, record.id.0).await?;
+    }
+    repaired.map_err(|error| PoolError::Damaged(error.to_string()))
 }
 
 fn damage(reason: &str) -> String {

@@ -14,6 +14,7 @@ mod held_writes;
 mod points;
 mod read_now;
 mod resize;
+mod rot;
 mod simulation;
 mod support;
 mod threads;
