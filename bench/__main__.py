@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import before, clients, comparison, memory, report, snapshots
+from bench import before, clients, comparison, control, memory, report, snapshots
 from bench.contenders import CONTENDERS
 from bench.scale import FULL, QUICK, Scale
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BACKINGS = ("tmpfs", "disk")
-PARTS = ("comparison", "snapshots", "memory")
+PARTS = ("comparison", "snapshots", "memory", "control")
 
 
 def main() -> int:
@@ -71,6 +71,8 @@ def measure(
         yield from comparison.run(kinds, directory, backing, scale)
     elif part == "snapshots":
         yield from snapshots.run(directory, backing, scale)
+    elif part == "control":
+        yield from control.run(directory, backing)
     elif backing == "tmpfs":
         # A file of 16 TiB is more than ext4 can have.
         yield memory.run(directory, backing)
