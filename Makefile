@@ -86,7 +86,7 @@ lab-quick: $(INSTALLED) | lab-tools ## three of them, shortened
 bench: $(INSTALLED) | bench-tools ## full comparison with tgt and nbdkit, table and JSON
 	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
-bench-quick: $(INSTALLED) | bench-tools ## the same in a minute or two, coarser
+bench-quick: $(INSTALLED) | bench-tools ## the same in a few minutes, coarser
 	$(BIN)/python -m bench --quick $(BENCH_OPTIONS)
 
 wheel: $(VENV)/ready | toolchain ## dist/*.whl: installs on CPython 3.11 and later, without Rust

@@ -52,7 +52,9 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a minute or two; on tmpfs unless told otherwise"
+        "--quick",
+        action="store_true",
+        help="a few minutes; on tmpfs unless --backing says otherwise",
     )
     parser.add_argument("--only", action="append", metavar="CONTENDER")
     parser.add_argument("--part", action="append", choices=PARTS)
