@@ -65,8 +65,8 @@ def snapshot_router(service: Service) -> APIRouter:
         first_lba: fields.Lba = 0,
         limit: fields.PageLimit = limits.DIFF_EXTENTS_PAGE,
     ) -> views.Diff:
-        """`until` is POOL/VOLUME@SNAPSHOT; without it, the volume as it is now. From `first_lba` on,
-        which clips an extent that begins before it; a page costs what is in it."""
+        """`until` is POOL/VOLUME@SNAPSHOT; without it, the volume as it is now. From `first_lba`
+        on, which clips an extent that begins before it; a page costs what is in it."""
         later = SnapshotName.parse(until) if until is not None else None
         return snapshots.diff(SnapshotName(pool, volume, snapshot), later, first_lba, limit)
 
