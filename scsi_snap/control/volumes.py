@@ -9,7 +9,7 @@ from scsi_snap import limits, units
 from scsi_snap.control import mappings, views
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.traits import NO_CHOICES, TraitChoices
-from scsi_snap.errors import Busy, Exists, InvalidArgument, Unsupported
+from scsi_snap.errors import Busy, Exists, InvalidArgument, LimitReached, Unsupported
 from scsi_snap.inventory import personalities
 from scsi_snap.inventory.assembly import Assembly
 from scsi_snap.inventory.names import VolumeName
@@ -117,7 +117,7 @@ class VolumeVerbs:
             _check_size(size_bytes, volume.block_bytes)
             if size_bytes > limits.CHUNKS_PER_VOLUME_MAX * volume.chunk_bytes:
                 most = units.format_size(limits.CHUNKS_PER_VOLUME_MAX * volume.chunk_bytes)
-                raise InvalidArgument(
+                raise LimitReached(
                     f"volume {str(name)!r} has chunks of {units.format_size(volume.chunk_bytes)},"
                     f" and so at most {most}",
                     "make another volume with larger ones (--chunk), and copy it",
@@ -281,7 +281,7 @@ def _check_chunks(size_bytes: int, chunk_bytes: int) -> None:
         hint = f"chunks of {units.format_size(fitting)} or more allow it (--chunk)"
     else:
         hint = f"the largest volume has {units.format_size(largest)}"
-    raise InvalidArgument(
+    raise LimitReached(
         f"a volume with chunks of {units.format_size(chunk_bytes)} has at most"
         f" {units.format_size(most_bytes)}, not {units.exact_size(size_bytes)}",
         hint,

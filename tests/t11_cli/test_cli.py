@@ -547,9 +547,11 @@ def test_every_lun_that_is_in_the_way_is_named(tour: Shell) -> None:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_completes_a_word_that_goes_on_behind_its_breaks(tour: Shell) -> None:
-    """As bash calls it: the line, where the cursor is, and what it takes for the word."""
-    scsi_snap = Path(sys.executable).with_name("scsi-snap")
+def test_bash_completes_a_word_that_goes_on_behind_its_breaks(tour: Shell, tmp_path: Path) -> None:
+    """As bash calls it: the line, and where the cursor is."""
+    scsi_snap = tmp_path / "scsi-snap"
+    scsi_snap.write_text(f'#!/bin/sh\nexec {sys.executable} -m scsi_snap "$@"\n')
+    scsi_snap.chmod(0o755)
     environment = {**os.environ, **tour._environment}
     source = subprocess.run(
         [scsi_snap],
