@@ -280,7 +280,7 @@ To make your own:
 
     export PATH={PROGRAMS}:$PATH SCSI_SNAP_SOCKET=/tmp/scsi-snap.sock
     scsi-snap daemon --state /tmp/scsi-snap &
-    until scsi-snap status 2>/dev/null; do sleep 0.2; done
+    scsi-snap status --wait 30
     scsi-snap pool create lake --level raid1 /tmp/lake0:256MiB /tmp/lake1:256MiB
     scsi-snap volume create lake/vol0 128MiB
     scsi-snap snapshot create lake/vol0@monday

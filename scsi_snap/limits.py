@@ -103,5 +103,18 @@ SERVICE_THREADS = 16
 API_CONNECTIONS_MAX = 256
 """Requests being served or waiting; more are answered 503."""
 
+DESCRIPTORS = 65536
+"""Open files that the daemon asks for: members, sessions and requests have one each."""
+
+LOG_REPEAT_S = 1.0
+"""The same line is logged once in this time."""
+
+LOG_MESSAGES_KEPT = 256
+"""Lines that are known to have been logged a moment ago."""
+
+POOL_TURN_WAIT_S = 10.0
+"""What a verb waits for another one that makes, opens or closes the same pool; then it says busy:
+it keeps one of the service's threads."""
+
 CLIENT_TIMEOUT_S = 600.0
 """A verb on a large pool takes minutes; a daemon that answers nothing for longer is stuck."""

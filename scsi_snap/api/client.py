@@ -6,26 +6,47 @@ import http.client
 import json
 import os
 import socket
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from scsi_snap import limits
-from scsi_snap.errors import DaemonUnreachable, InvalidArgument, Refused, error_of
+from scsi_snap.errors import DaemonUnreachable, InvalidArgument, NotPermitted, Refused, error_of
 
 SOCKET_VARIABLE = "SCSI_SNAP_SOCKET"
 
 
 def default_socket(environment: Mapping[str, str], user_id: int) -> Path:
-    """`SCSI_SNAP_SOCKET`, else under /run for root, else under the user's runtime directory."""
+    """`SCSI_SNAP_SOCKET`, else under /run for root, else under the user's runtime directory, else,
+    where the user has none, under a directory in /tmp that is the user's alone. Raises
+    `NotPermitted` where somebody else has made that one."""
     chosen = environment.get(SOCKET_VARIABLE)
     if chosen:
         return Path(chosen)
     if user_id == 0:
         return Path("/run/scsi-snap/control.sock")
-    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{user_id}"
-    return Path(runtime) / "scsi-snap/control.sock"
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "scsi-snap/control.sock"
+    made_at_login = Path(f"/run/user/{user_id}")
+    if made_at_login.is_dir():
+        return made_at_login / "scsi-snap/control.sock"
+    # Who owns it is looked at, so that nobody else's is used.
+    return _own(Path(f"/tmp/scsi-snap-{user_id}"), user_id) / "control.sock"  # noqa: S108
+
+
+def _own(directory: Path, user_id: int) -> Path:
+    with suppress(FileNotFoundError):
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != user_id or found.st_mode & 0o077:
+            raise NotPermitted(
+                f"{directory} is not a directory of this user alone",
+                f"remove it, or name the control socket by --socket or {SOCKET_VARIABLE}",
+            )
+    return directory
 
 
 class Client:

@@ -4,11 +4,13 @@ path underneath."""
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 
-from scsi_snap.control import daemon
+from scsi_snap import limits
+from scsi_snap.control import daemon, log_output
 from scsi_snap.control.service import Service
 from scsi_snap.errors import InternalError
 from scsi_snap.inventory.native import DataPath
@@ -24,10 +26,21 @@ def run(
     lio_listen: Sequence[str] = (),
 ) -> None:
     """Runs until SIGTERM. Raises `ScsiSnapError` when it cannot start."""
+    log_output.begin()
+    _raise_descriptor_limit()
     options = daemon.Options(
         state_directory, listen, control_socket, erase_bytes_per_s, lio, lio_listen
     )
     asyncio.run(daemon.serve(options, lambda: load_data_path(threads), make_face, announce))
+
+
+def _raise_descriptor_limit() -> None:
+    """Members, sessions and requests have a descriptor each; the usual soft limit is for the sake
+    of select(2), which is not used here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = limits.DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, limits.DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def load_data_path(threads: int) -> DataPath:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import time
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import click
 
+from scsi_snap.api.client import Client
 from scsi_snap.cli import completion, render
 from scsi_snap.cli.arguments import Size
 from scsi_snap.cli.context import (
@@ -20,6 +21,7 @@ from scsi_snap.cli.context import (
     socket_path,
 )
 from scsi_snap.cli.exit_codes import PROBLEMS_FOUND, UNWELL
+from scsi_snap.errors import DaemonUnreachable
 
 
 @click.command()
@@ -72,7 +74,6 @@ def daemon(
     # Imported here: the web framework and the data path would slow every other command.
     from scsi_snap.api.daemon import run
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     run(
         state_directory=state.absolute(),
         listen=() if no_listen else listen,
@@ -85,15 +86,22 @@ def daemon(
 
 
 @click.command()
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for a daemon that is starting.",
+)
 @json_option
 @socket_option
 @click.pass_context
-def status(ctx: click.Context, /, as_json: bool) -> None:
+def status(ctx: click.Context, /, wait: float, as_json: bool) -> None:
     """Show the daemon: where it listens, what it has, and whether all of it is well.
 
     Ends as `scsi-snap health` does: 0 where all is well, 11 degraded, 12 failing.
     """
-    found, health = client().get("daemon"), client().get("health")
+    found, health = _answered_within(client(), wait), client().get("health")
     if as_json:
         print_json(found | {"health": health})
     else:
@@ -137,6 +145,22 @@ def _pools(states: dict[str, int]) -> str:
     if states.keys() <= {"optimal"}:
         return count
     return f"{count}: " + ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+
+
+def _answered_within(daemon: Client, wait_s: float) -> Any:
+    """What the daemon says of itself, asked until it answers. Raises its last error."""
+    end_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return daemon.get("daemon")
+        except DaemonUnreachable:
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                raise
+            time.sleep(min(_ASK_AGAIN_S, left_s))
+
+
+_ASK_AGAIN_S = 0.1
 
 
 def _lio(found: Any) -> str:

@@ -12,6 +12,7 @@ The faces are passed in from above (`Face`): control imports no face.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import time
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from scsi_snap import limits
 from scsi_snap.control import ways
@@ -44,6 +45,7 @@ from scsi_snap.inventory.state_directory import StateDirectory
 from scsi_snap.inventory.target_records import LIO, PORTAL
 from scsi_snap.inventory.units import Units
 from scsi_snap.lio.tcmu_service import TcmuService
+from scsi_snap.os_errors import of_os_error
 
 _log = logging.getLogger("scsi_snap.daemon")
 
@@ -83,6 +85,9 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    # A terminal that goes away must not take the disks of initiators with it.
+    loop.add_signal_handler(signal.SIGHUP, _log.info, "SIGHUP: there is nothing to read again")
+    loop.set_exception_handler(_on_loop_error)
     async with AsyncExitStack() as undo:
         directory = StateDirectory(options.state_directory)
         undo.callback(directory.release)
@@ -137,6 +142,19 @@ async def serve(
         events.end_waits()
         _log.info("stopping")
         notify("STOPPING=1")
+
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody has awaited. A socket that cannot accept is tried again each second."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        found = of_os_error(error)
+        _log.warning("a connection waits: %s; %s", found.message, found.hint)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _ready(portal: list[str], lio: list[str], control: Path) -> str:

@@ -23,6 +23,10 @@ FILE = "catalog.json"
 FORMAT = "scsi_snap catalog"
 
 
+class NewerVersion(ValueError):
+    """A catalog that a newer scsi_snap has written."""
+
+
 class Catalog:
     """Opens the state in `directory`; an empty directory is an empty state."""
 
@@ -34,6 +38,10 @@ class Catalog:
     @property
     def state(self) -> State:
         return self._state
+
+    def check_place(self) -> None:
+        """Raises `StateLocked` where a change would go to another directory than it came from."""
+        self._directory.check()
 
     def update(self, change: Callable[[State], State]) -> State:
         """Applies `change` to the state as it is; what `change` raises is passed on."""
@@ -68,7 +76,9 @@ def decode(content: bytes) -> tuple[State, int]:
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise ValueError("it is not a catalog of scsi_snap")
     version = body.get("version")
-    if type(version) is not int or not 1 <= version <= VERSION:
+    if type(version) is int and version > VERSION:
+        raise NewerVersion(f"its version is {version}; this scsi_snap reads 1 to {VERSION}")
+    if type(version) is not int or version < 1:
         raise ValueError(f"its version is {version!r}; this scsi_snap reads 1 to {VERSION}")
     if body.pop("sha256", None) != _digest(_canonical(body)):
         raise ValueError("its checksum is wrong")
@@ -94,6 +104,11 @@ def _load(directory: StateDirectory) -> tuple[State, int]:
         return State(), 0
     try:
         return decode(content)
+    except NewerVersion as error:
+        raise StateDamaged(
+            f"{directory.path / FILE} was written by a newer scsi_snap: {error}",
+            "start that one again; nothing was changed",
+        ) from error
     except ValueError as error:
         raise _damaged(directory, str(error)) from error
 

@@ -8,15 +8,19 @@
 Order of a replacement: write `new`, flush it, drop `previous`, link the current file as
 `previous`, rename `new` over the current name, flush the directory. At each point between two
 steps the current name holds the old state or the new one, whole; only `previous` may be missing.
+
+A directory that was removed, or that another one has replaced, is not this daemon's any more:
+nothing is written there, since another daemon may have locked what is there now.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
+import stat
 from pathlib import Path
 
 from scsi_snap.errors import IoFailed, StateLocked
+from scsi_snap.lock_files import is_at, locked_file
 
 
 class StateDirectory:
@@ -25,24 +29,17 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = locked_file(path / "lock")
+        except BlockingIOError as error:
+            raise StateLocked(
+                f"the state directory {path} is used by another daemon ({error.strerror})",
+                "stop that daemon, or give this one a --state of its own",
+            ) from error
         except OSError as error:
             raise IoFailed(
                 f"the state directory {path} cannot be used: {error.strerror}",
                 "name a directory that may be written by --state; it is made where it is not there",
             ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._lock)
-            raise StateLocked(
-                f"the state directory {path} is used by another daemon (process {owner})",
-                "stop that daemon, or give this one a --state of its own",
-            ) from error
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Lets another daemon use it; once is enough."""
@@ -53,17 +50,33 @@ class StateDirectory:
     def read(self, name: str, limit_bytes: int) -> bytes | None:
         """The file's bytes, at most one more than `limit_bytes`; None where there is no file."""
         try:
-            with (self.path / name).open("rb") as file:
+            # Not waiting for who writes into a FIFO.
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise IoFailed(
+                        f"{self.path / name} is not a regular file",
+                        "remove it, or restore the file",
+                    )
                 return file.read(limit_bytes + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise IoFailed(f"{self.path / name} cannot be read: {error.strerror}") from error
 
+    def check(self) -> None:
+        """Raises `StateLocked` where the directory is not the one that is locked."""
+        if not is_at(self.path / "lock", self._lock):
+            raise StateLocked(
+                f"the state directory {self.path} was removed or replaced while the daemon used it",
+                "stop this daemon, and start one over the directory that is to count",
+            )
+
     def replace(self, name: str, content: bytes) -> None:
         """Makes `content` the file `name`: durable when it returns. Raises `IoFailed`, and then
         the old content may be there, or, where only the last flush failed, the new."""
         new, previous = f"{name}.new", f"{name}.previous"
+        self.check()
         try:
             self._write_flushed(new, content)
             self._remove(previous)
@@ -79,6 +92,7 @@ class StateDirectory:
     def remove(self, name: str) -> None:
         """Removes the file and what replacements have left; there may be none. A power cut may
         bring it back. Raises `IoFailed`."""
+        self.check()
         try:
             for each in (name, f"{name}.previous", f"{name}.new"):
                 self._remove(each)

@@ -171,6 +171,16 @@ def test_the_kernels_target_listens_at_addresses_not_names(tmp_path: Path) -> No
         asyncio.run(serve(options, lambda: FakeDataPath(Disks()), recorder.make, recorder.announce))
 
 
+def test_a_terminal_that_goes_away_leaves_the_daemon_running(tmp_path: Path) -> None:
+    def verbs(service: Service) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        service.pools.create("tank", "raid5", 65536, MEMBERS)
+
+    disks = Disks()
+    run(tmp_path, disks, verbs, "127.0.0.1:0")
+    assert disks.pool("tank").members
+
+
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("")  # An abstract address of the kernel's choice.

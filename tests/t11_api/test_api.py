@@ -18,8 +18,8 @@ import pytest
 
 from scsi_snap import limits
 from scsi_snap.api.app import make_app
-from scsi_snap.api.client import Client, _UnixConnection, default_socket
-from scsi_snap.api.server import listen_on
+from scsi_snap.api.client import Client, _own, _UnixConnection, default_socket
+from scsi_snap.api.server import ControlSocket
 from scsi_snap.api.statuses import HTTP_STATUS
 from scsi_snap.errors import (
     BY_CODE,
@@ -27,6 +27,7 @@ from scsi_snap.errors import (
     DaemonUnreachable,
     IoFailed,
     NotFound,
+    NotPermitted,
     error_of,
 )
 from tests.controllers import IQN, MEMBERS, MIB, NO_LIO, VOL0, Controller, served
@@ -384,25 +385,62 @@ def test_the_schema_shows_no_secret(controller: Controller) -> None:
 
 
 def test_the_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "made" / "control.sock"
-    with listen_on(path):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path = tmp_path / "made/control.sock"
+    mask = os.umask(0)
+    try:
+        listening = ControlSocket(path)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    listening.close()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_socket_has_its_own_name_in_the_kernel_s_list(tmp_path: Path) -> None:
+    """Else systemd-tmpfiles takes it for one that a dead process has left."""
+    path = tmp_path / "control.sock"
+    listening = ControlSocket(path)
+    names = [line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()]
+    assert str(path) in names
+    listening.close()
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
-    listen_on(path).close()
-    with listen_on(path), pytest.raises(Busy, match="another daemon"):
-        listen_on(path)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    listening = ControlSocket(path)
+    with pytest.raises(Busy, match=f"another daemon.*process {os.getpid()}"):
+        ControlSocket(path)
+    (tmp_path / "control.sock.lock").unlink()
+    with pytest.raises(Busy, match="lost its lock"):
+        ControlSocket(path)
+    listening.close()
 
 
 def test_what_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
-    path.write_text("precious")
+    path.write_text("notes")
     with pytest.raises(IoFailed, match="no socket"):
-        listen_on(path)
-    assert path.read_text() == "precious"
+        ControlSocket(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["control.sock"]
+    assert path.read_text() == "notes"
+
+
+def test_the_end_of_a_daemon_leaves_its_successor_alone(tmp_path: Path) -> None:
+    """Whose directory was cleaned up under the first, say."""
+    path = tmp_path / "control.sock"
+    first = ControlSocket(path)
+    path.unlink()
+    (tmp_path / "control.sock.lock").unlink()
+    second = ControlSocket(path)
+    first.close()
+    assert path.exists() and (tmp_path / "control.sock.lock").exists()
+    with pytest.raises(Busy):
+        ControlSocket(path)
+    second.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_daemon_says_how_to_start_one(tmp_path: Path) -> None:
@@ -416,6 +454,34 @@ def test_the_default_socket() -> None:
     assert default_socket({}, 0) == Path("/run/scsi-snap/control.sock")
     runtime = {"XDG_RUNTIME_DIR": "/run/user/7"}
     assert default_socket(runtime, 7) == Path("/run/user/7/scsi-snap/control.sock")
+
+
+def test_a_user_without_a_runtime_directory_has_a_socket_in_tmp(tmp_path: Path) -> None:
+    """Such as by `su`, in a container, or from cron; only in a directory of that user alone."""
+    user = 4_000_000_000 + os.getpid()
+    directory = Path(f"/tmp/scsi-snap-{user}")
+    environment: dict[str, str] = {}
+    assert default_socket(environment, user) == directory / "control.sock"
+    assert default_socket({"XDG_RUNTIME_DIR": ""}, user) == directory / "control.sock"
+    directory.mkdir(mode=0o700)
+    try:
+        with pytest.raises(NotPermitted, match="this user alone") as caught:
+            default_socket(environment, user)
+        assert "--socket" in caught.value.hint
+    finally:
+        directory.rmdir()
+    own = tmp_path / "own"
+    own.mkdir(mode=0o700)
+    assert _own(own, os.getuid()) == own
+    own.chmod(0o755)
+    with pytest.raises(NotPermitted):
+        _own(own, os.getuid())
+    directory.symlink_to(tmp_path)
+    try:
+        with pytest.raises(NotPermitted):
+            default_socket(environment, user)
+    finally:
+        directory.unlink()
 
 
 def test_names_from_the_client_stay_in_their_part_of_the_path(client: Client) -> None:

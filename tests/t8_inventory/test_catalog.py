@@ -314,3 +314,48 @@ def test_secrets_are_not_shown_in_reprs() -> None:
     shown = repr(NEW)
     for secret in ("secret secret", "other secret", "secret of a", "secret of scouts"):
         assert secret in encode(NEW, 1).decode() and secret not in shown
+
+
+def test_a_catalog_of_a_newer_scsi_snap_is_not_called_damaged(tmp_path: Path) -> None:
+    written(tmp_path, OLD)
+    body = json.loads((tmp_path / FILE).read_bytes()) | {"version": VERSION + 1}
+    (tmp_path / FILE).write_text(json.dumps(body))
+    with pytest.raises(StateDamaged, match="newer scsi_snap") as caught:
+        reopened(tmp_path)
+    assert "cp " not in caught.value.hint and "start that one" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [FILE, f"{FILE}.previous"])
+def test_what_is_no_file_hinders_no_start_for_ever(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(IoFailed, match="not a regular file"):
+        reopened(tmp_path)
+
+
+def test_a_directory_that_was_replaced_is_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    directory = StateDirectory(path)
+    catalog = Catalog(directory)
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(StateLocked, match="removed or replaced"):
+        catalog.update(lambda _: OLD)
+    written(path, NEW)
+    with pytest.raises(StateLocked, match="removed or replaced"):
+        catalog.update(lambda _: OLD)
+    with pytest.raises(StateLocked):
+        directory.remove(FILE)
+    directory.release()
+    assert reopened(path) == NEW
+
+
+def test_two_that_start_at_once_do_not_share_a_directory(tmp_path: Path) -> None:
+    """The second has opened the lock file of a directory that was removed by then."""
+    first = StateDirectory(tmp_path / "state")
+    (tmp_path / "state/lock").unlink()
+    second = StateDirectory(tmp_path / "state")
+    with pytest.raises(StateLocked):
+        first.replace(FILE, b"")
+    with pytest.raises(StateLocked):
+        StateDirectory(tmp_path / "state")
+    first.release()
+    second.release()
