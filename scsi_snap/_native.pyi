@@ -14,6 +14,7 @@ __all__ = [
     "MEMBER_TAIL_BYTES",
     "Device",
     "Event",
+    "MemberMark",
     "MemberView",
     "NativeError",
     "Pool",
@@ -87,6 +88,21 @@ class Runtime:
     def stop(self) -> None: ...
 
 @final
+class MemberMark:
+    @property
+    def kind(self) -> str:
+        """ "member" of a pool, "free" (its pool was destroyed), or "none" of these."""
+    @property
+    def pool(self) -> str | None:
+        """The UUID of that pool."""
+    @property
+    def member(self) -> str | None:
+        """The UUID of the member, where it is one."""
+    @property
+    def event(self) -> int:
+        """The event count of its label; 0 where it is no member."""
+
+@final
 class Pool:
     @staticmethod
     def create(
@@ -108,6 +124,10 @@ class Pool:
     ) -> tuple[Pool, list[str]]:
         """The same, but leaves out members that cannot be used, as far as the level allows; and
         why."""
+    @staticmethod
+    def mark(runtime: Runtime, path: str) -> MemberMark:
+        """What is there says of itself; nothing is written. "member-refused" where it cannot be
+        opened or is held by somebody."""
     @staticmethod
     def settle_groups(pools: list[Pool]) -> int:
         """Completes or drops what a crash left of consistent points over several pools: called

@@ -7,6 +7,7 @@ copies of their volume's chunks; what changed is counted chunk by chunk.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import socket
@@ -67,10 +68,32 @@ class _PoolContent:
     strip_bytes: int
     members: list[str]
     failed: set[str] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
+    """What it was opened without."""
+    labels: dict[str, tuple[int, frozenset[str]]] = field(default_factory=dict)
+    """By member: the event count, and which have failed as far as it knows."""
     volumes: dict[str, _Volume] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     erased_stores: list[str] = field(default_factory=list)
     open: bool = False
+
+    @property
+    def event(self) -> int:
+        return max(self.labels[path][0] for path in self.members if path not in self.failed)
+
+    def commit(self) -> None:
+        """The labels of all that are in sync."""
+        event = max((count for count, _ in self.labels.values()), default=0) + 1
+        for path in set(self.members) - self.failed:
+            self.labels[path] = event, frozenset(self.failed)
+
+
+@dataclass
+class FakeMark:
+    kind: str
+    pool: str | None = None
+    member: str | None = None
+    event: int = 0
 
 
 @dataclass
@@ -81,6 +104,19 @@ class Disks:
     pools: list[_PoolContent] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     displaced: set[str] = field(default_factory=set)
+    free: set[str] = field(default_factory=set)
+    """Members of pools that were destroyed."""
+
+    def copy(self, name: str, suffix: str) -> list[str]:
+        """Copies of that pool's members, bit by bit, at paths that end with `suffix`."""
+        source = self.pool(name)
+        twin = copy.deepcopy(source)
+        twin.members = [path + suffix for path in source.members]
+        twin.labels = {path + suffix: label for path, label in source.labels.items()}
+        twin.open = False
+        self.files |= dict.fromkeys(twin.members, 1)
+        self.pools.append(twin)
+        return twin.members
 
     def crash(self) -> None:
         """Power is gone: nobody owns a pool any more; everything acknowledged is there."""
@@ -100,9 +136,11 @@ class FakePool:
         self.listed = 0
         """How often all of its volumes were asked for."""
         content.open = True
+        content.commit()
 
     def close(self) -> None:
         self._check_open()
+        self.content.commit()
         self.content.open = False
 
     def destroy(self) -> None:
@@ -110,10 +148,10 @@ class FakePool:
         if self.content.volumes:
             raise FakeNativeError("busy", "the pool has volumes")
         self._disks.pools.remove(self.content)
+        self._disks.free |= set(self.content.members) - self.content.away
         self.content.open = False
 
     def status(self) -> PoolStatus:
-        self._check_open()
         pool = self.content
         used = sum(volume.size_bytes for volume in pool.volumes.values())
         return PoolStatus(
@@ -126,14 +164,19 @@ class FakePool:
             free_bytes=(1 << 40) - used,
             members=tuple(
                 MemberView(
-                    path,
+                    f"number {role}" if path in pool.away else path,
                     str(uuid.uuid5(uuid.NAMESPACE_URL, path)),
                     role,
-                    "failed" if path in pool.failed else "in-sync",
+                    "missing"
+                    if path in pool.away
+                    else "failed"
+                    if path in pool.failed
+                    else "in-sync",
                     0,
                 )
                 for role, path in enumerate(pool.members)
             ),
+            event=pool.event,
         )
 
     def fail_member(self, name: str) -> None:
@@ -141,6 +184,7 @@ class FakePool:
         if self.content.failed:
             raise FakeNativeError("pool-unavailable", "the level allows one failed member")
         self.content.failed.add(name)
+        self.content.commit()
         self.content.events.append(Event("member-failed", member=name, reason="by hand"))
 
     def volumes(self) -> list[VolumeView]:
@@ -438,13 +482,19 @@ class FakeDataPath:
         self.rings: list[FakeNativeRing] = []
 
     def create_pool(
-        self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
+        self,
+        name: str,
+        level: str,
+        strip_bytes: int,
+        members: list[tuple[str, int | None]],
+        force: bool = False,
     ) -> FakePool:
         for path, size_bytes in members:
             if size_bytes is None and path not in self._disks.files:
                 raise FakeNativeError("member-refused", f"member {path} is refused: no such file")
-            if any(path in pool.members for pool in self._disks.pools):
+            if path in self._disks.files and self.mark(path).kind == "member" and not force:
                 raise FakeNativeError("member-refused", f"member {path} is refused: it has a label")
+        self._disks.free -= {path for path, _ in members}
         for path, size_bytes in members:
             self._disks.files.setdefault(path, size_bytes or 0)
         paths = [path for path, _ in members]
@@ -452,25 +502,54 @@ class FakeDataPath:
         self._disks.pools.append(content)
         return FakePool(content, self._disks)
 
-    def open_pool(self, members: list[str]) -> FakePool:
+    def mark(self, path: str) -> FakeMark:
+        if path not in self._disks.files or path in self._disks.missing:
+            raise FakeNativeError("member-refused", f"member {path} is refused: no such file")
+        for content in self._disks.pools:
+            if path in content.members:
+                if content.open and path not in content.away:
+                    raise FakeNativeError("member-refused", f"member {path} is in use already")
+                return FakeMark("member", content.id, path, content.labels[path][0])
+        return FakeMark("free" if path in self._disks.free else "none")
+
+    def delete_free(self, path: str) -> bool:
+        if path not in self._disks.free:
+            return False
+        self._disks.free.remove(path)
+        del self._disks.files[path]
+        return True
+
+    def open_pool(self, members: list[str], at_least_event: int = 0) -> FakePool:
         for path in members:
             if path not in self._disks.files or path in self._disks.missing:
                 raise FakeNativeError("pool-unavailable", f"member {path} is missing")
-        for content in self._disks.pools:
-            if set(content.members) == set(members):
-                if content.open:
-                    raise FakeNativeError("busy", f"member {members[0]} is in use")
-                return FakePool(content, self._disks)
-        raise FakeNativeError("member-refused", f"member {members[0]} is refused: no label")
+        return self._opened(members, at_least_event)
 
-    def open_available(self, members: list[str]) -> tuple[FakePool, list[str]]:
-        """One member may be away, as with raid5."""
-        away = [path for path in members if path in self._disks.missing]
+    def open_available(
+        self, members: list[str], at_least_event: int = 0
+    ) -> tuple[FakePool, list[str]]:
+        gone = [path for path in members if path in self._disks.missing]
+        here = [path for path in members if path not in gone]
+        if not here:
+            raise FakeNativeError("pool-unavailable", f"member {gone[0]} is missing")
+        return self._opened(here, at_least_event), [f"member {path} is missing" for path in gone]
+
+    def _opened(self, members: list[str], at_least_event: int) -> FakePool:
+        """One member may be away, as with raid5; the newest label says which have failed."""
         for content in self._disks.pools:
-            if set(content.members) == set(members) and len(away) == 1 < len(members):
-                content.failed.add(away[0])
-                return FakePool(content, self._disks), [f"member {away[0]} is missing"]
-        return self.open_pool(members), []
+            if not set(members) <= set(content.members):
+                continue
+            if content.open:
+                raise FakeNativeError("busy", f"member {members[0]} is in use")
+            away = set(content.members) - set(members)
+            event, failed = max(content.labels[path] for path in members)
+            if len(away | failed) > 1:
+                raise FakeNativeError("pool-unavailable", f"member {min(away)} is missing")
+            if event < at_least_event:
+                raise FakeNativeError("pool-unavailable", "the pool is older than it was")
+            content.away, content.failed = away, away | failed
+            return FakePool(content, self._disks)
+        raise FakeNativeError("member-refused", f"member {members[0]} is refused: no label")
 
     def settle_groups(self, pools: list[NativePool]) -> int:
         return 0

@@ -8,6 +8,7 @@ from scsi_snap.api import fields
 from scsi_snap.api.rendering import created, deleted_body, outcome_body
 from scsi_snap.api.schema import (
     DeletedBody,
+    DestroyedBody,
     MemberFail,
     OutcomeBody,
     PoolCreate,
@@ -30,14 +31,14 @@ def pool_router(service: Service) -> APIRouter:
     def create_pool(body: PoolCreate, response: Response) -> OutcomeBody[views.Pool]:
         """Makes a pool over files and block devices."""
         members = [(member.path, member.size_bytes) for member in body.members]
-        outcome = pools.create(body.name, body.level, body.strip_bytes, members)
+        outcome = pools.create(body.name, body.level, body.strip_bytes, members, body.force)
         return outcome_body(outcome, response)
 
     @router.post("/import", responses=created(views.Pool))
     def import_pool(body: PoolImport, response: Response) -> OutcomeBody[views.Pool]:
         """Takes over the pool that the members hold. Without members it tries the named pool on
         record again."""
-        return outcome_body(pools.import_(body.members, body.name), response)
+        return outcome_body(pools.import_(body.members, body.name, body.force), response)
 
     @router.get("/{pool}")
     def show_pool(pool: fields.PoolPart) -> views.Pool:
@@ -50,9 +51,14 @@ def pool_router(service: Service) -> APIRouter:
         return deleted_body(pools.export(pool))
 
     @router.delete("/{pool}")
-    def destroy_pool(pool: fields.PoolPart, dry_run: fields.DryRun = False) -> DeletedBody:
-        """Erases the labels of a pool that holds no volume."""
-        return deleted_body(pools.destroy(pool, dry_run=dry_run))
+    def destroy_pool(
+        pool: fields.PoolPart, delete_files: bool = False, dry_run: fields.DryRun = False
+    ) -> DestroyedBody:
+        """Destroys a pool that holds no volume. Its members are free then; `delete_files` removes
+        those that are files."""
+        outcome = pools.destroy(pool, delete_files, dry_run=dry_run)
+        body = deleted_body(outcome)
+        return DestroyedBody(**body.model_dump(), left=list(outcome.left))
 
     @router.post("/{pool}/fail-member")
     def fail_member(

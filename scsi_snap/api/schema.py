@@ -54,6 +54,7 @@ class PoolCreate(_Request):
             "uniqueItems": True,
         }
     )
+    force: bool = Field(False, description="wipe members that hold something")
 
 
 class PoolImport(_Request):
@@ -74,6 +75,9 @@ class PoolImport(_Request):
         json_schema_extra={"maxItems": limits.MEMBERS_PER_POOL_MAX, "uniqueItems": True},
     )
     name: fields.PoolPart | None = None
+    force: bool = Field(
+        False, description="take it though it is older than this controller has known it"
+    )
 
 
 class MemberFail(_Request):
@@ -224,6 +228,10 @@ class DeletedBody(BaseModel):
     outcome: Literal["deleted", "planned"]
     name: str
     goes: list[str] = Field(description="what goes with it, in words")
+
+
+class DestroyedBody(DeletedBody):
+    left: list[str] = Field(description="members that are still there, and free")
 
 
 class ErrorBody(BaseModel):

@@ -48,10 +48,16 @@ def pool() -> None:
     show_default=True,
     help="One member's share of a stripe.",
 )
+@click.option("--force", is_flag=True, help="Wipe members that hold something.")
 @json_option
 @socket_option
-def create(name: str, members: tuple[str, ...], level: str, strip: int, as_json: bool) -> None:
+def create(
+    name: str, members: tuple[str, ...], level: str, strip: int, force: bool, as_json: bool
+) -> None:
     """Make a pool over MEMBERS: PATH of a file or block device, or PATH:SIZE to make a file.
+
+    Members that hold anything but zeros are refused, and what was found is named; those that a
+    destroyed pool has left are taken as they are.
 
     \b
     scsi-snap pool create tank /dev/sdb /dev/sdc /dev/sdd
@@ -63,6 +69,7 @@ def create(name: str, members: tuple[str, ...], level: str, strip: int, as_json:
         "level": level,
         "strip_bytes": strip,
         "members": [{"path": path, "size_bytes": size} for path, size in parsed],
+        "force": force,
     }
     print_outcome(client().post("pools", body=body), f"pool {name}", as_json)
 
@@ -70,16 +77,20 @@ def create(name: str, members: tuple[str, ...], level: str, strip: int, as_json:
 @pool.command("import")
 @click.argument("members", nargs=-1, type=click.Path())
 @click.option("--name", shell_complete=completion.pools, help="What the pool must be called.")
+@click.option("--force", is_flag=True, help="Take it although newer members are known: see below.")
 @json_option
 @socket_option
-def import_(members: tuple[str, ...], name: str | None, as_json: bool) -> None:
+def import_(members: tuple[str, ...], name: str | None, force: bool, as_json: bool) -> None:
     """Take over a pool that MEMBERS hold; with --name alone, try one on record again.
+
+    A pool whose members are all older than this controller last knew it is refused: what was
+    written since is on others. --force takes the older state and forgets those others.
 
     \b
     scsi-snap pool import /dev/sdb /dev/sdc /dev/sdd
     scsi-snap pool import --name tank
     """
-    body = {"members": [absolute(path) for path in members], "name": name}
+    body = {"members": [absolute(path) for path in members], "name": name, "force": force}
     answer = client().post("pools", "import", body=body)
     if answer["outcome"] == "created" and not as_json:
         found = answer["view"]
@@ -155,20 +166,26 @@ def show(name: str, as_json: bool) -> None:
 
 @pool.command("destroy")
 @click.argument("names", nargs=-1, required=True, shell_complete=completion.pools)
+@click.option("--delete-files", is_flag=True, help="Remove members that are files.")
 @if_exists_option
 @care_options
 @json_option
 @socket_option
 def destroy(
-    names: tuple[str, ...], if_exists: bool, as_json: bool, yes: bool, dry_run: bool
+    names: tuple[str, ...],
+    delete_files: bool,
+    if_exists: bool,
+    as_json: bool,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
-    """Erase the labels of pools that hold no volume.
+    """Destroy pools that hold no volume: their members are free for `pool create`.
 
     Where nobody can be asked, as in a script, it wants --yes.
     """
     remove_with_care(
         names,
-        lambda name, plan: client().delete("pools", name, dry_run=plan),
+        lambda name, plan: client().delete("pools", name, delete_files=delete_files, dry_run=plan),
         "pool {}".format,
         "destroy",
         Care(yes, dry_run, must_say_yes=True),

@@ -136,7 +136,7 @@ def _lines(answer: Any, first: str) -> list[str]:
 
 def remove_each(
     names: Sequence[Name],
-    remove: Callable[[Name], object],
+    remove: Callable[[Name], Any],
     label: Callable[[Name], str],
     done: str = "deleted",
     *,
@@ -149,18 +149,21 @@ def remove_each(
     exit_code = 0
     for name in dict.fromkeys(names):
         outcome = done
+        left: list[str] = []
         try:
-            remove(name)
+            left = remove(name).get("left", [])
         except ScsiSnapError as error:
             if not (if_exists and isinstance(error, NotFound)):
                 report_error(error, subject=label(name))
                 exit_code = exit_code or EXIT_CODES[error.code]
                 continue
             outcome = "absent"
-        results.append({"outcome": outcome, "name": name})
+        results.append({"outcome": outcome, "name": name} | ({"left": left} if left else {}))
         if not as_json:
             separator = ": " if outcome == "absent" else " "
             click.echo(f"{outcome}{separator}{label(name)}")
+            if left:
+                click.echo(f"  free to be used again: {' '.join(left)}")
     if as_json:
         print_json(results)
     if exit_code:

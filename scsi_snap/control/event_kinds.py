@@ -57,6 +57,7 @@ KINDS: dict[str, Kind] = {
     "ring-served": Kind("info", "device of the kernel", "its commands are carried out again"),
     "ring-restarted": Kind("warning", "device of the kernel", "its ring had stopped"),
     "ring-gives-up": Kind("warning", "device of the kernel", "it has a command timeout"),
+    "state-not-written": Kind("error", "controller", "the state directory cannot be written"),
     "events-damaged": Kind("error", "controller", "the file of events was damaged, and set aside"),
     "events-unwritable": Kind("error", "controller", "events are not durable; it is tried again"),
     "events-writable": Kind("info", "controller", "events are durable again"),

@@ -35,3 +35,5 @@ class Deleted:
     name: str
     goes: tuple[str, ...] = ()
     planned: bool = False
+    left: tuple[str, ...] = ()
+    """Files and devices that it used, which are left and free."""

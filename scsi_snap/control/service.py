@@ -46,6 +46,7 @@ class Service:
         """`events_problem`: why events are not durable now, or empty."""
         self._assembly = assembly
         self._state_directory = state_directory
+        self._state_written = True
         self.events = events
         self._events_problem = events_problem
         self.pools = PoolVerbs(assembly, self.events)
@@ -83,6 +84,7 @@ class Service:
     def housekeep(self) -> None:
         """To be called now and then: has initiators told of space that is running out, members
         looked at, and portals tried again that could not listen."""
+        self._record_events()
         self._assembly.watch_space()
         for handle in self._assembly.pools.opened():
             with suppress(ScsiSnapError):
@@ -92,7 +94,8 @@ class Service:
             self.events.add("portal-available", portal.address, "it listens now")
 
     def fetch_events(self) -> None:
-        """Takes what pools have to tell over into the event log."""
+        """Takes what pools have to tell over into the event log; to be called when they have."""
+        self._record_events()
         for handle in self._assembly.pools.opened():
             try:
                 events = handle.events()
@@ -119,6 +122,18 @@ class Service:
                 self._events_problem(),
             )
         )
+
+    def _record_events(self) -> None:
+        """Until it is written down, a pool that has lost a member could come back as that one
+        alone. Where it cannot be written, that is an event, once."""
+        try:
+            self._assembly.catalog.check_place()
+            self._assembly.record_events(self._assembly.pools.opened())
+            self._state_written = True
+        except ScsiSnapError as error:
+            if self._state_written:
+                self.events.add("state-not-written", "", error.message)
+            self._state_written = False
 
     def status(self) -> views.Daemon:
         exporter = self._assembly.exporter

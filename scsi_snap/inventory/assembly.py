@@ -9,6 +9,9 @@ Records and pools are written one after the other, never at once. What a crash i
   they hold a pool of that name the record becomes `present`, else it is dropped.
 - `pool destroy` writes `destroying` first; the next start finishes it.
 - `pool import` and `pool export` change the record alone; the members are theirs either way.
+- The event count of a pool's record follows that of its labels: after each opening, before any unit
+  shows the pool; when a member was taken out, with the event; after a close. So members that are
+  all older than the record, which cannot know it themselves, are not taken for the pool as it was.
 - `lun map` looks at the volume under its pool's lock, then writes the record; a volume that is
   mapped is not deleted, so no record outlives its volume. One that does is shown as missing.
 """
@@ -16,7 +19,8 @@ Records and pools are written one after the other, never at once. What a crash i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -30,9 +34,10 @@ from scsi_snap.inventory.names import BackingName, SnapshotName
 from scsi_snap.inventory.native import DataPath, translated
 from scsi_snap.inventory.notes import Note
 from scsi_snap.inventory.personalities import Claim
+from scsi_snap.inventory.pool_opening import PoolOpener, opened_record
 from scsi_snap.inventory.pool_views import SnapshotView, VolumeView
 from scsi_snap.inventory.pools import PoolHandle, Pools
-from scsi_snap.inventory.records import LunRecord, PoolRecord
+from scsi_snap.inventory.records import LunRecord, PoolRecord, State
 from scsi_snap.inventory.volume_eraser import VolumeEraser
 from scsi_snap.scsi.identity import Identity, Personality
 
@@ -51,6 +56,7 @@ class Assembly:
         self.data_path = data_path
         self.exporter = exporter
         self.pools = Pools()
+        self.opener = PoolOpener(data_path, self.pools)
         self.exports_lock = threading.RLock()
         self.naming_lock = threading.Lock()
 
@@ -74,27 +80,28 @@ class Assembly:
         """Closes everything; what cannot be closed cleanly is noted, and the rest goes on."""
         notes = []
         self.exporter.close()
-        for handle in self.pools.opened():
+        handles = self.pools.opened()
+        for handle in handles:
             self.pools.remove(handle.name)
             with handle.lock:
                 try:
                     handle.close()
                 except ScsiSnapError as error:
                     notes.append(Note("pool-not-clean", handle.name, error.message))
+        try:
+            self.record_events(handles)
+        except ScsiSnapError as error:
+            notes.append(Note("state-not-written", "", error.message))
         return notes
 
-    def open_pool(self, members: tuple[str, ...]) -> PoolHandle:
-        """What a user imports: every member must fit."""
-        with translated(self.data_path):
-            native = self.data_path.open_pool(list(members))
-        return PoolHandle(self.data_path, native)
-
-    def open_recorded(self, record: PoolRecord) -> tuple[PoolHandle, list[Note]]:
-        """As far as its level allows: members that do not fit are left out, and noted."""
-        with translated(self.data_path):
-            native, refused = self.data_path.open_available(list(record.members))
-        notes = [Note("member-refused", record.name, reason) for reason in refused]
-        return PoolHandle(self.data_path, native), notes
+    def record_events(self, handles: Sequence[PoolHandle]) -> None:
+        """Writes down how far these pools have come, where the record does not say so yet."""
+        events = {}
+        for handle in handles:
+            with suppress(ScsiSnapError):
+                # Closed since it was listed, maybe.
+                events[handle.id] = handle.status().event
+        self.catalog.update(lambda state: _risen(state, events))
 
     def attach(self, handle: PoolHandle) -> list[Note]:
         """Brings up every recorded unit whose backing is in this pool."""
@@ -216,27 +223,32 @@ class Assembly:
 
     def _start_pool(self, record: PoolRecord) -> list[Note]:
         try:
-            handle, notes = self.open_recorded(record)
+            handle, notes = self.opener.recorded(record)
         except ScsiSnapError as error:
             if record.phase == "present":
-                self.pools.set_unavailable(record.name, error.message)
-                return [Note("pool-unavailable", record.name, error.message)]
+                return self._unavailable(record, error.message)
             return [self._forget(record, f"its members hold no pool ({error.message})")]
         if record.phase == "creating" and handle.name != record.name:
             handle.close()
             return [self._forget(record, f"its members belong to pool {handle.name}")]
         if record.phase == "destroying" and not handle.volume_count():
-            handle.destroy()
+            try:
+                handle.destroy()
+            except ScsiSnapError as error:
+                return self._unavailable(record, f"it cannot be destroyed: {error.message}")
             return [self._forget(record, "its destruction is finished")]
         if record.id and record.id != handle.id:
             handle.close()
-            reason = f"its members now hold another pool, {handle.name} ({handle.id})"
-            self.pools.set_unavailable(record.name, reason)
-            return [Note("pool-unavailable", record.name, reason)]
+            return self._unavailable(
+                record, f"its members now hold another pool, {handle.name} ({handle.id})"
+            )
         self.pools.add(handle)
-        present = replace(record, id=handle.id, phase="present")
-        self.catalog.update(lambda state: state.with_pool(present))
+        self.catalog.update(lambda state: state.with_pool(opened_record(handle, record)))
         return notes
+
+    def _unavailable(self, record: PoolRecord, reason: str) -> list[Note]:
+        self.pools.set_unavailable(record.name, reason)
+        return [Note("pool-unavailable", record.name, reason)]
 
     def _forget(self, record: PoolRecord, reason: str) -> Note:
         self.catalog.update(lambda state: state.without_pool(record.name))
@@ -251,6 +263,14 @@ def _that_may_claim(handle: PoolHandle, chosen: Identity) -> Collection[VolumeVi
     for attribute, value in personalities.chosen_names(chosen).items():
         found |= {one.id: one for one in handle.volumes_with(attribute, value)}
     return found.values()
+
+
+def _risen(state: State, events: Mapping[str, int]) -> State:
+    for record in state.pools.values():
+        event = events.get(record.id, 0)
+        if event > record.event:
+            state = state.with_pool(replace(record, event=event))
+    return state
 
 
 def _unusable_attributes(handle: PoolHandle) -> list[Note]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of what is written."""
 
 
@@ -54,7 +54,12 @@ def _ways(state: Any) -> Any:
     }
 
 
-_STEPS: Final[tuple[Callable[[Any], Any], ...]] = (_ports_portals_initiators, _ways)
+def _event_counts(state: Any) -> Any:
+    """3 to 4. How far a pool had come was not kept: any members are taken once more."""
+    return {**state, "pools": [{**pool, "event": 0} for pool in state["pools"]]}
+
+
+_STEPS: Final[tuple[Callable[[Any], Any], ...]] = (_ports_portals_initiators, _ways, _event_counts)
 """The step from version n is at n - 1."""
 
 assert len(_STEPS) == VERSION - 1

@@ -21,6 +21,24 @@ Point = tuple["NativePool", str, str, tuple[int, int] | None]
 """(pool, volume, snapshot, (first LBA, blocks) or None for the whole volume)."""
 
 
+class MemberMark(Protocol):
+    """What a file or block device says it is."""
+
+    @property
+    def kind(self) -> str:
+        """`member` of a pool, `free` (its pool was destroyed), or `none` of these."""
+
+    @property
+    def pool(self) -> str | None:
+        """The UUID of that pool."""
+
+    @property
+    def member(self) -> str | None: ...
+    @property
+    def event(self) -> int:
+        """The event count of its label."""
+
+
 class NativeDevice(Protocol):
     @property
     def size_bytes(self) -> int: ...
@@ -143,12 +161,29 @@ class DataPath(Protocol):
     threads: int
 
     def create_pool(
-        self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
-    ) -> NativePool: ...
-    def open_pool(self, members: list[str]) -> NativePool:
-        """Every member must fit."""
+        self,
+        name: str,
+        level: str,
+        strip_bytes: int,
+        members: list[tuple[str, int | None]],
+        force: bool = False,
+    ) -> NativePool:
+        """Members that hold something are refused; with `force` they are wiped first."""
 
-    def open_available(self, members: list[str]) -> tuple[NativePool, list[str]]:
+    def mark(self, path: str) -> MemberMark:
+        """What a file or block device says it is; nothing is written. An error where it cannot be
+        opened, or somebody holds it."""
+
+    def delete_free(self, path: str) -> bool:
+        """Removes a file that a destroyed pool has left; whether it did. Devices stay."""
+
+    def open_pool(self, members: list[str], at_least_event: int = 0) -> NativePool:
+        """Every member must fit. `pool-unavailable`, with nothing written, where the newest event
+        count of the members is below `at_least_event`."""
+
+    def open_available(
+        self, members: list[str], at_least_event: int = 0
+    ) -> tuple[NativePool, list[str]]:
         """Without the members that do not fit, as far as the level allows; and why not."""
 
     def settle_groups(self, pools: list[NativePool]) -> int:

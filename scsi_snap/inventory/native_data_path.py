@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import cast
 
 from scsi_snap import _native
-from scsi_snap.inventory.member_files import displaced, removed_on_failure
+from scsi_snap.inventory.member_files import delete_free, displaced, removed_on_failure, usable
 from scsi_snap.inventory.native import (
+    MemberMark,
     NativePool,
     NativeRing,
     NativeSession,
@@ -30,16 +31,30 @@ class NativeDataPath:
         self.threads = threads
 
     def create_pool(
-        self, name: str, level: str, strip_bytes: int, members: list[tuple[str, int | None]]
+        self,
+        name: str,
+        level: str,
+        strip_bytes: int,
+        members: list[tuple[str, int | None]],
+        force: bool = False,
     ) -> NativePool:
         with removed_on_failure(members):
-            return _native.Pool.create(self.runtime, name, level, strip_bytes, members)
+            taken = usable(members, self.mark, force)
+            return _native.Pool.create(self.runtime, name, level, strip_bytes, taken)
 
-    def open_pool(self, members: list[str]) -> NativePool:
-        return _native.Pool.open(self.runtime, members)
+    def mark(self, path: str) -> MemberMark:
+        return _native.Pool.mark(self.runtime, path)
 
-    def open_available(self, members: list[str]) -> tuple[NativePool, list[str]]:
-        return _native.Pool.open_available(self.runtime, members)
+    def delete_free(self, path: str) -> bool:
+        return delete_free(path, self.mark)
+
+    def open_pool(self, members: list[str], at_least_event: int = 0) -> NativePool:
+        return _native.Pool.open(self.runtime, members, at_least_event)
+
+    def open_available(
+        self, members: list[str], at_least_event: int = 0
+    ) -> tuple[NativePool, list[str]]:
+        return _native.Pool.open_available(self.runtime, members, at_least_event)
 
     def settle_groups(self, pools: list[NativePool]) -> int:
         return _native.Pool.settle_groups([cast("_native.Pool", pool) for pool in pools])

@@ -35,7 +35,9 @@ class PoolStatus(Protocol):
     @property
     def strip_bytes(self) -> int: ...
     @property
-    def event(self) -> int: ...
+    def event(self) -> int:
+        """How often the members' labels have been changed."""
+
     @property
     def state(self) -> str: ...
     @property

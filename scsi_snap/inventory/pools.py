@@ -1,9 +1,13 @@
 """The pools of this controller: open ones by their handle, the others with the reason.
 
+A pool is its UUID: no two handles have the same, nor the same name. Who makes, opens or closes a
+pool holds a `claimed` turn on its name, UUID and members from the first look to the end.
+
 Locks: a handle's `lock` is held by every verb that changes what is in its pool, and by `lun map`
 while it looks at the volume and writes the map, so that nothing is deleted between the two.
 Several handles are locked in the order of their names (`locked`); the catalog's own lock is taken
-inside and held only for one replacement of the file. Reading takes no lock.
+inside and held only for one replacement of the file. Reading takes no lock. A turn is taken before
+any lock; one verb takes names and paths first and UUIDs last, so that none waits for another's.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from scsi_snap.errors import NotFound, PoolUnavailable
+from scsi_snap import limits
+from scsi_snap.errors import Busy, NotFound, PoolUnavailable
 from scsi_snap.inventory.native import DataPath, NativeDevice, NativePool, translated
 from scsi_snap.inventory.pool_views import (
+    MemberView,
     PoolEvent,
     PoolStatus,
     SnapshotView,
@@ -27,9 +33,13 @@ from scsi_snap.inventory.pool_views import (
 class PoolHandle:
     """One open pool; the native object's calls, with our types and errors."""
 
-    def __init__(self, data_path: DataPath, native: NativePool) -> None:
+    def __init__(
+        self, data_path: DataPath, native: NativePool, paths: tuple[str, ...] = ()
+    ) -> None:
+        """`paths`: of the members on record, by role; those of members that are missing."""
         self._data_path = data_path
         self.native = native
+        self._paths = paths
         self.lock = threading.RLock()
         status = self.status()
         self.name, self.id = status.name, status.id
@@ -37,6 +47,23 @@ class PoolHandle:
     def status(self) -> PoolStatus:
         with translated(self._data_path):
             return self.native.status()
+
+    def name_of(self, member: MemberView) -> str:
+        """The path of a member, also of one that is missing, where that is known."""
+        role = member.role
+        if member.state != "missing" or role is None or role >= len(self._paths):
+            return member.name
+        return self._paths[role] or member.name
+
+    def member_paths(self) -> tuple[str, ...]:
+        """By role; empty where the path of a role is not known, or is another member's by now."""
+        members = self.status().members
+        present = {one.name for one in members if one.state != "missing"}
+        known = (*self._paths, *[""] * len(members))
+        return tuple(
+            one.name if one.state != "missing" else "" if known[role] in present else known[role]
+            for role, one in enumerate(members)
+        )
 
     def volumes(self) -> Sequence[VolumeView]:
         """All, by name. Where one is wanted, or their number, ask for that."""
@@ -180,6 +207,11 @@ class Pools:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._claims: dict[str, str] = {}
+        """Names, UUIDs and paths, to what is being done with them."""
+        self._coming: frozenset[str] = frozenset()
+        """Names of pools that are being made."""
         self._open: dict[str, PoolHandle] = {}
         self._unavailable: dict[str, str] = {}
 
@@ -204,6 +236,8 @@ class Pools:
                 f"pool {name!r} is not available: {reason}",
                 f"bring its members back and `scsi-snap pool import --name {name}`",
             )
+        if name in self._coming:
+            raise Busy(f"pool {name!r} is being made", "try again when that has ended")
         raise NotFound.named("pool", name, self.names(), "scsi-snap pool list")
 
     def by_id(self, pool_id: str) -> PoolHandle | None:
@@ -211,6 +245,9 @@ class Pools:
 
     def add(self, handle: PoolHandle) -> None:
         with self._lock:
+            others = [one for one in self._open.values() if one is not handle]
+            taken = [one for one in others if handle.name == one.name or handle.id == one.id]
+            assert not taken, "a pool is open once: its opener has looked, and holds the turn"
             self._open = {**self._open, handle.name: handle}
             self._unavailable = {k: v for k, v in self._unavailable.items() if k != handle.name}
 
@@ -223,6 +260,28 @@ class Pools:
         with self._lock:
             self._open = {k: v for k, v in self._open.items() if k != name}
             self._unavailable = {k: v for k, v in self._unavailable.items() if k != name}
+
+    @contextmanager
+    def claimed(self, doing: str, *keys: str, coming: str = "") -> Iterator[None]:
+        """The only turn to make, open or close what has any of these names, UUIDs and paths. Waits
+        for whoever has it, and raises `Busy` when that takes long. `coming`: the name of a pool
+        that is being made."""
+        wanted = set(filter(None, keys))
+        with self._turn:
+            if not self._turn.wait_for(
+                lambda: not wanted & self._claims.keys(), limits.POOL_TURN_WAIT_S
+            ):
+                other = next(self._claims[key] for key in wanted if key in self._claims)
+                raise Busy(f"{other} is under way", "try again when it has ended")
+            self._claims = {**self._claims, **dict.fromkeys(wanted, doing)}
+            self._coming |= {coming} - {""}
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._claims = {k: v for k, v in self._claims.items() if k not in wanted}
+                self._coming -= {coming}
+                self._turn.notify_all()
 
     @contextmanager
     def locked(self, names: Iterable[str]) -> Iterator[dict[str, PoolHandle]]:

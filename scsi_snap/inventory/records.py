@@ -43,12 +43,22 @@ _PHASES = ("creating", "present", "destroying")
 
 @dataclass(frozen=True)
 class PoolRecord:
-    """An imported pool. `phase` is an intention while a verb runs; the next start ends it."""
+    """An imported pool. `phase` is an intention while a verb runs; the next start ends it.
+
+    `members`: paths by role; empty where the path of a role is not known.
+    `event`: the event count that the pool's labels have reached. Members that are all older lack
+    what was written since, which they cannot know themselves."""
 
     name: str
     members: tuple[str, ...]
     id: str = ""
     phase: PoolPhase = "present"
+    event: int = 0
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Those that are known."""
+        return tuple(filter(None, self.members))
 
     def to_json(self) -> Json:
         return {
@@ -56,6 +66,7 @@ class PoolRecord:
             "id": self.id,
             "members": list(self.members),
             "phase": self.phase,
+            "event": self.event,
         }
 
     @classmethod
@@ -69,6 +80,7 @@ class PoolRecord:
             id=entry.text("id"),
             members=tuple(entry.texts("members")),
             phase=cast("PoolPhase", phase),
+            event=entry.number("event"),
         )
 
 

@@ -27,6 +27,7 @@ from scsi_snap.units import parse_size
 POOL_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "level": ("level", str),
     "strip": ("strip_bytes", parse_size),
+    "force": ("force", flag),
 }
 
 VOLUME_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -73,6 +74,7 @@ class Pools(Node):
 
         level: raid0, raid1, raid10 or raid5 (the default)
         strip: one member's share of a stripe, 64KiB by default
+        force: true wipes members that hold something
 
             create tank /dev/sdb /dev/sdc /dev/sdd
             create tank /srv/m0:10GiB /srv/m1:10GiB level=raid1
@@ -89,10 +91,12 @@ class Pools(Node):
         """
         Take over a pool that members hold; with name= alone, try one on record again.
 
+        force: true takes it although newer members are known, and forgets those
+
             import /dev/sdb /dev/sdc /dev/sdd
             import name=tank
         """
-        chosen_name = chosen(options, {"name": ("name", str)})
+        chosen_name = chosen(options, {"name": ("name", str), "force": ("force", flag)})
         body = {"members": [absolute(path) for path in members], **chosen_name}
         answer = self.client.post("pools", "import", body=body)
         self.tell(answer, f"pool {answer['view']['name']}")
@@ -106,7 +110,7 @@ class Pools(Node):
 
     def ui_command_delete(self, name: str) -> None:
         """
-        Erase the labels of a pool that holds no volume.
+        Destroy a pool that holds no volume: its members are free for `create`.
         """
         self.tell(self.client.delete("pools", name), f"pool {name}")
 

@@ -170,7 +170,7 @@ def test_destroy_erases_an_empty_pool_alone(controller: Controller) -> None:
     goes = tuple(f"the label of {path}" for path, _ in MEMBERS)
     planned = controller.service.pools.destroy("tank", dry_run=True)
     assert planned == Deleted("tank", goes, planned=True)
-    assert controller.service.pools.destroy("tank") == Deleted("tank", goes)
+    assert controller.service.pools.destroy("tank") == Deleted("tank", goes, left=tuple(PATHS))
     assert controller.disks.pools == [] and controller.assembly.catalog.state.pools == {}
     controller.service.pools.create("tank", "raid5", 65536, MEMBERS)
 
@@ -217,7 +217,7 @@ def test_a_record_that_the_data_path_cannot_take_hinders_no_start(
     record = PoolRecord("tank", ("/\ud800",), id="1")
     controller.assembly.catalog.update(lambda state: state.with_pool(record))
 
-    def encode(_: FakeDataPath, members: list[str]) -> None:
+    def encode(_: FakeDataPath, members: list[str], *__: int) -> None:
         for member in members:
             member.encode()
 

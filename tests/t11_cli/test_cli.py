@@ -90,6 +90,27 @@ def toured(shell: Shell) -> Shell:
     return shell
 
 
+def test_status_waits_for_a_daemon_that_is_starting(
+    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "control.sock"
+    with served(controller.service) as client:
+        asked = []
+
+        def sleep(seconds: float) -> None:
+            asked.append(seconds)
+            if len(asked) == 3:
+                path.symlink_to(client._socket_path)
+
+        monkeypatch.setattr("time.sleep", sleep)
+        assert "version" in Shell(path)("status --wait 60")
+        assert len(asked) == 3
+    path.unlink()
+    ended = Shell(path).run("status --wait 0.000001")
+    assert ended.exit_code == EXIT_CODES["daemon-unreachable"]
+    assert "no daemon answers" in ended.stderr
+
+
 def test_each_verb_says_what_it_did(shell: Shell) -> None:
     create = "pool create tank /m1:1GiB /m2:1GiB /m3:1GiB"
     assert shell(create) == "created pool tank\n"
@@ -109,7 +130,9 @@ def test_each_verb_says_what_it_did(shell: Shell) -> None:
     assert shell("pool import /m1 /m2 /m3") == "imported pool tank\n"
     assert shell("pool import /m1 /m2 /m3") == "unchanged: pool tank\n"
     assert shell("pool fail-member tank /m3 --yes") == "changed pool tank: /m3 is failed\n"
-    assert shell("pool destroy tank --yes") == "destroyed pool tank\n"
+    assert shell("pool destroy tank --yes") == (
+        "destroyed pool tank\n  free to be used again: /m1 /m2 /m3\n"
+    )
 
 
 def test_a_personality_is_chosen_shown_and_changed(shell: Shell) -> None:
@@ -251,7 +274,7 @@ def test_the_map_is_drawn_with_blocks_or_in_ascii(tour: Shell, controller: Contr
         ("session close 7", "not-found", "no session 7", "session list"),
         ("target create disk", "invalid-argument", "disk", "iqn."),
         ("pool create lake rbd:pool/image", "invalid-argument", "Ceph RBD", "files"),
-        ("pool create lake /m1", "busy", "belongs to pool 'tank'", "pool destroy tank"),
+        ("pool create lake /m1", "busy", "belongs to pool 'tank'", "pool show tank"),
         ("snapshot diff tank/vol0@monday tank/vol0", "invalid-argument", "not a snapshot", "@"),
         ("pool fail-member tank m1 --yes", "not-found", "/m1'", "pool show tank"),
         (f"lun map {IQN} one tank/vol0", "invalid-argument", "'LUN'", "scsi-snap lun map --help"),

@@ -14,7 +14,7 @@ from scsi_snap.scsi.caretaker import Nobody, Space
 from tests.controllers import IQN, MIB, MONDAY, VOL0, Controller
 from tests.pool_views import PoolStatus, StoreView, VolumeView
 
-POOL = PoolStatus("tank", "", "raid0", 65536, "optimal", 100 * MIB, 50 * MIB, ())
+POOL = PoolStatus("tank", "", "raid0", 65536, "optimal", 100 * MIB, 50 * MIB, 1, ())
 
 
 def volume(capacity: int, used: int, limit: int | None) -> VolumeView:

@@ -23,7 +23,7 @@ mod _native {
     #[pymodule_export]
     use crate::error::NativeError;
     #[pymodule_export]
-    use crate::pool::Pool;
+    use crate::pool::{MemberMark, Pool};
     #[pymodule_export]
     use crate::report::{Event, MemberView, PoolStatus, SnapshotView, StoreView, VolumeView};
     #[pymodule_export]

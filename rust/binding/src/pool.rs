@@ -7,6 +7,7 @@ use datapath::error::PoolError;
 use datapath::limits::CHUNK_BYTES_MAX;
 use datapath::member::FileMember;
 use datapath::pool::{CreateOptions, Pool as StripedPool, StorePolicy, VolumeId};
+use datapath::stripe::mark::{self, Mark};
 use datapath::stripe::{Level, Opening};
 use datapath::volume::{Point, VolumeOptions, Volumes, settle_groups, take_snapshots};
 use pyo3::prelude::*;
@@ -20,6 +21,16 @@ type FileVolumes = Arc<Volumes<FileMember>>;
 /// Bytes from the members' start, how many, and the members.
 type Disagreement = (u64, u64, Vec<String>);
 type NamedPoint<'py> = (PyRef<'py, Pool>, String, String, Option<(u64, u64)>);
+
+/// What a file or block device says it is.
+#[pyclass(frozen, get_all, module = "scsi_snap._native")]
+pub struct MemberMark {
+    /// "member", "free" (its pool was destroyed) or "none".
+    kind: &'static str,
+    pool: Option<String>,
+    member: Option<String>,
+    event: u64,
+}
 
 #[pyclass(frozen, module = "scsi_snap._native")]
 pub struct Pool {
@@ -92,6 +103,26 @@ impl Pool {
         })?;
         let refused = refused.iter().map(ToString::to_string).collect();
         Ok((Self { threads: Arc::clone(&runtime.threads), volumes }, refused))
+    }
+
+    /// What a file or block device says it is; held exclusively meanwhile, and only read.
+    #[staticmethod]
+    fn mark(py: Python<'_>, runtime: &Runtime, path: String) -> PyResult<MemberMark> {
+        let mark = runtime
+            .threads
+            .run(py, move || async move { mark::read(&FileMember::open(&path)?).await })?;
+        Ok(match mark {
+            Mark::Label { pool, member, event } => MemberMark {
+                kind: "member",
+                pool: Some(pool.to_string()),
+                member: Some(member.to_string()),
+                event,
+            },
+            Mark::Free { pool } => {
+                MemberMark { kind: "free", pool: Some(pool.to_string()), member: None, event: 0 }
+            }
+            Mark::None => MemberMark { kind: "none", pool: None, member: None, event: 0 },
+        })
     }
 
     /// Completes or drops what a crash left of consistent points over several pools.

@@ -14,6 +14,9 @@ use crate::limits::{SECTOR_BYTES, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
 /// gives a file that was cut its length again.
 pub const TAIL_BYTES: u64 = 4096;
 
+/// Of a file that is made: it holds the raw bytes of every volume.
+const MODE: u32 = 0o600;
+
 /// A file or block device that nobody else holds.
 pub(super) struct Opened {
     pub(super) name: String,
@@ -53,6 +56,7 @@ pub(super) fn create(path: &Path, size_bytes: u64) -> Result<Opened, PoolError> 
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(MODE)
         .open(path)
         .map_err(|error| refused(path, error))?;
     lock(path, &file)?;

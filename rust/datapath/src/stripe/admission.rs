@@ -124,7 +124,7 @@ impl<M: Member> Admission<M> {
 }
 
 /// A member's newest good label, or why there is none.
-async fn read_label<M: Member>(member: &M) -> Result<Label, String> {
+pub(super) async fn read_label<M: Member>(member: &M) -> Result<Label, String> {
     let mut best: Option<Label> = None;
     let mut worst = LabelFault::Absent;
     for address in LABEL_ADDRESSES {

@@ -10,7 +10,7 @@
 //! resync         after an unclean stop                          level, geometry   pure arithmetic
 //! verified       reads that are judged, and repaired from the other members
 //! compare        whether copies and parity agree, while in use
-//! inspect        dump and check of a member's metadata
+//! inspect        dump and check of a member's metadata       mark      what a member says it is
 //! label, intent_format, journal_format, layout   on-disk formats    intents, journal   their use
 //! ```
 
@@ -29,6 +29,7 @@ mod label;
 mod layout;
 mod level;
 mod mapped;
+pub mod mark;
 mod open;
 mod parity;
 mod resync;

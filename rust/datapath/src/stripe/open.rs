@@ -16,7 +16,7 @@ use super::layout::{LABEL_ADDRESSES, LABEL_BYTES};
 use super::set::{Fault, STRIPE_LOCKS, StripeSet};
 use super::status::SetEvent;
 use super::suspects::Suspects;
-use super::{Geometry, Level};
+use super::{Geometry, Level, mark};
 use crate::error::PoolError;
 use crate::limits::{MEMBER_BYTES_MIN, STRIP_BYTES_MAX, STRIP_BYTES_MIN};
 use crate::member::Member;
@@ -228,14 +228,14 @@ impl<M: Member> StripeSet<M> {
         Ok(())
     }
 
-    /// Closes the set and erases its labels: every member that is here is free for others.
+    /// Closes the set and replaces its labels by the mark that every member that is here is free.
     pub(crate) async fn erase(&self) -> Result<(), PoolError> {
         self.close().await?;
+        let free = Bytes::from(mark::encode_free(self.identity.pool));
+        let [first, second] = LABEL_ADDRESSES;
         for member in self.members.iter().flatten() {
-            for address in LABEL_ADDRESSES {
-                let zeros = Bytes::from(vec![0; LABEL_BYTES as usize]);
-                member.write_at(address, zeros).await?;
-            }
+            member.write_at(second, Bytes::from(vec![0; LABEL_BYTES as usize])).await?;
+            member.write_at(first, free.clone()).await?;
             member.flush().await?;
         }
         Ok(())

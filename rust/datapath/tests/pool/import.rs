@@ -7,6 +7,7 @@ use datapath::block_io::BlockIo;
 use datapath::error::PoolError;
 use datapath::member::{Power, SimulatedMember};
 use datapath::pool::Pool;
+use datapath::stripe::mark::{self, Mark};
 use datapath::stripe::{Level, Opening};
 
 use crate::support::*;
@@ -258,4 +259,31 @@ fn an_unclean_raid5_that_lost_a_member_in_addition_is_refused_by_name() {
     assert_eq!(error.code(), "pool-unavailable");
     assert!(error.to_string().contains("was not closed in order and member number 1 is missing"));
     open(restarted(&members, &[])).unwrap();
+}
+
+fn mark_of(member: &SimulatedMember) -> Mark {
+    let member = member.clone();
+    run(0, async move { mark::read(&member).await.unwrap() })
+}
+
+#[test]
+fn a_destroyed_pool_leaves_its_members_free_until_something_is_made_over_them() {
+    let members = pool_of_four(0);
+    let Mark::Label { pool, event, .. } = mark_of(&members[0]) else {
+        panic!("it is a member");
+    };
+    assert!(event > 0);
+    let handles = members.clone();
+    run(0, async move {
+        let pool = Pool::open(members).await.unwrap();
+        pool.destroy().await.unwrap();
+    });
+    let members = restarted(&handles, &[]);
+    assert!(members.iter().all(|one| mark_of(one) == Mark::Free { pool }));
+    assert!(refusal(members.clone()).contains("it has no label"));
+    // Where file systems, volume managers and partition tables put the first of their own.
+    for (member, offset) in members.iter().zip([0, 512, 1024, 4086]) {
+        overwrite(member, offset, vec![0x5A; 2]);
+        assert_eq!(mark_of(member), Mark::None);
+    }
 }
