@@ -11,7 +11,7 @@
 //! 2  pool        label, catalog and extents of a stripe set
 //!    stripe      RAID levels over members
 //! 1  member      files and block devices
-//! 0  block_io, units, limits, error, checksum, self_checked, gate, event_signal
+//! 0  block_io, units, limits, error, checksum, gate, event_signal
 //!    simulation  the seeded executor (feature `simulation`)
 //! ```
 
@@ -24,7 +24,6 @@ pub mod limits;
 pub mod member;
 pub mod pool;
 pub mod scsi;
-pub mod self_checked;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod snapmap;

@@ -6,7 +6,6 @@
 use uuid::Uuid;
 
 use crate::checksum::{crc32c, crc32c_append};
-use crate::self_checked::{MAP_COMMIT, MAP_LOG};
 use crate::units::{ChunkIndex, Epoch};
 
 /// Bytes of a log block; also what each commit slot has for itself.
@@ -21,8 +20,8 @@ pub const HEAD_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 pub const RECORDS_PER_BLOCK: usize = (BLOCK_BYTES - RECORDS_OFFSET) / RECORD_BYTES;
 
 const VERSION: u32 = 2;
-const COMMIT_MAGIC: [u8; 8] = MAP_COMMIT.magic;
-const BLOCK_MAGIC: [u8; 8] = MAP_LOG.magic;
+const COMMIT_MAGIC: [u8; 8] = *b"SSNAPMAP";
+const BLOCK_MAGIC: [u8; 8] = *b"SSNAPLOG";
 
 const MAGIC_OFFSET: usize = 0;
 const VERSION_OFFSET: usize = MAGIC_OFFSET + 8;
@@ -54,11 +53,6 @@ const RECORD_BYTES: usize = 16;
 const _: () = assert!(CLOSED_OFFSET + 4 <= COMMIT_CHECKSUM_OFFSET);
 const _: () = assert!(RECORDS_OFFSET == 88 && RECORDS_PER_BLOCK == 250);
 const _: () = assert!(RECORDS_OFFSET + RECORDS_PER_BLOCK * RECORD_BYTES <= BLOCK_BYTES);
-
-// A resync finds the checksums there.
-const _: () = assert!(MAP_COMMIT.bytes == COMMIT_BYTES);
-const _: () = assert!(MAP_COMMIT.checksum_at == COMMIT_CHECKSUM_OFFSET);
-const _: () = assert!(MAP_LOG.bytes == BLOCK_BYTES && MAP_LOG.checksum_at == BLOCK_CHECKSUM_OFFSET);
 
 /// "No slot: the chunk is all zeros", in a record.
 const ZERO_SLOT: u32 = u32::MAX;

@@ -3,14 +3,10 @@
 //! Copies are taken from the first member in sync: what differs between copies was never flushed,
 //! so either is right, as long as it stays the same from now on. Parity is computed from the data.
 //! Only what differs is written, so that sparse members stay sparse.
-//!
-//! What was flushed long ago differs only where a member was damaged since. Metadata that proves
-//! itself (`self_checked`) on one copy, or as the rest of its stripe computes it, is taken before
-//! what does not.
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::Level;
 use super::intent_format;
@@ -18,7 +14,6 @@ use super::layout::{INTENTS_ADDRESS, INTENTS_BYTES};
 use super::parity::xor;
 use super::set::{Fault, StripeSet, merge};
 use crate::member::Member;
-use crate::self_checked::{CELL_BYTES, proves_itself};
 
 /// How much is compared at a time.
 const STEP_BYTES: u64 = 1 << 20;
@@ -72,43 +67,10 @@ impl<M: Member> StripeSet<M> {
         let length = range.end - range.start;
         let wanted: Vec<_> = roles.iter().map(|role| (*role, range.start, length)).collect();
         let contents = self.read_all(&wanted).await?;
-        let first = best_of(&contents);
+        let first = contents[0].clone().freeze();
         for (role, content) in roles.iter().zip(&contents) {
             if content[..] != first[..] {
                 self.member_write(*role, range.start, first.clone()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Rewrites the strips of data whose cells prove themselves only as the rest of the stripe
-    /// computes them.
-    async fn correct_data(
-        &self,
-        stripe: u64,
-        parity: usize,
-        contents: &mut [BytesMut],
-    ) -> Result<(), Fault> {
-        let mut sum = BytesMut::zeroed(self.geometry.strip_bytes as usize);
-        contents.iter().for_each(|content| xor(&mut sum, content));
-        if sum.iter().all(|byte| *byte == 0) {
-            return Ok(());
-        }
-        for role in (0..self.geometry.members).filter(|role| *role != parity) {
-            let mut changed = false;
-            for at in (0..sum.len()).step_by(CELL_BYTES) {
-                let cell = at..at + CELL_BYTES;
-                let mut computed = contents[role][cell.clone()].to_vec();
-                xor(&mut computed, &sum[cell.clone()]);
-                if !proves_itself(&contents[role][cell.clone()]) && proves_itself(&computed) {
-                    contents[role][cell.clone()].copy_from_slice(&computed);
-                    sum[cell].fill(0);
-                    changed = true;
-                }
-            }
-            if changed {
-                let strip = Bytes::copy_from_slice(&contents[role]);
-                self.member_write(role, stripe * self.geometry.strip_bytes, strip).await?;
             }
         }
         Ok(())
@@ -122,7 +84,6 @@ impl<M: Member> StripeSet<M> {
             let wanted: Vec<_> = roles.map(|role| (role, stripe * strip, strip)).collect();
             let mut contents = self.read_all(&wanted).await?;
             let role = self.geometry.parity_member(stripe);
-            self.correct_data(stripe, role, &mut contents).await?;
             let old = contents.swap_remove(role);
             let mut parity = BytesMut::zeroed(strip as usize);
             contents.iter().for_each(|content| xor(&mut parity, content));
@@ -133,20 +94,4 @@ impl<M: Member> StripeSet<M> {
         }
         Ok(())
     }
-}
-
-/// The first copy, with the cells of another one where only those prove themselves.
-fn best_of(copies: &[BytesMut]) -> Bytes {
-    let mut best = copies[0].clone();
-    for at in (0..best.len()).step_by(CELL_BYTES) {
-        let cell = at..best.len().min(at + CELL_BYTES);
-        if copies.iter().all(|copy| copy[cell.clone()] == best[cell.clone()]) {
-            continue;
-        }
-        let mut proven = copies.iter().filter(|copy| proves_itself(&copy[cell.clone()]));
-        if let Some(copy) = proven.next() {
-            best[cell.clone()].copy_from_slice(&copy[cell]);
-        }
-    }
-    best.freeze()
 }

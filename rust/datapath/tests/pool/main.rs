@@ -11,7 +11,6 @@ mod degraded;
 mod import;
 mod inspect;
 mod intents;
-mod resync;
 mod support;
 mod threads;
 mod together;
