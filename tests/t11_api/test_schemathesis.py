@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import uvicorn
 
 from scsi_snap.api.app import make_app
@@ -42,6 +43,7 @@ def served_by_tcp(service: Service) -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.timeout(900)
 def test_requests_that_follow_the_schema_or_break_it(
     controller: Controller, tmp_path: Path
 ) -> None:
