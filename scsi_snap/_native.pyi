@@ -170,6 +170,9 @@ class Pool:
     def set_attributes(self, volume: str, attributes: dict[str, str]) -> None:
         """Replaces the named ones; an empty value removes one. Durable when it returns. At most 32,
         names of 64 bytes, values of 16384; "provisioning" is fixed."""
+    def set_store_rules(self, volume: str, policy: str, limit_bytes: int | None) -> None:
+        """What the exception store may take (None: as far as the pool goes), and what happens when
+        that is not enough. Durable and in force when it returns."""
     def erase_store(self, volume: str) -> None:
         """Overwrites all that snapshots have preserved, and the log of atomic writes; "busy" while
         a snapshot is live. May take long."""

@@ -254,6 +254,10 @@ class FakePool:
         merged = {**self.the_volume(volume).attributes, **attributes}
         self.the_volume(volume).attributes = {key: value for key, value in merged.items() if value}
 
+    def set_store_rules(self, volume: str, policy: str, limit_bytes: int | None) -> None:
+        found = self.the_volume(volume)
+        found.policy, found.limit_bytes = policy, limit_bytes
+
     def erase_store(self, volume: str) -> None:
         if self.the_volume(volume).snapshots:
             raise FakeNativeError("busy", f"volume {volume} has snapshots")

@@ -112,6 +112,14 @@ StoreLimit = Annotated[
     ),
     _INTEGER,
 ]
+NewStoreLimit = Annotated[
+    int,
+    _number(
+        "what preserved chunks may take, one chunk or more; 0: as far as the pool goes",
+        **(_SECTORS | {"minimum": 0}),
+    ),
+    _INTEGER,
+]
 Provisioning = Annotated[
     str, _text("of a volume being made", enum=list(personalities.PROVISIONINGS))
 ]

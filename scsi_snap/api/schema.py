@@ -84,7 +84,7 @@ class MemberFail(_Request):
     member: fields.MemberPath
 
 
-class VolumeSet(_Request):
+class VolumeTraits(_Request):
     """What a volume's logical unit says it is. Null leaves as it is, an empty text goes back to the
     default."""
 
@@ -99,10 +99,15 @@ class VolumeSet(_Request):
     naa: fields.Naa | None = None
 
     def traits(self) -> TraitChoices:
-        return TraitChoices(**{name: getattr(self, name) for name in VolumeSet.model_fields})
+        return TraitChoices(**{name: getattr(self, name) for name in VolumeTraits.model_fields})
 
 
-class VolumeCreate(VolumeSet):
+class VolumeSet(VolumeTraits):
+    policy: fields.Policy | None = None
+    store_limit_bytes: fields.NewStoreLimit | None = None
+
+
+class VolumeCreate(VolumeTraits):
     model_config = _also(
         {
             "if": {"properties": {"block_bytes": {"const": 4096}}, "required": ["block_bytes"]},

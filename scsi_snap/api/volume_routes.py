@@ -50,8 +50,11 @@ def volume_router(service: Service) -> APIRouter:
     def set_volume(
         pool: fields.PoolPart, volume: fields.VolumePart, body: VolumeSet, response: Response
     ) -> OutcomeBody[views.Volume]:
-        """Changes what the volume's logical unit says it is, online."""
-        return outcome_body(volumes.set(VolumeName(pool, volume), body.traits()), response)
+        """Changes what the volume's logical unit says it is, and the rules of its exception store,
+        online."""
+        name = VolumeName(pool, volume)
+        outcome = volumes.set(name, body.traits(), body.policy, body.store_limit_bytes)
+        return outcome_body(outcome, response)
 
     @router.post("/volumes/{pool}/{volume}/resize")
     def resize_volume(

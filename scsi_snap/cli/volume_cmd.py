@@ -118,11 +118,22 @@ def create(
     shell_complete=completion.one_of("thin", "full"),
     help="As it was made with: it cannot change.",
 )
+@click.option(
+    "--policy",
+    shell_complete=completion.one_of("drop-snapshot", "fail-write"),
+    help="When the store is full: drop-snapshot (the oldest) or fail-write.",
+)
+@click.option(
+    "--store-limit",
+    "store_limit_bytes",
+    type=Size(),
+    help="What preserved chunks may take at most; 0: as far as the pool goes.",
+)
 @_name_options
 @json_option
 @socket_option
 def set_(name: str, as_json: bool, **traits: Any) -> None:
-    """Change what a volume's logical unit says it is.
+    """Change what a volume's logical unit says it is, or the rules of its exception store.
 
     Initiators stay logged in and are told. An empty text goes back to the default. Snapshots take
     vendor, product and removable from their volume; they are always read-only, and have a serial
@@ -130,6 +141,7 @@ def set_(name: str, as_json: bool, **traits: Any) -> None:
 
     \b
     scsi-snap volume set tank/vol0 --read-only
+    scsi-snap volume set tank/vol0 --policy fail-write --store-limit 2GiB
     scsi-snap volume set tank/vol0 --vendor ACME --product DISK --serial ""
     """
     answer = client().patch("volumes", *volume_parts(name), body=traits)

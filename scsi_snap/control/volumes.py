@@ -76,10 +76,15 @@ class VolumeVerbs:
             return Created(self._view(name.pool, handle.volume(name.volume)))
 
     def set(
-        self, name: VolumeName, traits: TraitChoices
+        self,
+        name: VolumeName,
+        traits: TraitChoices,
+        policy: str | None = None,
+        store_limit_bytes: int | None = None,
     ) -> Changed[views.Volume] | Unchanged[views.Volume]:
-        """Changes what the volume's logical unit says it is, online: initiators are told, and its
-        snapshots follow in what they take from it."""
+        """Changes, online, what the volume's logical unit says it is (initiators are told, and its
+        snapshots follow in what they take from it), and the rules of its exception store. None
+        leaves as it is; a `store_limit_bytes` of 0 takes the limit away."""
         assembly = self._assembly
         with (
             self._pools.locked([name.pool]) as handles,
@@ -97,11 +102,20 @@ class VolumeVerbs:
                         " what is on it for that",
                         f"make another volume with --{trait} {after.for_life[trait]}, and copy it",
                     )
-            if after == before:
+            limit_bytes = (
+                volume.store.limit_bytes if store_limit_bytes is None else store_limit_bytes
+            )
+            rules = (policy or volume.policy, limit_bytes or None)
+            _check_store_rules(*rules, volume.chunk_bytes)
+            is_ruled = rules == (volume.policy, volume.store.limit_bytes)
+            if after == before and is_ruled:
                 return Unchanged(self._view(name.pool, volume))
             self._refuse_taken(after.identity(UUID(volume.id)))
-            handle.set_attributes(name.volume, after.to_attributes())
-            assembly.personality_changed(handle, volume.id)
+            if not is_ruled:
+                handle.set_store_rules(name.volume, *rules)
+            if after != before:
+                handle.set_attributes(name.volume, after.to_attributes())
+                assembly.personality_changed(handle, volume.id)
             return Changed(self._view(name.pool, handle.volume(name.volume)))
 
     def resize(
@@ -254,6 +268,10 @@ def _check(
             f"a power of two from {smallest} to {largest}",
         )
     _check_chunks(size_bytes, chunk_bytes)
+    _check_store_rules(policy, store_limit_bytes, chunk_bytes)
+
+
+def _check_store_rules(policy: str, store_limit_bytes: int | None, chunk_bytes: int) -> None:
     if policy not in POLICIES:
         raise InvalidArgument(
             f"{policy!r} is not a policy for a full store", f"one of {', '.join(POLICIES)}"

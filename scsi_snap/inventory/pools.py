@@ -142,6 +142,10 @@ class PoolHandle:
         with translated(self._data_path):
             self.native.set_attributes(volume, attributes)
 
+    def set_store_rules(self, volume: str, policy: str, limit_bytes: int | None) -> None:
+        with translated(self._data_path):
+            self.native.set_store_rules(volume, policy, limit_bytes)
+
     def resize_volume(self, name: str, size_bytes: int) -> None:
         with translated(self._data_path):
             self.native.resize_volume(name, size_bytes)

@@ -23,6 +23,8 @@ TRAITS = {
     "product": ("string", "Product identification, up to 16 characters."),
     "serial": ("string", "Unit serial number."),
     "naa": ("string", "NAA identifier, in hexadecimal."),
+    "policy": ("string", "When the store is full: drop-snapshot or fail-write."),
+    "store_limit_bytes": ("number", "What preserved chunks may take; 0: as far as the pool goes."),
 }
 """What `set volume` changes: configshell's type, and the help."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from scsi_snap.control.outcomes import Changed, Created, Deleted, Unchanged
 from scsi_snap.control.snapshots import SnapshotToMake
+from scsi_snap.control.traits import NO_CHOICES
 from scsi_snap.control.views import LunReference
 from scsi_snap.errors import Busy, Exists, InvalidArgument, NoSpace, NotFound, Unsupported
 from scsi_snap.inventory.names import VolumeName
@@ -146,3 +147,20 @@ def test_check(controller: Controller) -> None:
     ]
     with pytest.raises(NotFound):
         controller.service.volumes.check(VolumeName("tank", "vol1"))
+
+
+def test_set_changes_the_rules_of_the_store(controller: Controller) -> None:
+    controller.with_volume()
+    volumes = controller.service.volumes
+    outcome = volumes.set(VOL0, NO_CHOICES, policy="fail-write", store_limit_bytes=64 * MIB)
+    assert isinstance(outcome, Changed)
+    shown = volumes.show(VOL0)
+    assert (shown.policy, shown.store_limit_bytes) == ("fail-write", 64 * MIB)
+    assert isinstance(volumes.set(VOL0, NO_CHOICES, policy="fail-write"), Unchanged)
+    volumes.set(VOL0, NO_CHOICES, store_limit_bytes=0)
+    assert volumes.show(VOL0).store_limit_bytes is None
+    with pytest.raises(InvalidArgument, match="policy"):
+        volumes.set(VOL0, NO_CHOICES, policy="hope")
+    with pytest.raises(InvalidArgument, match="limit"):
+        volumes.set(VOL0, NO_CHOICES, store_limit_bytes=512)
+    assert volumes.show(VOL0).policy == "fail-write"

@@ -229,6 +229,20 @@ impl Pool {
         self.threads.run(py, move || async move { volumes.resize(&name, size_bytes).await })
     }
 
+    fn set_store_rules(
+        &self,
+        py: Python<'_>,
+        volume: String,
+        policy: &str,
+        limit_bytes: Option<u64>,
+    ) -> PyResult<()> {
+        let policy = parse::<StorePolicy>("policy", policy)?;
+        let volumes = Arc::clone(&self.volumes);
+        self.threads.run(py, move || async move {
+            volumes.set_store_rules(&volume, policy, limit_bytes).await
+        })
+    }
+
     fn set_attributes(
         &self,
         py: Python<'_>,

@@ -14,7 +14,9 @@ use bytes::{Bytes, BytesMut};
 use datapath::block_io::{BlockIo, Growable, ReadResult};
 use datapath::error::IoError;
 use datapath::snapmap::{ExceptionStore, StoreOptions};
-use datapath::snapshot::{Engine, EngineOptions, FullPolicy, PointRange, SnapshotLedger};
+use datapath::snapshot::{
+    Engine, EngineOptions, FullPolicy, PointRange, SnapshotLedger, StoreRules,
+};
 use datapath::units::{ChunkSize, Epoch};
 use uuid::Uuid;
 
@@ -85,8 +87,7 @@ fn the_maps_of_a_large_sparse_volume_are_small() {
     let store = now(ExceptionStore::create(space, chunk, id, StoreOptions::default())).unwrap();
     let options = EngineOptions {
         size_bytes: VOLUME_BYTES,
-        policy: FullPolicy::FailWrite,
-        store_limit_bytes: None,
+        rules: StoreRules { policy: FullPolicy::FailWrite, limit_bytes: None },
         points: Vec::new(),
         next_epoch: Epoch(1),
     };

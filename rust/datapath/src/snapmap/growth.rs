@@ -50,6 +50,11 @@ impl<S: Growable> ExceptionStore<S> {
         self.exhausted.load(Ordering::Relaxed)
     }
 
+    /// The space may have more room now than when it was last tried.
+    pub fn may_grow_again(&self) {
+        self.exhausted.store(false, Ordering::Relaxed);
+    }
+
     /// How full the store is.
     pub fn usage(&self) -> StoreUse {
         let slots = self.slots();

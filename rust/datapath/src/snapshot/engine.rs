@@ -32,15 +32,22 @@ use crate::limits::{PRESERVING_CHUNKS_MAX, PRESERVING_CHUNKS_PER_WRITE_MAX};
 use crate::snapmap::{CheckReport, ChecksumErrors, ExceptionStore, LiveSet, MapError, StoreUse};
 use crate::units::{ChunkIndex, ChunkSize, Epoch};
 
+/// What a store may take, and what happens when that is not enough.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreRules {
+    /// What happens when a chunk cannot be preserved.
+    pub policy: FullPolicy,
+    /// Bytes that the store may take; thresholds are counted against it.
+    pub limit_bytes: Option<u64>,
+}
+
 /// What an engine is opened with.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// The size of the volume; its device may be larger.
     pub size_bytes: u64,
-    /// What happens when a chunk cannot be preserved.
-    pub policy: FullPolicy,
-    /// Bytes that the store may take; thresholds are counted against it.
-    pub store_limit_bytes: Option<u64>,
+    /// Those of its store.
+    pub rules: StoreRules,
     /// The live snapshots of the catalog.
     pub points: Vec<SnapshotPoint>,
     /// The next epoch by the catalog; tags in the store may say a later one.
@@ -53,8 +60,7 @@ pub struct Engine<O, S, L> {
     pub(super) store: ExceptionStore<S>,
     pub(super) ledger: L,
     pub(super) chunk: ChunkSize,
-    pub(super) policy: FullPolicy,
-    pub(super) store_limit_bytes: Option<u64>,
+    pub(super) rules: ArcSwap<StoreRules>,
     pub(super) gate: Gate,
     pub(super) pending: Pending,
     /// Chunks being preserved; first come, first served. Closed with the engine.
@@ -101,8 +107,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
             store,
             ledger,
             chunk,
-            policy: options.policy,
-            store_limit_bytes: options.store_limit_bytes,
+            rules: ArcSwap::from_pointee(options.rules),
             gate: Gate::default(),
             pending: Pending::new(tags),
             preserving: Semaphore::new(PRESERVING_CHUNKS_MAX),

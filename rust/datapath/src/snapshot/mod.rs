@@ -25,7 +25,7 @@ mod preserve;
 mod tags;
 
 pub use change_map::ChunkRun;
-pub use engine::{Engine, EngineOptions, Permit};
+pub use engine::{Engine, EngineOptions, Permit, StoreRules};
 pub use event::EngineEvent;
 pub use exclusive::Exclusive;
 pub use group::{Hold, hold_all};

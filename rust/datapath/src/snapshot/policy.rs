@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::engine::Engine;
+use super::engine::{Engine, StoreRules};
 use super::event::EngineEvent;
 use super::pending::Owned;
 use crate::block_io::{BlockIo, Growable};
@@ -58,7 +59,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         owned: &Owned<'_>,
     ) -> Result<(), IoError> {
         self.fail_if_closed()?;
-        match (failure, self.policy) {
+        match (failure, self.rules.load().policy) {
             (Failure::Full, FullPolicy::FailWrite) => {
                 self.events.push(EngineEvent::StoreFull);
                 Err(IoError::StoreFull)
@@ -136,10 +137,19 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
         Ok(())
     }
 
+    /// Changes the rules of the store: the next chunk that finds no room follows the new ones, and
+    /// thresholds are counted anew.
+    pub fn set_rules(&self, rules: StoreRules) {
+        self.rules.store(Arc::new(rules));
+        self.store.may_grow_again();
+        self.threshold_percent.store(0, Ordering::Relaxed);
+        self.watch_thresholds();
+    }
+
     /// Tells when the store's use has passed a threshold since it was last told.
     pub(super) fn watch_thresholds(&self) {
         let usage = self.store.usage();
-        let limit = match self.store_limit_bytes {
+        let limit = match self.rules.load().limit_bytes {
             Some(limit_bytes) => limit_bytes,
             None if self.store.is_exhausted() => usage.capacity_bytes,
             None => return,

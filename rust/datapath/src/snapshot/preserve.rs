@@ -62,7 +62,7 @@ impl<O: BlockIo, S: Growable, L: SnapshotLedger> Engine<O, S, L> {
                 Err(error) => failed.push((*chunk, error)),
             }
         }
-        if !failed.is_empty() && self.policy == FullPolicy::FailWrite {
+        if !failed.is_empty() && self.rules.load().policy == FullPolicy::FailWrite {
             self.abandon(&records);
             records.clear();
         }

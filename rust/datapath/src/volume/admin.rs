@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::attributes::{check_attributes, provisioning};
 use super::device::Volume;
 use super::name::check_name;
+use super::opening::rules_of;
 use super::status::now_ms;
 use super::volumes::Volumes;
 use crate::error::PoolError;
@@ -70,6 +71,32 @@ impl<M: Member> Volumes<M> {
         Ok(volume)
     }
 
+    /// Changes what the volume's exception store may take, and what happens when that is not enough.
+    /// Durable and in force when it returns `Ok`. A store that has more already keeps it.
+    pub async fn set_store_rules(
+        &self,
+        name: &str,
+        policy: StorePolicy,
+        limit_bytes: Option<u64>,
+    ) -> Result<(), PoolError> {
+        let _turn = self.admin.lock().await;
+        let volume = self.get(name)?;
+        check_store_limit(limit_bytes, volume.engine.chunk())?;
+        let record = self
+            .pool
+            .update(|catalog| {
+                let record = catalog.volume_mut(volume.id);
+                let record = record.ok_or_else(|| PoolError::NotFound(format!("volume {name}")))?;
+                record.policy = policy;
+                record.store_limit_bytes = limit_bytes;
+                Ok(record.clone())
+            })
+            .await?;
+        self.store_space(record.store, limit_bytes)?;
+        volume.engine.set_rules(rules_of(&record));
+        Ok(())
+    }
+
     /// Overwrites everything that the volume's snapshots have preserved, and its log of atomic
     /// writes; `Busy` while it has snapshots that can be read. Durable when it returns `Ok`.
     pub async fn erase_store(&self, name: &str) -> Result<(), PoolError> {
@@ -121,13 +148,17 @@ fn check_options(options: &VolumeOptions) -> Result<(), PoolError> {
         ));
     };
     check_size(options.size_bytes, options.block_bytes.into(), chunk)?;
+    check_store_limit(options.store_limit_bytes, chunk)
+}
+
+fn check_store_limit(limit_bytes: Option<u64>, chunk: ChunkSize) -> Result<(), PoolError> {
     let least = EXTENT_GRANULE_BYTES.max(STORE_CHUNKS_MIN * chunk.bytes());
-    match options.store_limit_bytes {
-        Some(limit_bytes) if limit_bytes < least => {
-            invalid(format!("the exception store needs at least {least} bytes"))
-        }
-        _ => Ok(()),
+    if limit_bytes.is_some_and(|limit_bytes| limit_bytes < least) {
+        return Err(PoolError::Invalid(format!(
+            "the exception store needs at least {least} bytes"
+        )));
     }
+    Ok(())
 }
 
 /// Whether a volume may have this size: whole blocks, and no more chunks than can be counted.

@@ -15,7 +15,9 @@ use crate::limits::STORE_CHUNKS_MIN;
 use crate::member::Member;
 use crate::pool::{Pool, SnapshotState, Space, SpaceId, StorePolicy, VolumeRecord};
 use crate::snapmap::{ExceptionStore, LiveSet, MapError, repair_in_doubt};
-use crate::snapshot::{Engine, EngineEvent, EngineOptions, FullPolicy, PointRange, SnapshotPoint};
+use crate::snapshot::{
+    Engine, EngineEvent, EngineOptions, FullPolicy, PointRange, SnapshotPoint, StoreRules,
+};
 use crate::stripe::Opening;
 use crate::units::{ChunkSize, Epoch};
 
@@ -94,11 +96,7 @@ impl<M: Member> Volumes<M> {
     ) -> Result<Arc<Volume<M>>, PoolError> {
         let options = EngineOptions {
             size_bytes: record.size_bytes,
-            policy: match record.policy {
-                StorePolicy::DropSnapshot => FullPolicy::DropSnapshot,
-                StorePolicy::FailWrite => FullPolicy::FailWrite,
-            },
-            store_limit_bytes: record.store_limit_bytes,
+            rules: rules_of(record),
             points: points_of(record),
             next_epoch: Epoch(record.next_epoch),
         };
@@ -187,7 +185,7 @@ impl<M: Member> Volumes<M> {
         self.pool.delete_space(id).await
     }
 
-    fn store_space(
+    pub(super) fn store_space(
         &self,
         id: SpaceId,
         limit_bytes: Option<u64>,
@@ -196,6 +194,15 @@ impl<M: Member> Volumes<M> {
         space.set_limit(limit_bytes);
         Ok(space)
     }
+}
+
+/// The rules of a volume's exception store.
+pub(super) fn rules_of(record: &VolumeRecord) -> StoreRules {
+    let policy = match record.policy {
+        StorePolicy::DropSnapshot => FullPolicy::DropSnapshot,
+        StorePolicy::FailWrite => FullPolicy::FailWrite,
+    };
+    StoreRules { policy, limit_bytes: record.store_limit_bytes }
 }
 
 async fn repair_volume<M: Member>(

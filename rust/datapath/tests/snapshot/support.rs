@@ -13,7 +13,7 @@ use datapath::member::{FaultPlan, Faulty, Power, SimulatedMember};
 use datapath::simulation::{Random, random_below, sleep};
 use datapath::snapmap::{ExceptionStore, LiveSet, MapError, StoreOptions};
 use datapath::snapshot::{
-    Engine, EngineOptions, FullPolicy, PointRange, SnapshotLedger, SnapshotPoint,
+    Engine, EngineOptions, FullPolicy, PointRange, SnapshotLedger, SnapshotPoint, StoreRules,
 };
 use datapath::units::{ChunkSize, Epoch};
 use uuid::Uuid;
@@ -269,8 +269,7 @@ impl Rig {
     ) -> Arc<TestEngine<O>> {
         let options = EngineOptions {
             size_bytes: origin.size_bytes(),
-            policy: self.policy,
-            store_limit_bytes: Some(self.store.size_bytes()),
+            rules: StoreRules { policy: self.policy, limit_bytes: Some(self.store.size_bytes()) },
             points: self.catalog.points(),
             next_epoch: Epoch(self.catalog.state.lock().unwrap().next_epoch.max(1)),
         };

@@ -14,7 +14,7 @@ use datapath::block_io::BlockIo;
 use datapath::error::IoError;
 use datapath::member::MemoryMember;
 use datapath::snapmap::{ExceptionStore, StoreOptions};
-use datapath::snapshot::{Engine, EngineOptions, FullPolicy, PointRange};
+use datapath::snapshot::{Engine, EngineOptions, FullPolicy, PointRange, StoreRules};
 use datapath::units::{ChunkSize, Epoch};
 
 use super::support::*;
@@ -65,8 +65,7 @@ pub fn engine_over<O: BlockIo>(origin: O, catalog: &Catalog) -> EngineOver<O> {
     let store = block_on(ExceptionStore::create(Arc::new(space), chunk, STORE_ID, options));
     let options = EngineOptions {
         size_bytes,
-        policy: FullPolicy::DropSnapshot,
-        store_limit_bytes: None,
+        rules: StoreRules { policy: FullPolicy::DropSnapshot, limit_bytes: None },
         points: Vec::new(),
         next_epoch: Epoch(1),
     };

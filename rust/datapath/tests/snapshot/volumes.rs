@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datapath::block_io::BlockIo;
 use datapath::error::{IoError, PoolError};
 use datapath::member::{Power, SimulatedMember};
@@ -461,4 +462,49 @@ fn pool_life(seed: u64, cut: u64) -> (Vec<SimulatedMember>, Option<Model>, u64) 
     assert!(outcome.is_ok() || power.is_off(), "deadlock: {outcome:?}");
     let model = started.borrow().as_ref().map(|model| model.borrow().clone());
     (members, model, power.steps())
+}
+
+#[test]
+fn the_rules_of_a_store_change_while_it_is_full_and_stay_changed() {
+    let power = Power::new();
+    let members = members("m", &power);
+    let handles = members.clone();
+    Simulation::new(1)
+        .run(async move {
+            let volumes = new_pool("tank", &members).await;
+            let mut wanted = options("vol0");
+            wanted.size_bytes = 64 * CHUNK;
+            wanted.policy = StorePolicy::FailWrite;
+            wanted.store_limit_bytes = Some(1 << 20);
+            volumes.create(wanted).await.unwrap();
+            let volume = volumes.get("vol0").unwrap();
+            let all = Bytes::from(vec![1; 64 * CHUNK as usize]);
+            volume.write_at(0, all.clone()).await.unwrap();
+            take_snapshots(&[point(&volumes, "vol0", "a")]).await.unwrap();
+            assert_eq!(volume.write_at(0, all.clone()).await, Err(IoError::StoreFull));
+            let refused = volumes.set_store_rules("vol0", StorePolicy::FailWrite, Some(4096)).await;
+            assert!(matches!(refused, Err(PoolError::Invalid(_))), "{refused:?}");
+            volumes.set_store_rules("vol0", StorePolicy::FailWrite, None).await.unwrap();
+            volume.write_at(0, all.clone()).await.unwrap();
+            let state = |volumes: &TestVolumes| {
+                volumes.status("vol0").unwrap().record.snapshots.first().map(|one| one.state)
+            };
+            assert_eq!(state(&volumes), Some(SnapshotState::Live));
+            volumes.delete_snapshot("vol0", "a").await.unwrap();
+            volumes
+                .set_store_rules("vol0", StorePolicy::DropSnapshot, Some(1 << 20))
+                .await
+                .unwrap();
+            volumes.pool().close().await.unwrap();
+        })
+        .unwrap();
+    let survivors: Vec<_> = handles.iter().map(|member| member.copy(&Power::new())).collect();
+    Simulation::new(2)
+        .run(async move {
+            let volumes = open_pool(survivors).await;
+            let record = volumes.status("vol0").unwrap().record;
+            let rules = (record.policy, record.store_limit_bytes);
+            assert_eq!(rules, (StorePolicy::DropSnapshot, Some(1 << 20)));
+        })
+        .unwrap();
 }
