@@ -20,10 +20,10 @@ use tokio::sync::{Notify, oneshot};
 
 use super::journal_format::{
     Entry, HEADER_BYTES, Place, decode_header, decode_records, encode_header, encode_record,
-    record_bytes,
+    record_bytes, was_flushed,
 };
 use super::set::{Fault, StripeSet, Zeroing, merge};
-use crate::error::IoError;
+use crate::error::{IoError, PoolError};
 use crate::limits::SECTOR_BYTES;
 use crate::member::Member;
 
@@ -193,6 +193,7 @@ impl<M: Member> StripeSet<M> {
         batch: impl Iterator<Item = &'a Vec<Entry>>,
     ) -> Result<(), Fault> {
         let start = self.layout.journal_address + ring.position;
+        let flushed_below = ring.sequence;
         let mut out = Vec::new();
         for entries in batch {
             let place = Place {
@@ -201,7 +202,7 @@ impl<M: Member> StripeSet<M> {
                 sequence: ring.sequence,
                 previous: ring.previous,
             };
-            ring.previous = encode_record(&mut out, place, entries);
+            ring.previous = encode_record(&mut out, place, flushed_below, entries);
             ring.sequence += 1;
         }
         ring.position += out.len() as u64;
@@ -242,47 +243,80 @@ impl<M: Member> StripeSet<M> {
     }
 
     /// Before the set is used: makes recorded changes of a degraded set again, in their order, and
-    /// starts the next generation.
-    pub(super) async fn replay_journal(&self) -> Result<usize, Fault> {
-        let mut newest = 0;
+    /// starts the next generation. `Damaged` where a change that was recorded cannot be read: how far
+    /// it came nobody knows.
+    pub(super) async fn replay_journal(&self) -> Result<usize, PoolError> {
+        let mut headers = Vec::new();
         for role in self.in_sync() {
-            newest = newest.max(self.journal_generation(role).await?.map_or(0, |found| found.0));
+            headers.push(self.journal_header(role).await?);
         }
+        let newest = headers.iter().flatten().map(|(generation, _)| *generation).max();
         let mut replayed = 0;
         if self.failed() != 0 {
-            for entries in self.journal_records(self.journal_role()).await? {
+            let role = self.journal_role();
+            let damaged = || self.damaged_journal(role, "no member has a header of it");
+            // What is in the header is known from the others'.
+            let header = headers[0].or_else(|| {
+                let member = self.identity.members[role];
+                let generation = newest?;
+                let address = self.layout.journal_address;
+                Some((generation, encode_header(address, generation, member).1))
+            });
+            let (generation, previous) = header.ok_or_else(damaged)?;
+            for entries in self.journal_records(role, generation, previous).await? {
                 self.apply_entries(entries, Zeroing::WriteZeroes).await?;
                 replayed += 1;
             }
             self.flush_members().await?;
         }
         let mut ring = self.journal.ring.lock().await;
-        self.start_generation(&mut ring, newest + 1).await?;
+        self.start_generation(&mut ring, newest.unwrap_or(0) + 1).await?;
         // The first record of a set that becomes degraded starts a generation of its own, on the
         // member that then comes first.
         ring.position = 0;
         Ok(replayed)
     }
 
-    async fn journal_generation(&self, role: usize) -> Result<Option<(u64, u32)>, Fault> {
+    /// The generation of a member's journal, and the checksum that the first record names.
+    async fn journal_header(&self, role: usize) -> Result<Option<(u64, u32)>, Fault> {
         let address = self.layout.journal_address;
         let header = self.meta_read(role, address, HEADER_BYTES).await?;
         Ok(decode_header(&header, address, self.identity.members[role]))
     }
 
     /// The records that count in a member's journal.
-    async fn journal_records(&self, role: usize) -> Result<Vec<Vec<Entry>>, Fault> {
-        let Some((generation, previous)) = self.journal_generation(role).await? else {
-            return Ok(Vec::new());
-        };
+    async fn journal_records(
+        &self,
+        role: usize,
+        generation: u64,
+        previous: u32,
+    ) -> Result<Vec<Vec<Entry>>, PoolError> {
         let address = self.layout.journal_address + HEADER_BYTES;
         let length = self.layout.journal_bytes - HEADER_BYTES;
         let ring = self.meta_read(role, address, length).await?;
-        let records = decode_records(ring, Place { address, generation, sequence: 0, previous });
-        let plausible = records
-            .map(|(_, entries)| entries)
-            .take_while(|entries| entries.iter().all(|entry| self.is_plausible(entry)));
-        Ok(plausible.collect())
+        let mut next = Place { address, generation, sequence: 0, previous };
+        let mut records = Vec::new();
+        for (place, entries) in decode_records(ring.clone(), next) {
+            next.sequence = place.sequence + 1;
+            next.address = place.address + record_bytes(&entries);
+            if !entries.iter().all(|entry| self.is_plausible(entry)) {
+                return Err(self.damaged_journal(role, "a record makes no sense"));
+            }
+            records.push(entries);
+        }
+        if was_flushed(&ring[(next.address - address) as usize..], next) {
+            let what = format!("record {}, which was durable, cannot be read", next.sequence);
+            return Err(self.damaged_journal(role, &what));
+        }
+        Ok(records)
+    }
+
+    fn damaged_journal(&self, role: usize, what: &str) -> PoolError {
+        PoolError::Damaged(format!(
+            "the journal of member {}: {what}; a change that it holds may be half made, and what the \
+             missing member held cannot be computed from that",
+            self.name_of(role)
+        ))
     }
 
     fn is_plausible(&self, entry: &Entry) -> bool {

@@ -4,7 +4,9 @@
 //! A record says what a stripe's survivors are to hold: full new images of ranges of members, or
 //! ranges to be zeroed. It counts only if its own and its payload's checksums are right and it
 //! carries the header's generation, the next sequence number and the checksum of the record before
-//! it (of the header, for the first), so that leftovers of earlier rounds never count.
+//! it (of the header, for the first), so that leftovers of earlier rounds never count. Each says which
+//! records had been flushed before it was written: so one that does not count, and is called flushed
+//! by a later one, is damaged and not torn.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,7 +18,7 @@ use crate::limits::{MEMBERS_MAX, SECTOR_BYTES};
 
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"SSJH");
 const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"SSJR");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const ENTRIES_AT: usize = 64;
 const ENTRY_BYTES: usize = 16;
 const KIND_IMAGE: u16 = 0;
@@ -79,8 +81,14 @@ pub(crate) fn record_bytes(entries: &[Entry]) -> u64 {
     HEADER_BYTES + images.map(|image| image.len() as u64).sum::<u64>()
 }
 
-/// Appends a record to `out`; gives the checksum that the next one names.
-pub(crate) fn encode_record(out: &mut Vec<u8>, place: Place, entries: &[Entry]) -> u32 {
+/// Appends a record to `out`; gives the checksum that the next one names. Records below
+/// `flushed_below` were flushed before.
+pub(crate) fn encode_record(
+    out: &mut Vec<u8>,
+    place: Place,
+    flushed_below: u64,
+    entries: &[Entry],
+) -> u32 {
     let mut header = vec![0; HEADER_BYTES as usize];
     let images = || entries.iter().filter_map(|entry| entry.image.as_ref());
     let payload_crc = images().fold(0, |crc, image| crc32c_append(crc, image));
@@ -93,6 +101,7 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, place: Place, entries: &[Entry]) 
     put(&mut header, 36, payload_crc.to_le_bytes());
     put(&mut header, 40, (record_bytes(entries) as u32).to_le_bytes());
     put(&mut header, 44, (entries.len() as u32).to_le_bytes());
+    put(&mut header, 48, flushed_below.to_le_bytes());
     for (index, entry) in entries.iter().enumerate() {
         let at = ENTRIES_AT + index * ENTRY_BYTES;
         let kind = if entry.image.is_some() { KIND_IMAGE } else { KIND_ZEROS };
@@ -143,6 +152,20 @@ pub(crate) fn decode_record(ring: &Bytes, place: Place) -> Option<(Vec<Entry>, u
     whole.then(|| (entries, end as u64, checksum_of(header)))
 }
 
+/// Whether the record for `place`, which does not count, had been flushed: one that follows in `ring`,
+/// whose start is that place, says so.
+pub(crate) fn was_flushed(ring: &[u8], place: Place) -> bool {
+    let sectors = ring.chunks_exact(SECTOR_BYTES as usize).zip(0..);
+    sectors.skip(1).any(|(sector, index)| {
+        is_sealed(sector)
+            && u32_at(sector, 0) == RECORD_MAGIC
+            && u32_at(sector, 4) == VERSION
+            && u64_at(sector, 8) == place.address + index * SECTOR_BYTES
+            && u64_at(sector, 16) == place.generation
+            && u64_at(sector, 48) > place.sequence
+    })
+}
+
 /// All records that count, from the one for `first` at the start of `ring` on.
 pub(crate) fn decode_records(
     ring: Bytes,
@@ -183,7 +206,7 @@ mod tests {
     fn a_record_counts_at_its_place_only_and_whole_only() {
         let place = Place { address: 8192, generation: 3, sequence: 5, previous: 99 };
         let mut out = Vec::new();
-        let next = encode_record(&mut out, place, &entries());
+        let next = encode_record(&mut out, place, 5, &entries());
         let ring = Bytes::from(out.clone());
         let decoded = decode_record(&ring, place);
         assert_eq!(decoded, Some((entries(), record_bytes(&entries()), next)));

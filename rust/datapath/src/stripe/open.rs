@@ -13,7 +13,7 @@ use super::intents::Intents;
 use super::journal::Journal;
 use super::label::Label;
 use super::layout::{LABEL_ADDRESSES, LABEL_BYTES};
-use super::set::{Fault, STRIPE_LOCKS, StripeSet};
+use super::set::{STRIPE_LOCKS, StripeSet};
 use super::status::SetEvent;
 use super::suspects::Suspects;
 use super::{Geometry, Level, mark};
@@ -61,9 +61,9 @@ impl<M: Member> StripeSet<M> {
             member_bytes: members.iter().map(M::size_bytes).min().unwrap_or_default(),
         };
         let set = Self::assemble(members.into_iter().map(Some).collect(), label);
-        set.forget_intents().await.map_err(refuse)?;
+        set.forget_intents().await?;
         if level == Level::Raid5 {
-            set.replay_journal().await.map_err(refuse)?;
+            set.replay_journal().await?;
         }
         Ok(set)
     }
@@ -72,7 +72,7 @@ impl<M: Member> StripeSet<M> {
     pub(crate) async fn found(&self) -> Result<(), PoolError> {
         let mut label = self.label.lock().await;
         let next = label.clone();
-        self.commit_label(&mut label, next).await.map_err(refuse)
+        Ok(self.commit_label(&mut label, next).await?)
     }
 
     /// Imports the set that `members` belong to; what was refused comes back beside it. Nothing may be
@@ -165,7 +165,7 @@ impl<M: Member> StripeSet<M> {
     /// Finds what an unclean stop left behind. Labels and intents stay as they are: whatever happens up
     /// to the end of the recovery, the next open finds the same.
     async fn begin_recovery(&self, newest: &Label) -> Result<(), PoolError> {
-        let dirty = self.dirty_regions().await.map_err(refuse)?;
+        let dirty = self.dirty_regions().await?;
         let missing_anew = self.failed() & !newest.failed;
         if self.geometry.level == Level::Raid5 {
             if missing_anew != 0 && !dirty.is_empty() {
@@ -176,7 +176,7 @@ impl<M: Member> StripeSet<M> {
                     missing_anew.trailing_zeros()
                 )));
             }
-            self.replay_journal().await.map_err(refuse)?;
+            self.replay_journal().await?;
         }
         let journaled = self.geometry.level == Level::Raid5 && self.failed() != 0;
         if !journaled && self.geometry.level.is_redundant() {
@@ -200,15 +200,15 @@ impl<M: Member> StripeSet<M> {
     pub(crate) async fn end_recovery(&self) -> Result<(), PoolError> {
         let regions = self.unsynced().clone();
         if !regions.is_empty() {
-            let bytes = self.resync(&regions).await.map_err(refuse)?;
+            let bytes = self.resync(&regions).await?;
             self.announce(SetEvent::Resynced { bytes });
         }
         {
             let mut label = self.label.lock().await;
             let next = Label { failed: self.failed(), clean: false, ..label.clone() };
-            self.commit_label(&mut label, next).await.map_err(refuse)?;
+            self.commit_label(&mut label, next).await?;
         }
-        self.forget_intents().await.map_err(refuse)?;
+        self.forget_intents().await?;
         self.unsynced().clear();
         for role in (0..self.geometry.members).filter(|role| self.failed() >> role & 1 == 1) {
             self.announce(SetEvent::MemberMissing { member: self.name_of(role) });
@@ -223,7 +223,7 @@ impl<M: Member> StripeSet<M> {
         self.settle(&closed).await?;
         let mut label = self.label.lock().await;
         let next = Label { clean: true, ..label.clone() };
-        self.commit_label(&mut label, next).await.map_err(refuse)?;
+        self.commit_label(&mut label, next).await?;
         self.closed.store(true, Ordering::Release);
         Ok(())
     }
@@ -271,8 +271,4 @@ async fn check_free<M: Member>(member: &M) -> Result<(), PoolError> {
 fn stripe_locks(geometry: Geometry) -> Box<[tokio::sync::Mutex<()>]> {
     let count = if geometry.level == Level::Raid5 { STRIPE_LOCKS } else { 0 };
     (0..count).map(|_| tokio::sync::Mutex::new(())).collect()
-}
-
-fn refuse(fault: Fault) -> PoolError {
-    PoolError::Io(fault.error)
 }

@@ -31,7 +31,7 @@ use super::status::SetEvent;
 use super::suspects::Suspects;
 use super::{Geometry, Level};
 use crate::block_io::{BlockIo, ReadResult, Verdict, VerifiedRead};
-use crate::error::IoError;
+use crate::error::{IoError, PoolError};
 use crate::member::Member;
 
 /// Stripes are locked by their number modulo this; more of them than commands in flight.
@@ -70,6 +70,12 @@ pub(super) struct Fault {
     /// Whether the call may have changed other members.
     pub(super) changed: bool,
     pub(super) error: IoError,
+}
+
+impl From<Fault> for PoolError {
+    fn from(fault: Fault) -> Self {
+        Self::Io(fault.error)
+    }
 }
 
 /// How a range is zeroed.

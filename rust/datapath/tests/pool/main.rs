@@ -11,6 +11,7 @@ mod degraded;
 mod import;
 mod inspect;
 mod intents;
+mod journal_rot;
 mod support;
 mod threads;
 mod together;
