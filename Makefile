@@ -51,6 +51,9 @@ test-rust: $(VENV)/ready | toolchain ## tests of the data path alone
 test-python: $(INSTALLED) | tools ## pytest, with foreign initiators (PYTEST_OPTIONS="-k ...")
 	$(BIN)/pytest $(PYTEST_OPTIONS)
 
+test-lowest: $(INSTALLED) ## the faces with the lowest versions that setup.cfg declares
+	$(BIN)/python scripts/lowest.py build/lowest
+
 check: $(INSTALLED) | toolchain fuzz-tools ## format, lint, types, stubs, floors, generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -142,5 +145,5 @@ $(VENV)/fuzz: $(VENV)/installed
 	$(BIN)/pip install --quiet 'atheris >= 2.3'
 	touch $@
 
-.PHONY: help demo test test-rust test-python check format docs conformance fuzz lab lab-quick bench bench-quick \
+.PHONY: help demo test test-rust test-python test-lowest check format docs conformance fuzz lab lab-quick bench bench-quick \
 	wheel clean toolchain system tools fuzz-tools bench-tools lab-tools
