@@ -218,6 +218,9 @@ class LunMap(_Request):
     )
     read_only: bool = False
     via: Via | None = Field(None, description="the target's: refused where it has another one")
+    again: bool = Field(
+        False, description="also where it is shown under another number of the target"
+    )
 
 
 class OutcomeBody(BaseModel, Generic[View]):

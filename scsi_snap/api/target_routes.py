@@ -165,7 +165,13 @@ def _add_luns(router: APIRouter, service: Service) -> None:
         """Shows a volume, or read-only a snapshot, to initiators. Sessions go on."""
         backing = parse_backing(body.backing)
         mapped = targets.map(
-            target, lun, backing, body.initiators, read_only=body.read_only, via=body.via
+            target,
+            lun,
+            backing,
+            body.initiators,
+            read_only=body.read_only,
+            via=body.via,
+            again=body.again,
         )
         return outcome_body(mapped, response)
 

@@ -33,6 +33,7 @@ def lun() -> None:
     help="Show it to this one alone; may be repeated.",
 )
 @click.option("--read-only", is_flag=True, help="Let it be read only, at this LUN.")
+@click.option("--again", is_flag=True, help="Also where it has another LUN of the target already.")
 @via_option("What the target is via, said once more; refused where that is something else.")
 @json_option
 @socket_option
@@ -42,6 +43,7 @@ def map_(
     backing: str,
     initiators: tuple[str, ...],
     read_only: bool,
+    again: bool,
     via: str | None,
     as_json: bool,
 ) -> None:
@@ -61,6 +63,7 @@ def map_(
         "backing": backing,
         "initiators": list(initiators),
         "read_only": read_only,
+        "again": again,
         "via": via,
     }
     answer = client().put("targets", target, "luns", number, body=body)

@@ -32,10 +32,13 @@ class LunVerbs(TargetBook):
         *,
         read_only: bool = False,
         via: Via | None = None,
+        again: bool = False,
     ) -> LunOutcome:
         """Shows a volume, or a snapshot (always read-only), as a logical unit: to every initiator
         that may log in, or to those named alone. A number is either everybody's or belongs to
-        initiators, where each may have another backing. `via`, where named, is the target's."""
+        initiators, where each may have another backing. `via`, where named, is the target's.
+        `again`: also where somebody sees the same backing under another number of the target, and
+        may take it for two disks."""
         if not 0 <= lun <= limits.LUN_MAX:
             raise InvalidArgument(f"LUN {lun} cannot be used", f"0 to {limits.LUN_MAX}")
         wanted = tuple(sorted({names.initiator_name(one) for one in initiators}))
@@ -50,6 +53,8 @@ class LunVerbs(TargetBook):
             new = [one for one in wanted if same is None or one not in same.initiators]
             if same is not None and not new:
                 return Unchanged(self._lun(target, same))
+            if not again:
+                _refuse_twice(target, record)
             _check_initiators(target, new)
             if same is None and len(target.luns) >= limits.LUNS_PER_TARGET_MAX:
                 raise LimitReached(
@@ -122,6 +127,20 @@ def _check_place(target: TargetRecord, wanted: LunRecord) -> LunRecord | None:
                 f" `scsi-snap lun unmap {target.name} {wanted.lun}{options}` first",
             )
     return same
+
+
+def _refuse_twice(target: TargetRecord, wanted: LunRecord) -> None:
+    backing = (wanted.volume_id, wanted.snapshot_id)
+    for there in target.luns:
+        if there.lun == wanted.lun or (there.volume_id, there.snapshot_id) != backing:
+            continue
+        seen_by_all = not there.initiators or not wanted.initiators
+        if seen_by_all or set(there.initiators) & set(wanted.initiators):
+            raise Exists(
+                f"{wanted.backing} is LUN {there.lun} of {target.name} already",
+                "`lun map --again` shows it under another number too: only for hosts that know"
+                " that both are one disk (multipath)",
+            )
 
 
 def _check_initiators(target: TargetRecord, initiators: list[str]) -> None:

@@ -156,7 +156,7 @@ class TpgLuns(Node):
         """
         target = self.view["name"]
         chosen = lun if lun is not None else _first_free(self, target)
-        map_lun(self, target, chosen, backing_of(self, storage_object), None, "false")
+        map_lun(self, target, chosen, backing_of(self, storage_object), None, "false", "false")
 
     def ui_command_delete(self, lun: str) -> None:
         """
@@ -233,7 +233,7 @@ class Acl(AuthNode):
             create 3 tank/boot1@monday
         """
         backing = backing_of(self, tpg_lun_or_backstore)
-        map_lun(self, self.target, mapped_lun, backing, self.name, write_protect)
+        map_lun(self, self.target, mapped_lun, backing, self.name, write_protect, "true")
 
     def ui_command_delete(self, mapped_lun: str) -> None:
         """

@@ -9,12 +9,23 @@ from scsi_snap.shell.node import FLAG, Node, Offer, flag, named, number
 
 
 def map_lun(
-    node: Node, target: str, lun: str, backing: str, initiator: str | None, read_only: str
+    node: Node,
+    target: str,
+    lun: str,
+    backing: str,
+    initiator: str | None,
+    read_only: str,
+    again: str,
 ) -> None:
     """`lun`: N or lunN. `initiator`: one or several with commas between; None: everybody."""
     lun_number = number("LUN", lun.removeprefix("lun"))
     initiators = initiator.split(",") if initiator else []
-    body = {"backing": backing, "initiators": initiators, "read_only": flag(read_only)}
+    body = {
+        "backing": backing,
+        "initiators": initiators,
+        "read_only": flag(read_only),
+        "again": flag(again),
+    }
     answer = node.client.put("targets", target, "luns", lun_number, body=body)
     node.tell(answer, f"LUN {lun_number} of {target}: {backing}")
 
@@ -56,4 +67,5 @@ MAPPING_OFFERS: dict[str, Offer] = {
     "unmap.lun": _luns,
     "initiator": _initiators,
     "read_only": FLAG,
+    "again": FLAG,
 }

@@ -43,13 +43,14 @@ class Luns(Node):
         backing: str,
         initiator: str | None = None,
         read_only: str = "false",
+        again: str = "false",
     ) -> None:
         """
         Show a volume, or read-only a snapshot, to initiators of a target under a number.
 
             map iqn.2026-11.org.example:disk 0 tank/vol0
         """
-        map_lun(self, target, lun, backing, initiator, read_only)
+        map_lun(self, target, lun, backing, initiator, read_only, again)
 
     def ui_command_unmap(self, target: str, lun: str, initiator: str | None = None) -> None:
         """

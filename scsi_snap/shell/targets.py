@@ -95,7 +95,12 @@ class Target(AuthNode):
         return ("targets", self.name, "chap")
 
     def ui_command_map(
-        self, lun: str, backing: str, initiator: str | None = None, read_only: str = "false"
+        self,
+        lun: str,
+        backing: str,
+        initiator: str | None = None,
+        read_only: str = "false",
+        again: str = "false",
     ) -> None:
         """
         Show a volume, or read-only a snapshot, to initiators under a number. Sessions go on.
@@ -105,7 +110,7 @@ class Target(AuthNode):
             map 0 tank/vol0
             map 1 tank/vol0@monday
         """
-        map_lun(self, self.name, lun, backing, initiator, read_only)
+        map_lun(self, self.name, lun, backing, initiator, read_only, again)
 
     def ui_command_unmap(self, lun: str, initiator: str | None = None) -> None:
         """

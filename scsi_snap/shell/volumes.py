@@ -40,17 +40,23 @@ class Backing(Node):
         return name
 
     def ui_command_map(
-        self, target: str, lun: str, initiator: str | None = None, read_only: str = "false"
+        self,
+        target: str,
+        lun: str,
+        initiator: str | None = None,
+        read_only: str = "false",
+        again: str = "false",
     ) -> None:
         """
         Show it to initiators under a number, now and after every start. Sessions go on.
 
         initiator: to this one alone; several with commas between
         read_only: let it be read only, at this LUN; snapshots always are
+        again: also where it has another LUN of the target already
 
             map iqn.2026-11.org.example:disk 0
         """
-        map_lun(self, target, lun, self.backing, initiator, read_only)
+        map_lun(self, target, lun, self.backing, initiator, read_only, again)
 
     def ui_command_unmap(self, target: str, lun: str, initiator: str | None = None) -> None:
         """

@@ -92,7 +92,7 @@ def test_unmapping_for_one_and_for_all(controller: Controller) -> None:
     assert places(controller) == {(0, BOB): "tank/vol0", (1, ""): "tank/vol1"}
     with pytest.raises(NotFound):
         targets.unmap(IQN, 0, [ALICE])
-    targets.map(IQN, 0, VOL1, [ALICE])
+    targets.map(IQN, 0, VOL1, [ALICE], again=True)
     targets.unmap(IQN, 0)
     assert places(controller) == {(1, ""): "tank/vol1"}
     assert [one.lun for one in targets.luns()] == [1]

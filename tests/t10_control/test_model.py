@@ -211,11 +211,32 @@ class ServiceMachine(RuleBasedStateMachine):
             return InvalidArgument
         return None if self.usable(self.ways[iqn]) else Unsupported
 
+    def is_elsewhere(self, iqn: str, lun: int, name: str, initiator: str | None) -> bool:
+        """Whether somebody who is to see it at that LUN sees it at another one of the target."""
+        of_all = self.targets.get(iqn, {}).items()
+        return any(number != lun and shown == name for number, shown in of_all) or any(
+            key[0] == iqn and key[1] != lun and initiator in (None, key[2]) and shown == name
+            for key, shown in self.own.items()
+        )
+
     @rule(
-        iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, snapshot=st.none() | SNAPSHOTS, via=WAYS
+        iqn=TARGETS,
+        lun=LUNS,
+        pool=POOLS,
+        volume=VOLUMES,
+        snapshot=st.none() | SNAPSHOTS,
+        via=WAYS,
+        again=st.booleans(),
     )
     def map_lun(
-        self, iqn: str, lun: int, pool: str, volume: str, snapshot: str | None, via: str | None
+        self,
+        iqn: str,
+        lun: int,
+        pool: str,
+        volume: str,
+        snapshot: str | None,
+        via: str | None,
+        again: bool = True,
     ) -> None:
         name = f"{pool}/{volume}" + (f"@{snapshot}" if snapshot else "")
         there = self.volume(pool, volume)
@@ -225,24 +246,47 @@ class ServiceMachine(RuleBasedStateMachine):
             pass
         elif there is None or (snapshot and snapshot not in there) or luns is None:
             error = NotFound
-        elif luns.get(lun, name) != name or self.owners(iqn, lun):
+        elif (
+            luns.get(lun, name) != name
+            or self.owners(iqn, lun)
+            or (lun not in luns and not again and self.is_elsewhere(iqn, lun, name, None))
+        ):
             error = Exists
-        verb = partial(self.controller.service.targets.map, via=cast("Via | None", via))
+        verb = partial(
+            self.controller.service.targets.map, via=cast("Via | None", via), again=again
+        )
         self.expect(error, verb, iqn, lun, parse_backing(name))
         if luns is not None and error is None:
             luns[lun] = name
 
-    @rule(iqn=TARGETS, lun=LUNS, pool=POOLS, volume=VOLUMES, initiator=INITIATORS)
-    def map_own_lun(self, iqn: str, lun: int, pool: str, volume: str, initiator: str) -> None:
+    @rule(
+        iqn=TARGETS,
+        lun=LUNS,
+        pool=POOLS,
+        volume=VOLUMES,
+        initiator=INITIATORS,
+        again=st.booleans(),
+    )
+    def map_own_lun(
+        self, iqn: str, lun: int, pool: str, volume: str, initiator: str, again: bool
+    ) -> None:
         name = f"{pool}/{volume}"
         error = self.refused_way(iqn, None)
         if error is not None:
             pass
         elif self.volume(pool, volume) is None:
             error = NotFound
-        elif lun in self.targets[iqn] or self.own.get((iqn, lun, initiator), name) != name:
+        elif (
+            lun in self.targets[iqn]
+            or self.own.get((iqn, lun, initiator), name) != name
+            or (
+                (iqn, lun, initiator) not in self.own
+                and not again
+                and self.is_elsewhere(iqn, lun, name, initiator)
+            )
+        ):
             error = Exists
-        verb = self.controller.service.targets.map
+        verb = partial(self.controller.service.targets.map, again=again)
         self.expect(error, verb, iqn, lun, parse_backing(name), [initiator])
         if error is None:
             self.own[iqn, lun, initiator] = name

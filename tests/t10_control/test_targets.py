@@ -66,9 +66,21 @@ def test_the_number_of_luns_is_bounded(
     monkeypatch.setattr(limits, "LUNS_PER_TARGET_MAX", 2)
     controller.with_volume().service.targets.create(IQN)
     for lun in (0, 1):
-        controller.service.targets.map(IQN, lun, VOL0)
+        controller.service.targets.map(IQN, lun, VOL0, again=True)
     with pytest.raises(LimitReached):
-        controller.service.targets.map(IQN, 2, VOL0)
+        controller.service.targets.map(IQN, 2, VOL0, again=True)
+
+
+def test_a_backing_has_one_lun_unless_asked_again(controller: Controller) -> None:
+    targets = controller.with_volume().service.targets
+    targets.create(IQN)
+    targets.map(IQN, 0, VOL0)
+    with pytest.raises(Exists, match=f"tank/vol0 is LUN 0 of {IQN} already") as refused:
+        targets.map(IQN, 1, VOL0)
+    assert "--again" in refused.value.hint
+    assert isinstance(targets.map(IQN, 0, VOL0), Unchanged)
+    assert isinstance(targets.map(IQN, 1, VOL0, again=True), Created)
+    assert isinstance(targets.map(IQN, 1, VOL0), Unchanged)
 
 
 def test_unmap(controller: Controller) -> None:

@@ -244,7 +244,7 @@ CHANGES: list[Callable[[Service], Any]] = [
     lambda on: on.targets.delete(IQN),
     lambda on: on.targets.add_group(IQN, 2),
     lambda on: on.targets.allow(IQN, ALICE),
-    lambda on: on.targets.map(IQN, 1, VOL0),
+    lambda on: on.targets.map(IQN, 1, VOL0, again=True),
     lambda on: on.targets.unmap(IQN, 0),
     lambda on: on.targets.set_discovery_chap(ChapRecord("scout", "twelve bytes")),
 ]

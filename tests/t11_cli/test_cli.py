@@ -552,7 +552,7 @@ def test_each_of_several_names_is_tried(tour: Shell) -> None:
 
 
 def test_where_a_volume_is_shown_is_data(tour: Shell) -> None:
-    tour(f"lun map {IQN} 7 tank/vol0")
+    tour(f"lun map {IQN} 7 tank/vol0 --again")
     found = json.loads(tour("volume show tank/vol0 --json"))
     assert found["mapped"] == [{"target": IQN, "lun": 0}, {"target": IQN, "lun": 7}]
     (found,) = json.loads(tour("snapshot list --json"))
@@ -560,7 +560,7 @@ def test_where_a_volume_is_shown_is_data(tour: Shell) -> None:
 
 
 def test_every_lun_that_is_in_the_way_is_named(tour: Shell) -> None:
-    tour(f"lun map {IQN} 7 tank/vol0")
+    tour(f"lun map {IQN} 7 tank/vol0 --again")
     result = tour.run("volume delete tank/vol0 --snapshots")
     assert f"LUN 0 of {IQN}, LUN 7 of {IQN}" in result.stderr
     assert f"tank/vol0@monday is in use: it is LUN 1 of {IQN}" in result.stderr

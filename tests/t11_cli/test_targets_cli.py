@@ -69,7 +69,8 @@ def test_portal_groups(tour: Shell) -> None:
 
 
 def test_luns_of_ones_own(tour: Shell, controller: Controller) -> None:
-    said = tour(f"lun map {IQN} 5 tank/vol0 --initiator {ALICE} --initiator {BOB} --read-only")
+    theirs = f"--initiator {ALICE} --initiator {BOB}"
+    said = tour(f"lun map {IQN} 5 tank/vol0 {theirs} --read-only --again")
     assert said == f"created LUN 5 of {IQN}: tank/vol0\n"
     row = rows(tour("lun list"))[-1]
     assert row[1:] == ["5", "tank/vol0", "read-only", "mapped", f"{ALICE}, {BOB}"]

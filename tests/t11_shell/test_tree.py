@@ -162,7 +162,7 @@ def test_access_to_a_target(tour: Typist) -> None:
     assert tour(f"{TARGET} set auth userid=") == f"changed CHAP of {IQN}\n"
     assert tour.client.get("targets", IQN)["chap_user"] is None
     assert "no parameter 'user'" in tour.refused(f"{TARGET} set auth user=alice")
-    assert tour(f"{TARGET} map 5 tank/vol0 initiator={HOST1} read_only=true")
+    assert tour(f"{TARGET} map 5 tank/vol0 initiator={HOST1} read_only=true again=true")
     assert tour.status(f"{TARGET}/lun5") == f"tank/vol0 (1MiB) ro, to {HOST1}"
     tour(f"{TARGET} unmap 5 {HOST1}")
     tour(f"{TARGET} delete 1")

@@ -93,7 +93,7 @@ def test_luns_come_and_go_under_sessions(daemon: Daemon, alice: Session, bob: Se
     assert (bob.attentions(), bob.luns()) == ([], [0])
     assert (alice.events, bob.events) == ([(0, *LUNS_CHANGED)], [])
     alice.attentions(1)
-    daemon("lun", "map", DISK, 2, "tank/vol1", "--read-only")
+    daemon("lun", "map", DISK, 2, "tank/vol1", "--read-only", "--again")
     for session in (alice, bob):
         assert session.attentions() == [LUNS_CHANGED] and session.luns()[-1] == 2
         session.attentions(2)
