@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scsi_snap.scsi.initiator_names import canonical
 from scsi_snap.scsi.nexus import InitiatorPort, TargetPort
 from scsi_snap.scsi.record_store import StoreFailed
 from scsi_snap.scsi.reservation_record import DamagedRecord, decode, encode
@@ -253,9 +254,23 @@ class TestLoss:
         assert bus.unit.reservations.lost is not None
 
 
+def _is_canonical(name: str) -> bool:
+    try:
+        return canonical(name) == name
+    except ValueError:
+        return False
+
+
+INITIATOR_NAMES = st.text(
+    st.characters(exclude_categories=("C", "Lu", "Lt", "Z"), exclude_characters=",/"),
+    min_size=1,
+    max_size=55,
+).filter(_is_canonical)
+"""As a nexus has them: in the one spelling by which initiators are known."""
+
 NEXUSES = st.builds(
     ItNexus,
-    st.builds(InitiatorPort, st.text(min_size=1, max_size=223), st.binary(min_size=6, max_size=6)),
+    st.builds(InitiatorPort, INITIATOR_NAMES, st.binary(min_size=6, max_size=6)),
     st.builds(TargetPort, st.text(min_size=1, max_size=9), st.integers(0, 65535)),
 )
 
