@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from scsi_snap import units
-
 END_BYTES: Final = 1 << 20
 SAMPLE_BYTES: Final = 64 << 10
 SAMPLES: Final = 256
@@ -49,7 +47,7 @@ def data(path: str) -> str:
         for offset, length in _places(size_bytes):
             found = _next_data(descriptor, offset) if regular else offset
             if found is not None and any(os.pread(descriptor, length, found)):
-                return f"data, at {units.format_size(found)} for one"
+                return f"data, at byte {found} first"
         return ""
     finally:
         os.close(descriptor)

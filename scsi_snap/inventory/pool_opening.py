@@ -108,8 +108,8 @@ def outdated(record: PoolRecord, marks: Marks) -> PoolUnavailable | None:
     away = [path for path in record.paths if path not in events]
     bring = " and ".join(away) or "the members that it was used with"
     return PoolUnavailable(
-        f"pool {record.name} has gone on to event count {record.event} without {older}, which"
-        f" lack what was written since: bring back {bring}",
+        f"pool {record.name} went on to event count {record.event} without {older}: what was"
+        f" written since is missing there; bring back {bring}",
         f"then `scsi-snap pool import --name {record.name}`; with `--force` the older state is"
         " taken, and what was written since is lost",
     )
@@ -117,7 +117,7 @@ def outdated(record: PoolRecord, marks: Marks) -> PoolUnavailable | None:
 
 def _open_already(handle: PoolHandle, copies: Sequence[str]) -> Exists:
     return Exists(
-        f"{' and '.join(copies)} hold pool {handle.name} ({handle.id}),"
+        f"{' and '.join(copies)}: a copy of pool {handle.name} ({handle.id}),"
         f" which is open with {' and '.join(present_paths(handle))}",
         f"a pool is open once: `scsi-snap pool export {handle.name}` first, or import its copies"
         " on another machine",

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from scsi_snap import units
+
 
 class MemberView(Protocol):
     @property
@@ -151,10 +153,14 @@ def pool_events(event: NativeEvent) -> list[PoolEvent]:
         case "member-missing":
             text = f"member {event.member} is missing"
         case "resynced":
-            text = f"after an unclean stop, {event.bytes} bytes of each member were compared"
+            text = (
+                f"after an unclean stop, {units.format_size(event.bytes or 0)} of each member were"
+                " compared"
+            )
         case "repaired":
             text = (
-                f"member {event.member} held {event.length_bytes} bytes at {event.offset_bytes}"
+                f"member {event.member} held {units.format_size(event.length_bytes or 0)} at byte"
+                f" {event.offset_bytes}"
                 " that were wrong; they were rewritten from the others"
             )
         case "map-repaired":
