@@ -133,6 +133,7 @@ async fn dump_journal<M: Member>(
         let first = Place {
             address: layout.journal_address + HEADER_BYTES,
             generation,
+            journal: previous,
             sequence: 0,
             previous,
         };

@@ -61,6 +61,8 @@ struct Ring {
     sequence: u64,
     /// From the journal's start; before the first record, 0.
     position: u64,
+    /// The checksum of the header.
+    journal: u32,
     previous: u32,
 }
 
@@ -199,6 +201,7 @@ impl<M: Member> StripeSet<M> {
             let place = Place {
                 address: start + out.len() as u64,
                 generation: ring.generation,
+                journal: ring.journal,
                 sequence: ring.sequence,
                 previous: ring.previous,
             };
@@ -238,7 +241,8 @@ impl<M: Member> StripeSet<M> {
             }
         });
         merge(join_all(writes).await)?;
-        *ring = Ring { generation, sequence: 0, position: HEADER_BYTES, previous };
+        *ring =
+            Ring { generation, sequence: 0, position: HEADER_BYTES, journal: previous, previous };
         Ok(())
     }
 
@@ -294,7 +298,7 @@ impl<M: Member> StripeSet<M> {
         let address = self.layout.journal_address + HEADER_BYTES;
         let length = self.layout.journal_bytes - HEADER_BYTES;
         let ring = self.meta_read(role, address, length).await?;
-        let mut next = Place { address, generation, sequence: 0, previous };
+        let mut next = Place { address, generation, journal: previous, sequence: 0, previous };
         let mut records = Vec::new();
         for (place, entries) in decode_records(ring.clone(), next) {
             next.sequence = place.sequence + 1;

@@ -46,6 +46,9 @@ pub struct Place {
     pub address: u64,
     /// The journal's generation.
     pub generation: u64,
+    /// The checksum of the journal's header. It depends on the member's UUID, so that no data that a
+    /// record holds can pass for another record.
+    pub journal: u32,
     /// Counts the records of a generation.
     pub sequence: u64,
     /// The checksum of what precedes it.
@@ -102,6 +105,7 @@ pub(crate) fn encode_record(
     put(&mut header, 40, (record_bytes(entries) as u32).to_le_bytes());
     put(&mut header, 44, (entries.len() as u32).to_le_bytes());
     put(&mut header, 48, flushed_below.to_le_bytes());
+    put(&mut header, 56, place.journal.to_le_bytes());
     for (index, entry) in entries.iter().enumerate() {
         let at = ENTRIES_AT + index * ENTRY_BYTES;
         let kind = if entry.image.is_some() { KIND_IMAGE } else { KIND_ZEROS };
@@ -127,7 +131,8 @@ pub(crate) fn decode_record(ring: &Bytes, place: Place) -> Option<(Vec<Entry>, u
         && u64_at(header, 8) == place.address
         && u64_at(header, 16) == place.generation
         && u64_at(header, 24) == place.sequence
-        && u32_at(header, 32) == place.previous;
+        && u32_at(header, 32) == place.previous
+        && u32_at(header, 56) == place.journal;
     let count = u32_at(header, 44) as usize;
     if !valid || count > MEMBERS_MAX {
         return None;
@@ -162,6 +167,7 @@ pub(crate) fn was_flushed(ring: &[u8], place: Place) -> bool {
             && u32_at(sector, 4) == VERSION
             && u64_at(sector, 8) == place.address + index * SECTOR_BYTES
             && u64_at(sector, 16) == place.generation
+            && u32_at(sector, 56) == place.journal
             && u64_at(sector, 48) > place.sequence
     })
 }
@@ -204,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_at_its_place_only_and_whole_only() {
-        let place = Place { address: 8192, generation: 3, sequence: 5, previous: 99 };
+        let place = Place { address: 8192, generation: 3, journal: 7, sequence: 5, previous: 99 };
         let mut out = Vec::new();
         let next = encode_record(&mut out, place, 5, &entries());
         let ring = Bytes::from(out.clone());
@@ -213,6 +219,7 @@ mod tests {
         for wrong in [
             Place { address: 0, ..place },
             Place { generation: 4, ..place },
+            Place { journal: 8, ..place },
             Place { sequence: 6, ..place },
             Place { previous: 98, ..place },
         ] {
@@ -224,5 +231,18 @@ mod tests {
             assert_eq!(decode_record(&Bytes::from(torn), place), None, "byte {at}");
         }
         assert_eq!(decode_record(&ring.slice(..1000), place), None);
+    }
+
+    #[test]
+    fn data_that_looks_like_a_record_proves_nothing() {
+        let place = Place { address: 8192, generation: 3, journal: 7, sequence: 5, previous: 99 };
+        let later = Place { address: 8192 + 512, sequence: 9, ..place };
+        let ring = |journal| {
+            let mut out = vec![0; 512];
+            encode_record(&mut out, Place { journal, ..later }, 8, &[]);
+            out
+        };
+        assert!(was_flushed(&ring(7), place));
+        assert!(!was_flushed(&ring(8), place), "made by somebody who does not know the header");
     }
 }
